@@ -1,0 +1,338 @@
+"""One-level learning: gradient descent and its relatives, for many starts, rates and momenta in one call.
+
+An update rule is a pair of pure functions, as in optax: `init(theta)` gives the rule's memory, and
+`update(gradient, memory)` gives a direction and the new memory; the loop then moves θ ← θ − η · direction.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Rule", "adam", "backtracking", "diverged", "gradient_descent", "momentum", "nesterov", "newton", "sgd"]
+
+
+class Rule(NamedTuple):
+    """An update rule: `init(theta) -> memory` and `update(gradient, memory) -> (direction, memory)`."""
+
+    init: Callable
+    update: Callable
+
+
+def sgd():
+    """Plain gradient step, direction = g (Cauchy 1847); with a noisy gradient, stochastic gradient descent.
+
+    Examples
+    --------
+    >>> sgd().update(3.0, None)
+    (3.0, None)
+    """
+    return Rule(init=lambda theta: None, update=lambda gradient, memory: (gradient, memory))
+
+
+def momentum(beta=0.9):
+    """Heavy ball: v ← βv + g, direction = v (Polyak 1964).
+
+    Parameters
+    ----------
+    beta : float or array_like in [0, 1)
+        An array, shaped to broadcast with θ, runs every value at once.
+
+    Raises
+    ------
+    ValueError
+        If `beta` is outside [0, 1).
+    """
+    beta = _in_unit_interval(beta, "beta")
+
+    def update(gradient, velocity):
+        velocity = beta * velocity + gradient
+        return velocity, velocity
+
+    return Rule(init=lambda theta: 0.0 * theta, update=update)
+
+
+def nesterov(beta=0.9):
+    """Nesterov's accelerated gradient: v ← βv + g, direction = g + βv (Nesterov 1983; this form, Sutskever et al. 2013).
+
+    In this form θ is the look-ahead point, the one where the gradient is taken.
+
+    Parameters
+    ----------
+    beta : float or array_like in [0, 1)
+
+    Raises
+    ------
+    ValueError
+        If `beta` is outside [0, 1).
+    """
+    beta = _in_unit_interval(beta, "beta")
+
+    def update(gradient, velocity):
+        velocity = beta * velocity + gradient
+        return gradient + beta * velocity, velocity
+
+    return Rule(init=lambda theta: 0.0 * theta, update=update)
+
+
+def adam(beta1=0.9, beta2=0.999, eps=1e-8):
+    """Adam: m / (√v + ε), from bias-corrected means of g and g² (Kingma & Ba 2015, algorithm 1).
+
+    Parameters
+    ----------
+    beta1, beta2 : float or array_like in [0, 1)
+        Decay rates of the two means.
+    eps : float
+        Positive; keeps the denominator from zero.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range.
+    """
+    beta1, beta2 = _in_unit_interval(beta1, "beta1"), _in_unit_interval(beta2, "beta2")
+    eps = _positive(eps, "eps")
+
+    def update(gradient, memory):
+        m, v, t = memory
+        t = t + 1
+        m = beta1 * m + (1 - beta1) * gradient
+        v = beta2 * v + (1 - beta2) * gradient * gradient
+        return m / (1 - beta1**t) / ((v / (1 - beta2**t)) ** 0.5 + eps), (m, v, t)
+
+    return Rule(init=lambda theta: (0.0 * theta, 0.0 * theta, 0), update=update)
+
+
+def gradient_descent(grad, theta0, eta, n_iters, rule=None):
+    """Path of the iteration θ ← θ − η · direction, from `theta0` on.
+
+    Parameters
+    ----------
+    grad : callable
+        Gradient: an array like θ to an array of the same shape (`Objective.grad`, say).
+    theta0 : array_like
+        Starting point, or many: any shape that `grad` takes.
+    eta : float, array_like, or callable
+        Learning rate, positive. An array, shaped to broadcast with `theta0`, runs all rates at once. A callable
+        gives the rate of iteration t = 0, 1, ....
+    n_iters : int
+        Number of iterations, at least 0.
+    rule : Rule, optional
+        Update rule; `sgd()`, the plain gradient step, unless given.
+
+    Returns
+    -------
+    ndarray, shape (n_iters + 1, *broadcast(theta0, eta))
+        Every iterate, `theta0` first. A run that diverges goes on with huge, infinite or NaN values; see `diverged`.
+
+    Raises
+    ------
+    ValueError
+        If `eta` is not positive and finite, `n_iters` no integer ≥ 0, or `theta0` not finite, not real, or not of a
+        shape that goes with `grad` and `eta`.
+
+    Examples
+    --------
+    >>> gradient_descent(lambda theta: 2 * theta, theta0=10, eta=0.1, n_iters=3)
+    array([10.  ,  8.  ,  6.4 ,  5.12])
+    >>> gradient_descent(lambda theta: 2 * theta, theta0=10, eta=[0.1, 0.5, 1.1], n_iters=2)
+    array([[ 10. ,  10. ,  10. ],
+           [  8. ,   0. , -12. ],
+           [  6.4,   0. ,  14.4]])
+    """
+    theta = _start(theta0)
+    n_iters = _count(n_iters, "n_iters")
+    rule = sgd() if rule is None else rule
+    rate = eta if callable(eta) else None
+    if rate is None:
+        eta = _positive(eta, "eta")
+        theta = _broadcast_start(theta, eta)
+    memory = rule.init(theta)
+    path = [theta]
+    with np.errstate(all="ignore"):
+        for t in range(n_iters):
+            gradient = grad(theta) if t else _first_gradient(grad, theta)
+            direction, memory = rule.update(gradient, memory)
+            theta = theta - (eta if rate is None else _positive(rate(t), "eta")) * direction
+            path.append(theta)
+    path[0] = np.broadcast_to(path[0], np.shape(theta))  # a rule with an array of momenta widens θ at the first step
+    return np.array(path)
+
+
+def newton(grad, hess, theta0, n_iters, eta=1.0):
+    """Path of Newton's method θ ← θ − η [∇²f(θ)]⁻¹ ∇f(θ); η < 1 damps it.
+
+    Parameters
+    ----------
+    grad, hess : callable
+        Gradient, shape (..., d), and Hessian, shape (..., d, d), at θ of shape (..., d); or, for a function of a
+        number, both elementwise.
+    theta0 : array_like
+        Starting point or points.
+    n_iters : int
+        Number of iterations, at least 0.
+    eta : float or array_like
+        Positive step length.
+
+    Returns
+    -------
+    ndarray, shape (n_iters + 1, *broadcast(theta0, eta))
+        A run that meets a singular Hessian is NaN from there on.
+
+    Raises
+    ------
+    ValueError
+        As in `gradient_descent`.
+
+    Examples
+    --------
+    >>> newton(lambda t: t**3 - 8, lambda t: 3 * t**2, theta0=3.0, n_iters=4).round(4)
+    array([3.    , 2.2963, 2.0366, 2.0007, 2.    ])
+    """
+    def newton_direction(theta):
+        gradient, curvature = np.asarray(grad(theta)), np.asarray(hess(theta))
+        if curvature.ndim == gradient.ndim:
+            return gradient / curvature
+        usable = np.linalg.slogdet(curvature)[0] != 0  # LAPACK would refuse the whole batch for one singular matrix
+        return np.linalg.solve(np.where(usable[..., None, None], curvature, np.nan), gradient[..., None])[..., 0]
+
+    # As floats of NumPy's, which divide by zero without an exception.
+    return gradient_descent(newton_direction, np.asarray(_start(theta0)), eta, n_iters)
+
+
+def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
+    """Gradient descent that shrinks its rate until the loss falls enough (Armijo 1966).
+
+    Every iteration starts from `eta` and multiplies it by `shrink` until f(θ − ηg) ≤ f(θ) − slope · η‖g‖².
+
+    Parameters
+    ----------
+    f, grad : callable
+        Function and gradient of θ, shape (..., d); or, for a function of a number, both elementwise.
+    theta0 : array_like
+        Starting point or points; each has its own rates.
+    n_iters : int
+        Number of iterations, at least 0.
+    eta : float
+        Largest rate tried, positive.
+    shrink, slope : float in (0, 1)
+
+    Returns
+    -------
+    path : ndarray, shape (n_iters + 1, *theta0.shape)
+    rates : ndarray, shape (n_iters, *f(theta0).shape)
+        Rates taken; 0 where 60 halvings found no decrease (at a minimum, to rounding).
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range.
+
+    Examples
+    --------
+    >>> path, rates = backtracking(lambda t: t**4, lambda t: 4 * t**3, theta0=1.5, n_iters=3)
+    >>> rates
+    array([0.125, 1.   , 1.   ])
+    """
+    theta = np.asarray(_start(theta0))
+    n_iters, eta = _count(n_iters, "n_iters"), _positive(eta, "eta")
+    for name, value in (("shrink", shrink), ("slope", slope)):
+        if not (np.ndim(value) == 0 and 0 < value < 1):
+            raise ValueError(f"{name} must lie strictly between 0 and 1, got {value!r}")
+    path, rates = [theta], []
+    with np.errstate(all="ignore"):
+        for _ in range(n_iters):
+            value, gradient = np.asarray(f(theta)), _first_gradient(grad, theta)
+            as_theta = (lambda a: a[..., None]) if value.ndim < theta.ndim else (lambda a: a)
+            squared = (gradient**2).sum(axis=-1) if value.ndim < theta.ndim else gradient**2
+            rate = np.full(value.shape, eta)
+            for _ in range(60):
+                too_long = ~(f(theta - as_theta(rate) * gradient) <= value - slope * rate * squared)
+                if not too_long.any():
+                    break
+                rate = np.where(too_long, shrink * rate, rate)
+            rate = np.where(too_long, 0.0, rate)
+            theta = theta - as_theta(rate) * gradient
+            path.append(theta)
+            rates.append(rate)
+    return np.array(path), np.array(rates).reshape((n_iters, *np.shape(f(path[0]))))
+
+
+def diverged(path, limit=1e6):
+    """Which runs of a path diverged: an entry that is not finite, or larger than `limit` in absolute value.
+
+    Parameters
+    ----------
+    path : array_like, shape (n_iters + 1, ...)
+        As `gradient_descent` returns it.
+    limit : float
+        Positive.
+
+    Returns
+    -------
+    bool or ndarray of bool, shape (...)
+        Entry by entry; for vectors, take `.any(axis=-1)`.
+
+    Examples
+    --------
+    >>> diverged(gradient_descent(lambda theta: 2 * theta, 10, [0.5, 1.0, 1.2], n_iters=100))
+    array([False, False,  True])
+    """
+    limit = _positive(limit, "limit")
+    return np.any(~(np.abs(path) <= limit), axis=0)[()]
+
+
+def _start(theta0):
+    """`theta0` as a Python float, which a scalar run is fastest with, or as an array of floats."""
+    try:
+        theta = np.asarray(theta0)
+    except ValueError:
+        raise ValueError(f"theta0 must be a number or an array of numbers, got {theta0!r}") from None
+    if theta.dtype.kind not in "iuf" or not np.all(np.isfinite(theta)):
+        raise ValueError(f"theta0 must hold finite real numbers, got {theta0!r}")
+    if theta.size == 0:
+        raise ValueError("theta0 must not be empty")
+    if isinstance(theta0, (int, float)):
+        return float(theta0)
+    return theta if theta.dtype.kind == "f" else theta.astype(float)
+
+
+def _broadcast_start(theta, eta):
+    try:
+        shape = np.broadcast_shapes(np.shape(theta), np.shape(eta))
+    except ValueError:
+        raise ValueError(f"theta0 of shape {np.shape(theta)} does not broadcast with eta of shape {np.shape(eta)}"
+                         ) from None
+    return theta if shape == np.shape(theta) else np.broadcast_to(theta, shape)
+
+
+def _first_gradient(grad, theta):
+    """The gradient at `theta`, with a complaint about `theta0` if the two do not go together."""
+    try:
+        gradient = grad(theta)
+    except ValueError as error:
+        raise ValueError(f"theta0 of shape {np.shape(theta)} does not suit grad: {error}") from error
+    if np.shape(gradient) != np.shape(theta):
+        raise ValueError(f"theta0 has shape {np.shape(theta)}, but its gradient has shape {np.shape(gradient)}")
+    return gradient
+
+
+def _positive(value, name):
+    """`value` as a float or an array of floats, all positive and finite."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.size == 0 or not np.all(np.isfinite(array) & (array > 0)):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return float(value) if array.ndim == 0 else array
+
+
+def _in_unit_interval(value, name):
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.size == 0 or not np.all((array >= 0) & (array < 1)):
+        raise ValueError(f"{name} must be at least 0 and less than 1, got {value!r}")
+    return float(value) if array.ndim == 0 else array
+
+
+def _count(value, name):
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
+    return int(value)
