@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Rule", "adam", "backtracking", "diverged", "gradient_descent", "momentum", "nesterov", "newton", "sgd"]
+__all__ = [
+    "Rule", "adam", "backtracking", "convergence_factor", "diverged", "gradient_descent", "momentum", "nesterov",
+    "newton", "sgd",
+]
 
 
 class Rule(NamedTuple):
@@ -256,6 +259,43 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
             path.append(theta)
             rates.append(rate)
     return np.array(path), np.array(rates).reshape((n_iters, *np.shape(f(path[0]))))
+
+
+def convergence_factor(eta, beta, eigenvalues):
+    """Factor by which heavy-ball momentum shrinks the error on a quadratic, per iteration and in the long run.
+
+    In the eigenbasis of the Hessian the iteration is e_{t+1} = (1 + β − ηλ) e_t − β e_{t−1}; the factor is the
+    largest modulus of a root of r² − (1 + β − ηλ) r + β over all λ (Polyak 1964). With β = 0 it is max |1 − ηλ|.
+
+    Parameters
+    ----------
+    eta : float or array_like
+        Learning rate, positive.
+    beta : float or array_like in [0, 1)
+    eigenvalues : array_like, shape (..., d)
+        Eigenvalues λ of the Hessian; axes other than the last broadcast with `eta` and `beta`.
+
+    Returns
+    -------
+    float or ndarray
+        Below 1 the iteration converges, above 1 it diverges.
+
+    Raises
+    ------
+    ValueError
+        If `eta` or `beta` is outside its range.
+
+    Examples
+    --------
+    >>> float(convergence_factor(0.5, 0.0, [1.0, 3.0]))
+    0.5
+    >>> float(convergence_factor(4 / 9, 1 / 9, [1.0, 4.0]).round(6))  # the best pair here: (√κ − 1)/(√κ + 1) = 1/3
+    0.333333
+    """
+    eta, beta = np.asarray(_positive(eta, "eta")), np.asarray(_in_unit_interval(beta, "beta"))
+    half = (1 + beta[..., None] - eta[..., None] * np.asarray(eigenvalues, float)) / 2
+    spread = np.sqrt(half**2 - beta[..., None] + 0j)
+    return np.maximum(np.abs(half + spread), np.abs(half - spread)).max(axis=-1)[()]
 
 
 def diverged(path, limit=1e6):

@@ -1,0 +1,47 @@
+# Two commands matter: `make book` and `make test`. Each sets up all that it needs in .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*)
+
+.PHONY: book test lab serve notebooks requirements budgets clean
+
+book: _build/code
+	$(BIN)/jupyter-book build -W -n --keep-going .
+	@echo "The book is in _build/html/index.html"
+
+test: book
+	$(BIN)/pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile
+
+lab: .venv/installed
+	$(BIN)/jupyter lab --notebook-dir chapters
+
+serve: book
+	@echo "http://localhost:8000 (stop with Ctrl-C)"
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+# Runs the notebooks and stores their text outputs, which the tests compare.
+notebooks: .venv/installed
+	$(BIN)/python book/notebooks.py
+
+# Measures page weight, times and latencies, and rewrites the table in CONTRIBUTING.md.
+budgets: book
+	$(BIN)/python book/budgets.py
+
+requirements: .venv/installed
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+	  --custom-compile-command "make requirements" --output-file requirements.txt --upgrade pyproject.toml
+
+clean:
+	rm -rf _build .venv
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+# The cache of executed notebooks knows the notebooks only: what they import has changed, so all of it goes.
+_build/code: .venv/installed $(SOURCES)
+	rm -rf _build
+	@mkdir -p _build && touch $@

@@ -1,0 +1,93 @@
+"""Sphinx extension: live figures without a kernel, and the assets of others from pinned packages, not from a CDN."""
+
+import base64
+import html
+import json
+import re
+from pathlib import Path
+
+import mathjax
+import metacalc
+from docutils import nodes
+from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE
+from myst_nb.sphinx_ import NbMetadataCollector
+from sphinx.util.fileutil import copy_asset
+
+HERE = Path(__file__).parent
+PACKAGE = Path(metacalc.__file__).parent
+MATHJAX = Path(mathjax.__file__).parent / "static/mathjax/es5"
+NEEDS_KERNEL = ('<p class="needs-kernel">The controls of this cell need a running kernel: start the course with '
+                '<code>make lab</code> and run the cell there.</p>')
+
+
+def write_assets(app, config):
+    """Collect what every page may load in a folder that Sphinx copies, with the stage's module inside the host script.
+
+    The module travels as a string because a page opened from a file cannot import a module by address.
+    """
+    folder = Path(app.doctreedir).parent / "assets"
+    folder.mkdir(parents=True, exist_ok=True)
+    module = json.dumps((PACKAGE / "stage.js").read_text(encoding="utf-8"))
+    host = (HERE / "host.js").read_text(encoding="utf-8")
+    (folder / "stage-host.js").write_text(f"const STAGE_MODULE = {module};\n{host}", encoding="utf-8")
+    copy_asset(PACKAGE / "stage.css", folder)
+    copy_asset(HERE / "book.css", folder)
+    copy_asset(MATHJAX / "tex-mml-chtml.js", folder / "mathjax")
+    fonts = "output/chtml/fonts/woff-v2"
+    copy_asset(MATHJAX / fonts, folder / "mathjax" / fonts)
+    config.html_static_path.append(str(folder))
+    config.mathjax_path = "mathjax/tex-mml-chtml.js"
+
+
+def place_stages(app, doctree):
+    """Put each stage's static picture and its data where myst-nb left only a widget's number."""
+    scripts = NbMetadataCollector.get_js_files(app.env, app.env.docname)
+    for key in [k for k in scripts if k.startswith("ipywidgets_") and k != "ipywidgets_state"]:
+        del scripts[key]
+    _, attributes = scripts.pop("ipywidgets_state", (None, {"body": '{"state": {}}'}))
+    models = json.loads(attributes["body"])["state"]
+    for node in list(doctree.findall(nodes.raw)):
+        if f'type="{WIDGET_VIEW_MIMETYPE}"' not in node.astext():
+            continue
+        view = json.loads(node.astext().split(">", 1)[1].rsplit("<", 1)[0])
+        model = models[json.loads(view)["model_id"] if isinstance(view, str) else view["model_id"]]
+        is_stage = model["state"].get("_anywidget_id") == "metacalc.stage.Stage"
+        replacement = nodes.raw("", stage_html(model) if is_stage else NEEDS_KERNEL, format="html")
+        node.replace_self(replacement)
+        if is_stage:
+            scripts["stage_host"] = ("stage-host.js", {"defer": "defer"})
+
+
+def stage_html(model):
+    """The static picture, with the data that the host script brings it to life with."""
+    state = model["state"]
+    (table,) = (b["data"] for b in model["buffers"] if b["path"] == ["table"])
+    base64.b64decode(table, validate=True)
+    spec = state["spec"]
+    data = {"spec": spec, "table": table, **{s["name"]: s["value"] for s in spec["sliders"]}}
+    payload = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    panels = "".join(f'<div class="stage-panel">{svg}</div>' for svg in state["pictures"])
+    return (f'<div class="stage"><div class="stage-panels" role="img" aria-label="{html.escape(spec["alt"])}">{panels}'
+            f'</div><output class="stage-readout">{html.escape(spec["text"])}</output></div>'
+            f'<script type="application/json" class="stage-data">{payload}</script>')
+
+
+def drop_script_icons(app, error):
+    """Let the theme's icons come from its style sheet and font alone; its script for them weighs half a megabyte."""
+    if error or app.builder.format != "html":
+        return
+    output = Path(app.outdir)
+    for page in output.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(re.sub(r'<script[^>]*scripts/fontawesome\.js[^>]*></script>', "", text), encoding="utf-8")
+    for unused in {*output.glob("_static/scripts/fontawesome.js*"), *output.glob("_static/**/*.map")}:
+        unused.unlink()
+
+
+def setup(app):
+    app.connect("config-inited", write_assets)
+    app.connect("doctree-read", place_stages)
+    app.connect("build-finished", drop_script_icons)
+    app.add_css_file("stage.css")
+    app.add_css_file("book.css")
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,388 @@
+"""Base learners: what a meta-learner needs to know of a model, which is its loss, gradient and Hessian-vector product.
+
+Parameters are one flat vector θ ∈ R^p, as in the formulas. Every function is batched: θ has the shape (..., p), the
+data of a task are x of shape (..., n, d_in) and y, and the leading axes broadcast. So θ of shape (p,) is shared by all
+tasks, and θ of shape (n_tasks, p) gives each task its own. The arithmetic is done in θ's precision.
+
+A model of your own needs `n_params`, `init(rng, dtype)`, `predict(theta, x)`, `loss(theta, x, y)`, `grad(theta, x, y)`
+and `hvp(theta, v, x, y)` with these shapes, and `head`, the slice of its last layer, if ANIL is to train it.
+"""
+
+import math
+
+import numpy as np
+
+__all__ = ["MLP", "Quadratic", "linear_regression", "logistic_regression"]
+
+
+def _relu(z):
+    slope = (z > 0).astype(z.dtype)
+    return z * slope, slope  # a third of the time of np.maximum(z, 0)
+
+
+def _tanh(z):
+    a = np.tanh(z)
+    return a, 1 - a * a
+
+
+# Each activation as a function of z that returns σ(z) and σ'(z), and σ'' as a function of the two.
+_ACTIVATIONS = {"relu": (_relu, None), "tanh": (_tanh, lambda a, slope: -2 * a * slope)}
+
+
+class MLP:
+    """Multilayer perceptron: a_0 = x, a_l = σ(a_{l-1} W_l + b_l), outputs z_L = a_{L-1} W_L + b_L.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units in each layer, d_in first and d_out last; (1, 40, 40, 1) has two hidden layers, (d_in, d_out) none.
+    activation : {"relu", "tanh"}
+        σ of the hidden layers. The derivative of the ReLU at 0 is taken as 0, and its second derivative as 0.
+    criterion : {"squared", "cross-entropy"}
+        "squared": mean of (z_L − y)² over examples and outputs; y has the shape (..., n, d_out).
+        "cross-entropy": mean of −log softmax(z_L)[y] over examples; y holds class numbers 0, ..., d_out − 1, shape
+        (..., n).
+
+    Attributes
+    ----------
+    n_params : int
+        Length p of θ, which holds W_1 (d_in × d_1, row by row), b_1, W_2, b_2, and so on.
+    head : slice
+        Where in θ the last layer is.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above; from the methods, if `theta`, `x`, `y` or `v` have shapes that do not go
+        together, if `x` or `y` are not finite, or if `y` has a class that the model has not.
+
+    Notes
+    -----
+    The Hessian-vector product is exact, in the time of about two gradients (Pearlmutter 1994, section 4: apply
+    R{·} = d/dr at θ + rv, r = 0, to every line of the forward and of the backward pass).
+
+    Examples
+    --------
+    >>> model = MLP((1, 3, 1))
+    >>> model.n_params
+    10
+    >>> x, y = np.ones((5, 4, 1)), np.zeros((5, 4, 1))     # five tasks of four examples
+    >>> theta = np.full(10, 0.5)                           # shared by all tasks
+    >>> model.predict(theta, x)[0, 0]
+    array([2.])
+    >>> model.loss(theta, x, y)
+    array([4., 4., 4., 4., 4.])
+    >>> model.grad(theta, x, y).shape
+    (5, 10)
+    """
+
+    def __init__(self, sizes, activation="relu", criterion="squared"):
+        sizes = tuple(sizes)
+        if len(sizes) < 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sizes):
+            raise ValueError(f"sizes must be two or more positive integers, got {sizes!r}")
+        if activation not in _ACTIVATIONS:
+            raise ValueError(f"activation must be one of {sorted(_ACTIVATIONS)}, got {activation!r}")
+        if criterion not in ("squared", "cross-entropy"):
+            raise ValueError(f"criterion must be 'squared' or 'cross-entropy', got {criterion!r}")
+        if criterion == "cross-entropy" and sizes[-1] < 2:
+            raise ValueError(f"sizes must end with two or more classes for the cross-entropy, got {sizes!r}")
+        self.sizes, self.activation, self.criterion = sizes, activation, criterion
+        ends = np.cumsum([(m + 1) * n for m, n in zip(sizes, sizes[1:])]).tolist()
+        self._layers = [(start, start + m * n, end, m, n)
+                        for start, end, m, n in zip([0] + ends, ends, sizes, sizes[1:])]
+        self.n_params, self.head = ends[-1], slice(self._layers[-1][0], ends[-1])
+
+    def __repr__(self):
+        return f"MLP({self.sizes}, activation={self.activation!r}, criterion={self.criterion!r})"
+
+    def init(self, rng, dtype=np.float64):
+        """Random θ, shape (p,): weights normal with variance g/d_in, g = 2 for ReLU and 1 for tanh; biases 0.
+
+        `rng` is a `numpy.random.Generator`. Before the outputs g is 1. Source: He et al. 2015, equation 10.
+        """
+        theta = np.zeros(self.n_params, dtype)
+        for l, (W, _) in enumerate(self.unflatten(theta)):
+            gain = 2 if self.activation == "relu" and l < len(self._layers) - 1 else 1
+            W[...] = rng.normal(scale=math.sqrt(gain / W.shape[0]), size=W.shape)
+        return theta
+
+    def unflatten(self, theta):
+        """The layers [(W_1, b_1), ...] of θ as views, shapes (..., m, n) and (..., n)."""
+        lead = theta.shape[:-1]
+        return [(theta[..., start:middle].reshape(*lead, m, n), theta[..., middle:end])
+                for start, middle, end, m, n in self._layers]
+
+    @np.errstate(all="ignore")
+    def predict(self, theta, x):
+        """Outputs, shape (..., n, d_out): values for the squared criterion, class probabilities for the other."""
+        theta, x, _ = self._checked(theta, x)
+        z = self._forward(self.unflatten(theta), x)[-1]
+        return z if self.criterion == "squared" else _softmax(z)
+
+    @np.errstate(all="ignore")
+    def loss(self, theta, x, y):
+        """Loss of each task, shape (...)."""
+        theta, x, y = self._checked(theta, x, y)
+        return self._output_loss(self._forward(self.unflatten(theta), x)[-1], y)
+
+    @np.errstate(all="ignore")
+    def grad(self, theta, x, y):
+        """Gradient of each task's loss, shape (..., p), by backpropagation."""
+        theta, x, y = self._checked(theta, x, y)
+        layers = self.unflatten(theta)
+        activations, slopes, z = self._forward(layers, x)
+        deltas = self._backward(layers, slopes, self._output_delta(z, y))
+        return self._flat((_transposed(a) @ d, d) for a, d in zip(activations, deltas))
+
+    @np.errstate(all="ignore")
+    def hvp(self, theta, v, x, y):
+        """Hessian of each task's loss times v, shape (..., p); v is shared (p,) or, like θ, one for each task."""
+        theta, x, y = self._checked(theta, x, y)
+        v = _parameters(v, "v", self.n_params, x, theta.dtype)
+        layers, directions = self.unflatten(theta), self.unflatten(v)
+        activations, slopes, z = self._forward(layers, x)
+        deltas = self._backward(layers, slopes, self._output_delta(z, y))
+        bend = _ACTIVATIONS[self.activation][1]
+
+        # Forward: R{z} = R{a} W + a V + b's part of v, and R{a} = σ'(z) R{z}. The input does not move with θ.
+        r_z, r_activations = [], [None]
+        for l, ((W, _), (V, c), a) in enumerate(zip(layers, directions, activations)):
+            r_z.append(a @ V + c[..., None, :])
+            if l > 0:
+                r_activations.append(slopes[l] * r_z[l - 1])
+                r_z[l] += r_activations[l] @ W
+
+        # Backward: R{δ_{l-1}} = σ' · (R{δ} Wᵀ + δ Vᵀ) + σ'' · R{z} · δ Wᵀ.
+        r_d = self._r_output_delta(z, r_z[-1])
+        r_deltas = [r_d]
+        for l in range(len(layers) - 1, 0, -1):
+            W, V = layers[l][0], directions[l][0]
+            r_d = slopes[l] * (r_d @ _transposed(W) + deltas[l] @ _transposed(V))
+            if bend is not None:
+                r_d += bend(activations[l], slopes[l]) * r_z[l - 1] * (deltas[l] @ _transposed(W))
+            r_deltas.insert(0, r_d)
+
+        # The gradient of a layer is aᵀ δ, so R{} of it is aᵀ R{δ} + R{a}ᵀ δ.
+        return self._flat(
+            (_transposed(a) @ r_d if r_a is None else _transposed(a) @ r_d + _transposed(r_a) @ d, r_d)
+            for a, r_a, d, r_d in zip(activations, r_activations, deltas, r_deltas))
+
+    def _forward(self, layers, x):
+        """Inputs a_0, ..., a_{L-1} of the layers, the slopes σ' there (none at a_0 = x), and the outputs z_L."""
+        sigma, activations, slopes = _ACTIVATIONS[self.activation][0], [x], [None]
+        for W, b in layers[:-1]:
+            a, slope = sigma(activations[-1] @ W + b[..., None, :])
+            activations.append(a)
+            slopes.append(slope)
+        W, b = layers[-1]
+        return activations, slopes, activations[-1] @ W + b[..., None, :]
+
+    def _backward(self, layers, slopes, delta):
+        """δ_l = ∂loss/∂z_l for l = 1, ..., L: δ_{l-1} = σ'(z_{l-1}) · δ_l W_lᵀ."""
+        deltas = [delta]
+        for (W, _), slope in zip(layers[:0:-1], slopes[:0:-1]):
+            deltas.insert(0, slope * (deltas[0] @ _transposed(W)))
+        return deltas
+
+    def _output_loss(self, z, y):
+        """Loss of each task from its outputs z_L."""
+        if self.criterion == "squared":
+            return ((z - y) ** 2).mean(axis=(-2, -1))
+        z = z - z.max(axis=-1, keepdims=True)
+        return (np.log(np.exp(z).sum(axis=-1)) - (z * y).sum(axis=-1)).mean(axis=-1)
+
+    def _output_delta(self, z, y):
+        """∂loss/∂z_L."""
+        if self.criterion == "squared":
+            return (z - y) * (2 / (z.shape[-1] * z.shape[-2]))
+        return (_softmax(z) - y) / z.shape[-2]
+
+    def _r_output_delta(self, z, r_z):
+        """∂²loss/∂z_L² times R{z_L}."""
+        if self.criterion == "squared":
+            return r_z * (2 / (z.shape[-1] * z.shape[-2]))
+        p = _softmax(z)
+        return p * (r_z - (p * r_z).sum(axis=-1, keepdims=True)) / z.shape[-2]
+
+    def _flat(self, parts):
+        """One vector (..., p) from pairs of a weight matrix's part and of δ, whose sum over examples is the bias's."""
+        out = None
+        for (start, middle, end, _, _), (W, delta) in zip(self._layers, parts):
+            if out is None:
+                out = np.empty(W.shape[:-2] + (self.n_params,), W.dtype)
+            out[..., start:middle] = W.reshape(*W.shape[:-2], -1)
+            np.add.reduce(delta, axis=-2, out=out[..., middle:end])
+        return out
+
+    def _checked(self, theta, x, y=None):
+        """θ, x and y as arrays of θ's precision that go together; class numbers become one-hot rows."""
+        x = _data(x, "x", getattr(theta, "dtype", np.float64))
+        if x.ndim < 2 or x.shape[-1] != self.sizes[0] or x.shape[-2] == 0:
+            raise ValueError(f"x must have shape (..., n, {self.sizes[0]}) with n ≥ 1 examples, got {x.shape}")
+        theta = _parameters(theta, "theta", self.n_params, x)
+        if y is None:
+            return theta, x, None
+        if self.criterion == "squared":
+            y = _data(y, "y", theta.dtype)
+            expected = x.shape[:-1] + self.sizes[-1:]
+        else:
+            y, expected = np.asarray(y), x.shape[:-1]
+        if y.shape != expected:
+            raise ValueError(f"y must have shape {expected}, to go with x of shape {x.shape}; got {y.shape}")
+        if self.criterion == "cross-entropy":
+            n_classes = self.sizes[-1]
+            if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= n_classes:
+                raise ValueError(f"y must hold class numbers, integers from 0 to {n_classes - 1}")
+            y = np.eye(n_classes, dtype=theta.dtype)[y]
+        return theta, x, y
+
+
+def linear_regression(d_in, d_out=1):
+    """Linear model xW + b with the mean squared error: an `MLP` without hidden layers.
+
+    Examples
+    --------
+    >>> linear_regression(2).grad(np.array([1.0, 2.0, 0.0]), x=[[3.0, 1.0]], y=[[4.0]])
+    array([6., 2., 2.])
+    """
+    return MLP((d_in, d_out))
+
+
+def logistic_regression(d_in, n_classes=2):
+    """Multinomial logistic regression, softmax(xW + b) with the cross-entropy: an `MLP` without hidden layers.
+
+    Examples
+    --------
+    >>> logistic_regression(1, n_classes=4).predict(np.zeros(8), x=[[3.0]])
+    array([[0.25, 0.25, 0.25, 0.25]])
+    """
+    return MLP((d_in, n_classes), criterion="cross-entropy")
+
+
+class Quadratic:
+    """The model on which every meta-gradient has a closed form: L(θ) = ½ (θ − c)ᵀ A (θ − c).
+
+    A task's data are its curvature A and its minimum c themselves, in the places of x and y.
+
+    Parameters
+    ----------
+    d : int
+        Length of θ.
+
+    Attributes
+    ----------
+    n_params : int
+        d.
+    head : slice
+        All of θ.
+
+    Raises
+    ------
+    ValueError
+        If `d` is not a positive integer; from the methods, as in `MLP`, or if `x` is not symmetric.
+
+    Examples
+    --------
+    >>> model = Quadratic(1)
+    >>> a, c = np.array([[[2.0]], [[4.0]]]), np.array([[1.0], [0.0]])     # two tasks
+    >>> model.loss(np.array([3.0]), a, c)
+    array([ 4., 18.])
+    >>> model.grad(np.array([3.0]), a, c)
+    array([[ 4.],
+           [12.]])
+    """
+
+    def __init__(self, d=1):
+        if not isinstance(d, (int, np.integer)) or isinstance(d, bool) or d < 1:
+            raise ValueError(f"d must be a positive integer, got {d!r}")
+        self.n_params, self.head = int(d), slice(0, int(d))
+
+    def __repr__(self):
+        return f"Quadratic({self.n_params})"
+
+    def init(self, rng, dtype=np.float64):
+        """Random θ, shape (d,), standard normal; `rng` is a `numpy.random.Generator`."""
+        return rng.normal(size=self.n_params).astype(dtype)
+
+    @np.errstate(all="ignore")
+    def predict(self, theta, x):
+        """θ itself, which is this model's guess at c; shape (..., d)."""
+        theta, x, _ = self._checked(theta, x)
+        return np.broadcast_to(theta, np.broadcast_shapes(theta.shape, x.shape[:-1]))
+
+    @np.errstate(all="ignore")
+    def loss(self, theta, x, y):
+        """Loss of each task, shape (...), at θ of shape (..., d); x holds A, shape (..., d, d), and y holds c."""
+        theta, A, c = self._checked(theta, x, y)
+        e = theta - c
+        return (e * _times(A, e)).sum(axis=-1) / 2
+
+    @np.errstate(all="ignore")
+    def grad(self, theta, x, y):
+        """A (θ − c), shape (..., d)."""
+        theta, A, c = self._checked(theta, x, y)
+        return _times(A, theta - c)
+
+    @np.errstate(all="ignore")
+    def hvp(self, theta, v, x, y):
+        """A v, shape (..., d)."""
+        theta, A, c = self._checked(theta, x, y)
+        v = _parameters(v, "v", self.n_params, A, theta.dtype)
+        return _times(A, np.broadcast_to(v, np.broadcast_shapes(v.shape, theta.shape)))
+
+    def _checked(self, theta, x, y=None):
+        d, A = self.n_params, _data(x, "x", getattr(theta, "dtype", np.float64))
+        if A.ndim < 2 or A.shape[-2:] != (d, d):
+            raise ValueError(f"x must hold the matrices A, shape (..., {d}, {d}), got {A.shape}")
+        if d > 1 and not np.allclose(A, _transposed(A), rtol=1e-5):
+            raise ValueError("x must hold symmetric matrices A")
+        theta = _parameters(theta, "theta", d, A)
+        if y is not None:
+            y = _data(y, "y", theta.dtype)
+            if y.shape != A.shape[:-1]:
+                raise ValueError(f"y must hold the minima c, shape {A.shape[:-1]} as x has {A.shape}; got {y.shape}")
+        return theta, A, y
+
+
+def _times(A, v):
+    """Products of matrices with vectors; in one dimension an elementwise product, many times faster."""
+    return A[..., 0] * v if A.shape[-1] == 1 else (A @ v[..., None])[..., 0]
+
+
+def _transposed(matrices):
+    return matrices.swapaxes(-1, -2)
+
+
+def _softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _data(value, name, dtype):
+    """`value` as an array of finite numbers."""
+    try:
+        array = np.asarray(value, dtype if np.dtype(dtype).kind == "f" else np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from None
+    flat = array.ravel()
+    # A sum of squares is finite only if every term is, and takes a microsecond; should it overflow, look closer.
+    if not math.isfinite(flat.dot(flat)) and not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers, but some are NaN or infinite")
+    return array
+
+
+def _parameters(value, name, p, x, dtype=None):
+    """`value` as an array of floats, shape (..., p), whose leading axes go with those of x."""
+    array = np.asarray(value, dtype)
+    if array.dtype.kind != "f":
+        array = array.astype(float)
+    if array.ndim == 0 or array.shape[-1] != p:
+        raise ValueError(f"{name} must have a last axis of length {p}, one entry for each parameter; "
+                         f"got shape {array.shape}")
+    if array.ndim > 1:
+        try:
+            np.broadcast_shapes(array.shape[:-1], x.shape[:-2])
+        except ValueError:
+            raise ValueError(f"{name} of shape {array.shape} does not go with x of shape {x.shape}: "
+                             "their leading axes must broadcast") from None
+    return array

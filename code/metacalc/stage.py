@@ -1,0 +1,555 @@
+"""The live figure: a matplotlib picture with sliders that move marks over it, with or without a kernel.
+
+Python computes everything in advance: a mark's coordinates are arrays with one axis for every slider. matplotlib
+paints what does not move and turns the coordinates into places in the picture, whatever the scales of the axes.
+The view (`stage.js`) looks the places up and draws; it knows no mathematics.
+"""
+
+import io
+import re
+import string
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+
+import anywidget
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import traitlets
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+
+__all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage"]
+
+# Okabe & Ito's palette (2008), told apart with any colour vision. In a page each is a CSS variable, lighter in the
+# dark theme.
+COLORS = {
+    "ink": "#1f2328", "grey": "#6e7781", "faint": "#d0d7de", "paper": "#fefefe",
+    "blue": "#0072b2", "orange": "#b35c00", "green": "#00795a", "red": "#c4320a", "purple": "#9a4a78",
+}
+STYLE = {
+    "axes.edgecolor": COLORS["grey"], "axes.grid": True, "axes.labelcolor": COLORS["ink"], "axes.linewidth": 0.8,
+    "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 10, "axes.titlecolor": COLORS["ink"],
+    "axes.labelsize": 10, "axes.unicode_minus": True, "axes.facecolor": "none", "figure.facecolor": "none",
+    "figure.constrained_layout.use": True, "font.family": "DejaVu Sans", "font.size": 9,
+    "grid.color": COLORS["faint"], "grid.linewidth": 0.6, "legend.fontsize": 9, "legend.frameon": False,
+    "legend.labelcolor": COLORS["ink"], "lines.color": COLORS["ink"], "mathtext.fontset": "dejavusans",
+    "svg.fonttype": "path", "svg.hashsalt": "metacalc", "text.color": COLORS["ink"],
+    "xtick.color": COLORS["grey"], "xtick.labelcolor": COLORS["ink"], "ytick.color": COLORS["grey"],
+    "ytick.labelcolor": COLORS["ink"],
+}
+_DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "7 2.5 1.5 2.5"}
+_SHAPES = "os^D"
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One control of a stage, with the positions that it can take.
+
+    Parameters
+    ----------
+    name : str
+        Name of the stage's trait for it, and of its field in a `Readout`.
+    values : array_like, shape (n,)
+        Positions, increasing and finite; at least one.
+    label : str
+        What the reader sees, symbol and words: "learning rate η".
+    value : float, optional
+        Position at the start: the nearest one to this; the first, unless given.
+    format : str
+        Format of a position, as of `format()`: ".2f", "d".
+    unit : str
+        Written behind the position.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that kind.
+    """
+
+    name: str
+    values: np.ndarray
+    label: str
+    value: float | None = None
+    format: str = ".4g"
+    unit: str = ""
+
+    def __post_init__(self):
+        if not (isinstance(self.name, str) and self.name.isidentifier()):
+            raise ValueError(f"name must be an identifier, got {self.name!r}")
+        if not self.label:
+            raise ValueError(f"label of slider {self.name!r} must not be empty")
+        values = np.asarray(self.values)
+        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+            raise ValueError(f"values of slider {self.name!r} must be a one-dimensional array of at least one finite "
+                             f"number, got {self.values!r}")
+        if np.any(np.diff(values) <= 0):
+            raise ValueError(f"values of slider {self.name!r} must increase")
+        _check_format(self.format, "format")
+        object.__setattr__(self, "values", values.astype(float))
+        object.__setattr__(self, "value", self.values[0] if self.value is None else self.nearest(self.value))
+
+    def nearest(self, value):
+        """The position nearest to `value`; ValueError if it is not a number within the slider's range."""
+        low, high = self.values[[0, -1]]
+        if not low - 1e-9 * abs(low) <= value <= high + 1e-9 * abs(high):
+            raise ValueError(f"{self.name} must lie between {low:g} and {high:g}, got {value!r}")
+        return float(self.values[self.index(value)])
+
+    def index(self, value):
+        return int(np.argmin(np.abs(self.values - value)))
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What all marks share: axes, coordinates in the data units of the axes, and looks.
+
+    An array of coordinates broadcasts to one axis for every slider of the stage, in their order.
+    """
+
+    ax: plt.Axes
+    x: np.ndarray
+    y: np.ndarray
+    color: str = "blue"
+    label: str = ""
+
+    coordinates = ("x", "y")
+    length = 0  # extra axes of a mark's arrays
+
+    def __post_init__(self):
+        if self.color not in COLORS:
+            raise ValueError(f"color must be one of {sorted(COLORS)}, got {self.color!r}")
+        for name in self.coordinates:
+            array = np.asarray(getattr(self, name))
+            if array.dtype.kind not in "iuf" or array.size == 0:
+                raise ValueError(f"{name} of {type(self).__name__} must be a non-empty array of real numbers")
+            object.__setattr__(self, name, array.astype(float))
+
+    def place(self):
+        """Coordinates as fractions of the axes' box by the axes' own transforms, (0, 0) at its centre."""
+        return self._fractions(self.x, self.y)
+
+    def _fractions(self, x, y):
+        x, y = np.broadcast_arrays(x, y)
+        transform = self.ax.transData + self.ax.transAxes.inverted()
+        with np.errstate(all="ignore"), mpl.rc_context({"agg.path.chunksize": 0}):
+            nan = np.isnan(x) | np.isnan(y)
+            flat = np.stack([np.clip(np.nan_to_num(a, nan=1.0, posinf=1e300, neginf=-1e300), -1e300, 1e300).ravel()
+                             for a in (x, y)], axis=-1)
+            # In a log scale matplotlib puts 0 at 1e-1000 or so; what matters is that it is far below.
+            placed = np.clip(transform.transform(flat) - 0.5, -6e4, 6e4).reshape(*x.shape, 2)
+        return tuple(np.where(nan, np.nan, placed[..., i]) for i in (0, 1))
+
+
+@dataclass(frozen=True)
+class Path(_Mark):
+    """A path that grows along one slider: at its position i the points 0, …, i, joined, are shown.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    x, y : array_like
+        Coordinates; along the axis of the slider `along`, the points of the path.
+    color : str
+        A name in `COLORS`.
+    label : str
+        Entry in the legend; none if empty.
+    along : str
+        Name of the slider that the path grows along.
+    dash : str
+        "-", "--", ":" or "-.".
+    dots : bool
+        Whether the points are marked.
+    """
+
+    along: str = "n"
+    dash: str = "-"
+    dots: bool = True
+
+    def look(self):
+        return {"kind": "path", "dash": _DASHES[self.dash], "width": 1.3, "dot": 4.2 if self.dots else 0}
+
+    def handle(self):
+        return Line2D([], [], color=COLORS[self.color], lw=1.3, ls=self.dash, marker="o" if self.dots else None, ms=4.2)
+
+    def paint(self, coordinates):
+        return self.ax.plot(*coordinates, color=COLORS[self.color], lw=1.3, ls=self.dash,
+                            marker="o" if self.dots else None, ms=4.2)
+
+
+@dataclass(frozen=True)
+class Point(_Mark):
+    """A point; where it leaves the picture, an arrow at the edge says so.
+
+    Parameters
+    ----------
+    ax, x, y, color, label
+        As for `Path`.
+    shape : str
+        "o" disc, "s" square, "^" triangle or "D" diamond.
+    name : str
+        What the readout calls it when it has left the picture; its label, unless given.
+    """
+
+    shape: str = "o"
+    name: str = ""
+
+    def look(self):
+        if self.shape not in _SHAPES:
+            raise ValueError(f"shape must be one of {', '.join(_SHAPES)}, got {self.shape!r}")
+        return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"}
+
+    def handle(self):
+        return Line2D([], [], color=COLORS[self.color], lw=0, marker=self.shape, ms=8)
+
+    def paint(self, coordinates):
+        return self.ax.plot(*([c] for c in coordinates), color=COLORS[self.color], lw=0, marker=self.shape, ms=9,
+                            mec=COLORS["paper"], mew=1)
+
+
+@dataclass(frozen=True)
+class Curve(_Mark):
+    """A curve that changes with the sliders; the last axis of its arrays runs along the curve.
+
+    Parameters
+    ----------
+    ax, x, y, color, label
+        As for `Path`.
+    dash : str
+        "-", "--", ":" or "-.".
+    dots : bool
+        Whether the points are marked.
+    """
+
+    dash: str = "-"
+    dots: bool = False
+    length = 1
+
+    def look(self):
+        return {"kind": "curve", "dash": _DASHES[self.dash], "width": 1.6, "dot": 4.2 if self.dots else 0}
+
+    def handle(self):
+        return Line2D([], [], color=COLORS[self.color], lw=1.6, ls=self.dash, marker="o" if self.dots else None, ms=4.2)
+
+    def paint(self, coordinates):
+        return self.ax.plot(*coordinates, color=COLORS[self.color], lw=1.6, ls=self.dash,
+                            marker="o" if self.dots else None, ms=4.2)
+
+
+@dataclass(frozen=True)
+class Arrow(_Mark):
+    """An arrow from (x, y) to (x + dx, y + dy).
+
+    Parameters
+    ----------
+    ax, x, y, color, label
+        As for `Path`.
+    dx, dy : array_like
+        Components in data units.
+    dash : str
+        "-", "--", ":" or "-.".
+    """
+
+    dx: np.ndarray = field(default=None)
+    dy: np.ndarray = field(default=None)
+    dash: str = "-"
+    coordinates = ("x", "y", "dx", "dy")
+
+    def place(self):
+        return self._fractions(self.x, self.y) + self._fractions(self.x + self.dx, self.y + self.dy)
+
+    def look(self):
+        return {"kind": "arrow", "dash": _DASHES[self.dash], "width": 2}
+
+    def handle(self):
+        return Line2D([], [], color=COLORS[self.color], lw=2, ls=self.dash, marker=">", markevery=[1], ms=6)
+
+    def paint(self, coordinates):
+        x, y, dx, dy = coordinates
+        return [self.ax.add_patch(FancyArrowPatch((x, y), (x + dx, y + dy), arrowstyle="-|>", mutation_scale=12, lw=2,
+                                                  ls=self.dash, color=COLORS[self.color], shrinkA=0, shrinkB=0))]
+
+
+class Readout:
+    """The numbers under the picture.
+
+    Parameters
+    ----------
+    template : str
+        As of `str.format`, with the names of sliders and tables as fields and the formats f, e, g and d.
+    **tables : array_like
+        Numbers or strings, each broadcasting to one axis for every slider of the stage.
+
+    Raises
+    ------
+    ValueError
+        If a field has no such format.
+
+    Examples
+    --------
+    >>> Readout("θ = {theta:.3f}, {regime}", theta=[0.5, 0.25], regime="monotone").at((1,))
+    'θ = 0.250, monotone'
+    """
+
+    def __init__(self, template, **tables):
+        self.template = template
+        self.tables = {name: np.asarray(table) for name, table in tables.items()}
+        for _, name, spec, _ in string.Formatter().parse(template):
+            if name is not None and not (name in self.tables and self.tables[name].dtype.kind == "U"):
+                _check_format(spec or ".4g", f"format of {name}")
+
+    def segments(self):
+        """List of [text, field or None, format]."""
+        return [[text, name, spec or ".4g"] for text, name, spec, _ in string.Formatter().parse(self.template)]
+
+    def at(self, index):
+        """Text at one position of the sliders."""
+        def written(name, spec):
+            value = _entry(self.tables[name], index)
+            return str(value) if self.tables[name].dtype.kind == "U" else _format(value, spec)
+
+        return "".join(text + ("" if name is None else written(name, spec)) for text, name, spec in self.segments())
+
+
+class Stage(anywidget.AnyWidget):
+    """A picture with sliders that move marks over it, and a readout of the numbers.
+
+    The position of each slider is a trait of the slider's name: read it, set it (to the nearest position), observe
+    or link it like that of any widget.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure or sequence of Figure
+        What does not move. Several figures stand side by side where there is room, one below the other on a phone.
+    marks : sequence of Path, Point, Curve, Arrow
+    sliders : sequence of one to three Slider
+        Their order is that of the axes of the marks' arrays.
+    readout : Readout, optional
+    alt : str
+        What a reader who does not see the picture needs to know of it.
+    play : str, optional
+        Name of the slider that the play button moves; the first, unless given.
+
+    Raises
+    ------
+    ValueError
+        If the arrays of a mark or readout do not broadcast to the sliders' positions, or an argument is missing or
+        of another kind.
+    """
+
+    _esm = FilePath(__file__).with_name("stage.js")
+    _css = FilePath(__file__).with_name("stage.css")
+    pictures = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    spec = traitlets.Dict().tag(sync=True)
+    table = traitlets.Bytes().tag(sync=True)
+
+    def __init__(self, figure, marks, sliders, readout=None, *, alt, play=None):
+        figures = [figure] if isinstance(figure, Figure) else list(figure)
+        self.marks, self.sliders, self.readout = list(marks), list(sliders), readout
+        self._check(figures, alt)
+        self._shape = tuple(s.values.size for s in self.sliders)
+        names = [s.name for s in self.sliders]
+        if play is not None and play not in names:
+            raise ValueError(f"play must name one of the sliders {names}, got {play!r}")
+        if readout is not None:
+            for i, s in enumerate(self.sliders):
+                readout.tables.setdefault(s.name, _along(s.values, i, len(names)))
+        tables = _Tables()
+        for fig in figures:
+            plt.close(fig)
+            for ax in fig.axes:
+                ax.autoscale(False)
+            handles = [m.handle() for m in self.marks if m.label and m.ax.figure is fig]
+            labels = [m.label for m in self.marks if m.label and m.ax.figure is fig]
+            if handles:
+                with mpl.rc_context(STYLE):
+                    fig.legend(handles, labels, loc="outside lower center", ncols=min(3, len(handles)))
+            fig.draw_without_rendering()  # lays the axes out, and so their transforms stay
+            fig.set_layout_engine("none")
+        default = tuple(s.index(s.value) for s in self.sliders)
+        looks = [self._mark_spec(m, figures, tables, names) for m in self.marks]
+        pictures, self._png = self._painted(figures, default)
+        self.add_traits(**{s.name: _Position(s).tag(sync=True) for s in self.sliders})
+        super().__init__(pictures=pictures, table=b"", spec={})
+        self.spec = {
+            "alt": alt, "text": self.text, "marks": looks, "play": names.index(play) if play else 0,
+            "sliders": [{"name": s.name, "label": s.label, "values": s.values.tolist(), "value": s.value,
+                         "format": s.format, "unit": s.unit} for s in self.sliders],
+            "readout": readout.segments() if readout else [],
+            "fields": {n: tables.add_field(t, self._shape) for n, t in readout.tables.items()} if readout else {},
+        }
+        self.table = bytes(tables.buffer)
+
+    def _check(self, figures, alt):
+        if not (isinstance(alt, str) and alt.strip()):
+            raise ValueError("alt must describe the picture in words")
+        if not figures or not all(isinstance(f, Figure) for f in figures):
+            raise ValueError("figure must be a matplotlib Figure or a sequence of them")
+        if not 1 <= len(self.sliders) <= 3:
+            raise ValueError(f"sliders must be one to three, got {len(self.sliders)}")
+        names = [s.name for s in self.sliders]
+        for name in names:
+            if names.count(name) > 1 or hasattr(type(self), name) or name in ("marks", "sliders", "readout"):
+                raise ValueError(f"sliders need distinct names that a widget has no other use for, got {name!r}")
+        if self.readout is not None and not isinstance(self.readout, Readout):
+            raise ValueError(f"readout must be a Readout, got {self.readout!r}")
+        shape = tuple(s.values.size for s in self.sliders)
+        tables = {} if self.readout is None else {f"readout table {n!r}": t for n, t in self.readout.tables.items()}
+        for m in self.marks:
+            if not isinstance(m, _Mark) or m.ax.figure not in figures:
+                raise ValueError(f"marks must be marks on axes of the figure, got {m!r}")
+            if isinstance(m, Path) and m.along not in names:
+                raise ValueError(f"along must name one of the sliders {names}, got {m.along!r}")
+            for name in m.coordinates:
+                array = getattr(m, name)
+                # The last axis of a curve runs along it, whatever its length.
+                tables[f"{name} of {type(m).__name__}"] = array[..., 0] if m.length and array.ndim else array
+        for name, array in tables.items():
+            try:
+                np.broadcast_to(array, shape)
+            except ValueError:
+                raise ValueError(f"{name} has shape {array.shape}, which does not broadcast to the sliders' {shape}"
+                                 ) from None
+        if self.readout is not None:
+            fields = {n for _, n, _ in self.readout.segments() if n}
+            missing = fields - set(self.readout.tables) - set(names)
+            if missing:
+                raise ValueError(f"readout has no table for the fields {sorted(missing)}")
+
+    def _mark_spec(self, mark, figures, tables, names):
+        fig = mark.ax.figure
+        width, height = fig.get_size_inches() * 72  # SVG's user units are points
+        box = mark.ax.get_position()
+        spec = {
+            **mark.look(), "panel": figures.index(fig), "color": mark.color,
+            "box": [round(float(v), 3) for v in (box.x0 * width, (1 - box.y1) * height, box.width * width,
+                                                 box.height * height)],
+            "coordinates": [tables.add(_full_rank(c, len(names) + mark.length), np.float16) for c in mark.place()],
+        }
+        return spec | ({"along": names.index(mark.along)} if isinstance(mark, Path) else {})
+
+    def _painted(self, figures, index):
+        """SVG of every figure, and one PNG for viewers that run no widget, with the marks at a position."""
+        for mark in self.marks:
+            arrays = [getattr(mark, name) for name in mark.coordinates]
+            coordinates = [_entry(a, index, mark.length) for a in arrays]
+            if isinstance(mark, Path):
+                axis = [s.name for s in self.sliders].index(mark.along)
+                grown = [index[:axis] + (i,) + index[axis + 1:] for i in range(index[axis] + 1)]
+                coordinates = [[_entry(a, i) for i in grown] for a in arrays]
+            for artist in mark.paint(coordinates):
+                artist.set_gid("stage-mark")
+        return [_svg(fig) for fig in figures], _png(figures)
+
+    @property
+    def position(self):
+        """Where the sliders stand: the index of each one's position."""
+        return tuple(s.index(getattr(self, s.name)) for s in self.sliders)
+
+    @property
+    def text(self):
+        """The readout at the sliders' positions."""
+        return "" if self.readout is None else self.readout.at(self.position)
+
+    def __repr__(self):
+        where = ", ".join(f"{s.name}={_format(getattr(self, s.name), s.format)} ({s.values.size} positions)"
+                          for s in self.sliders)
+        return f"Stage({where}): {self.text}"
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return data | {"text/plain": repr(self), "image/png": self._png}, metadata
+
+
+class _Position(traitlets.Float):
+    """A trait that holds one of a slider's positions; the nearest one to what is assigned."""
+
+    def __init__(self, slider):
+        super().__init__(default_value=slider.value)
+        self.slider = slider
+
+    def validate(self, obj, value):
+        return self.slider.nearest(super().validate(obj, value))
+
+
+class _Tables:
+    """Arrays one behind the other in a buffer, each once."""
+
+    def __init__(self):
+        self.buffer, self._places = bytearray(), {}
+
+    def add(self, array, dtype):
+        """Where the array is found: [offset in bytes, kind of number, shape]."""
+        data = np.ascontiguousarray(array, dtype=dtype)
+        key = (data.dtype.char, data.shape, data.tobytes())
+        if key not in self._places:
+            self.buffer.extend(bytes(-len(self.buffer) % data.itemsize))
+            self._places[key] = [len(self.buffer), data.dtype.name, list(data.shape)]
+            self.buffer.extend(key[2])
+        return self._places[key]
+
+    def add_field(self, table, shape):
+        table = _full_rank(table, len(shape))
+        if table.dtype.kind == "U":
+            labels, codes = np.unique(table, return_inverse=True)
+            return {"labels": labels.tolist(), "at": self.add(codes.reshape(table.shape), np.uint16)}
+        table = table.astype(float)
+        with np.errstate(all="ignore"):
+            single = table.astype(np.float32).astype(float)
+        # Single precision holds the digits that are shown, unless a number is too large or too small for it.
+        enough = np.allclose(single, table, rtol=1e-6, atol=0, equal_nan=True)
+        return {"at": self.add(table, np.float32 if enough else np.float64)}
+
+
+def _along(values, axis, rank):
+    return values.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def _full_rank(array, rank):
+    return array.reshape((1,) * (rank - array.ndim) + array.shape)
+
+
+def _entry(array, index, extra=0):
+    """Entry at the sliders' positions of an array that broadcasts over them; `extra` further axes stay."""
+    own = array.ndim - extra
+    return array[tuple(0 if n == 1 else i for n, i in zip(array.shape, index[len(index) - own:]))]
+
+
+def _check_format(spec, name):
+    if not re.fullmatch(r"(\.\d+[feg]|d)", spec):
+        raise ValueError(f"{name} must be d or a number of digits with f, e or g, such as .3f; got {spec!r}")
+
+
+def _format(value, spec):
+    if not np.isfinite(value):
+        return {np.inf: "∞", -np.inf: "−∞"}.get(float(value), "not a number")
+    return format(round(value) if spec == "d" else float(value), spec).replace("-", "−")
+
+
+def _svg(fig):
+    """The figure as SVG whose colours a page can change, with the marks that the view replaces in groups of a class."""
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg"):], flags=re.DOTALL)
+    svg = svg.replace('id="stage-mark"', 'class="stage-mark"')
+    for name, code in COLORS.items():
+        svg = svg.replace(code, f"var(--stage-{name}, {code})")
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+def _png(figures):
+    """The figures, one below the other, as a PNG on white."""
+    images = []
+    for fig in figures:
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", dpi=110, facecolor="white")
+        images.append(plt.imread(io.BytesIO(buffer.getvalue())))
+    width = max(i.shape[1] for i in images)
+    padded = [np.pad(i, ((0, 0), (0, width - i.shape[1]), (0, 0)), constant_values=1) for i in images]
+    buffer = io.BytesIO()
+    plt.imsave(buffer, np.concatenate(padded), format="png")
+    return buffer.getvalue()
