@@ -116,11 +116,15 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True):
     if fast and k == 1 and only is None and suits(model, theta, alpha):
         return one_step(model, theta, batch, alpha)
     alpha = _masked(theta, alpha, only)
-    path = _path(model, theta, batch.x_support, batch.y_support, alpha, k)
-    v = model.grad(path[k], batch.x_query, batch.y_query)
-    for phi in reversed(path[:k]):
-        v = v - model.hvp(phi, alpha * v, batch.x_support, batch.y_support)
-    return _query_loss(model, path[k], batch), v.mean(axis=-2)
+    phi, hessians = _over_tasks(theta), []
+    for _ in range(k):
+        gradient, hessian, _ = _linearize(model, phi, batch.x_support, batch.y_support)
+        phi = phi - alpha * gradient
+        hessians.append(hessian)
+    v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
+    for hessian in reversed(hessians):
+        v = v - hessian(alpha * v)
+    return loss().mean(axis=-1), v.mean(axis=-2)
 
 
 @np.errstate(all="ignore")
@@ -133,8 +137,8 @@ def fomaml(model, theta, batch, alpha, k=1, only=None, fast=True):
     if fast and k == 1 and only is None and suits(model, theta, alpha):
         return one_step(model, theta, batch, alpha, second_order=False)
     path = _path(model, theta, batch.x_support, batch.y_support, _masked(theta, alpha, only), k)
-    v = model.grad(path[k], batch.x_query, batch.y_query)
-    return _query_loss(model, path[k], batch), v.mean(axis=-2)
+    v, _, loss = _linearize(model, path[k], batch.x_query, batch.y_query)
+    return loss().mean(axis=-1), v.mean(axis=-2)
 
 
 @np.errstate(all="ignore")
@@ -177,15 +181,20 @@ def meta_sgd(model, theta, batch, k=1):
     >>> from metacalc.models import Quadratic
     >>> batch = Batch([[[2.0]]], [[0.0]], [[[2.0]]], [[0.0]])      # one task, θ²
     >>> meta_sgd(Quadratic(1), with_rates([1.0], 0.25), batch)     # loss ((1 − 2α) θ)², its derivatives by θ and α
-    (array(0.25), array([ 0.5, -2. ]))
+    (np.float64(0.25), array([ 0.5, -2. ]))
     """
     theta, alpha = _start(model, theta, None, k)
-    path = _path(model, theta, batch.x_support, batch.y_support, alpha, k)
-    v, v_alpha = model.grad(path[k], batch.x_query, batch.y_query), 0.0
-    for phi in reversed(path[:k]):
-        v_alpha = v_alpha - model.grad(phi, batch.x_support, batch.y_support) * v
-        v = v - model.hvp(phi, alpha * v, batch.x_support, batch.y_support)
-    return _query_loss(model, path[k], batch), np.concatenate([v.mean(axis=-2), v_alpha.mean(axis=-2)], axis=-1)
+    phi, steps = _over_tasks(theta), []
+    for _ in range(k):
+        gradient, hessian, _ = _linearize(model, phi, batch.x_support, batch.y_support)
+        phi = phi - alpha * gradient
+        steps.append((gradient, hessian))
+    v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
+    v_alpha = 0.0
+    for gradient, hessian in reversed(steps):
+        v_alpha = v_alpha - gradient * v
+        v = v - hessian(alpha * v)
+    return loss().mean(axis=-1), np.concatenate([v.mean(axis=-2), v_alpha.mean(axis=-2)], axis=-1)
 
 
 @np.errstate(all="ignore")
@@ -197,7 +206,8 @@ def reptile(model, theta, batch, alpha, k=1):
     """
     theta, alpha = _start(model, theta, alpha, k)
     path = _path(model, theta, batch.x_support, batch.y_support, alpha, k)
-    return _query_loss(model, path[k], batch), ((path[0] - path[k]) / alpha).mean(axis=-2)
+    loss = model.loss(path[k], batch.x_query, batch.y_query).mean(axis=-1)
+    return loss, ((path[0] - path[k]) / alpha).mean(axis=-2)
 
 
 @np.errstate(all="ignore")
@@ -246,9 +256,10 @@ def imaml(model, theta, batch, alpha, k=10, lam=1.0, cg_steps=10):
         raise ValueError(f"lam must be positive, got {lam!r}")
     cg_steps = _positive_integer(cg_steps, "cg_steps")
     phi = _path(model, theta, batch.x_support, batch.y_support, alpha, k, lam)[k]
-    v = model.grad(phi, batch.x_query, batch.y_query)
-    v = _conjugate_gradients(lambda u: u + model.hvp(phi, u, batch.x_support, batch.y_support) / lam, v, cg_steps)
-    return _query_loss(model, phi, batch), v.mean(axis=-2)
+    v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
+    hessian = _linearize(model, phi, batch.x_support, batch.y_support)[1]
+    v = _conjugate_gradients(lambda u: u + hessian(u) / lam, v, cg_steps)
+    return loss().mean(axis=-1), v.mean(axis=-2)
 
 
 @np.errstate(all="ignore")
@@ -261,10 +272,9 @@ def joint(model, theta, batch):
     theta = _over_tasks(theta)
     n_support, n_query = batch.x_support.shape[1], batch.x_query.shape[1]
     w = n_support / (n_support + n_query)
-    loss = (w * model.loss(theta, batch.x_support, batch.y_support)
-            + (1 - w) * model.loss(theta, batch.x_query, batch.y_query))
-    gradient = (w * model.grad(theta, batch.x_support, batch.y_support)
-                + (1 - w) * model.grad(theta, batch.x_query, batch.y_query))
+    gradient, _, loss = _linearize(model, theta, batch.x_support, batch.y_support)
+    gradient_query, _, loss_query = _linearize(model, theta, batch.x_query, batch.y_query)
+    loss, gradient = w * loss() + (1 - w) * loss_query(), w * gradient + (1 - w) * gradient_query
     return loss.mean(axis=-1), gradient.mean(axis=-2)
 
 
@@ -414,7 +424,7 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
     --------
     >>> from metacalc.models import Quadratic
     >>> from metacalc.tasks import Quadratics
-    >>> run = meta_train(maml, Quadratic(1), Quadratics(1), 500, eta=0.01, theta0=[9.0], progress=False, alpha=0.1)
+    >>> run = meta_train(maml, Quadratic(1), Quadratics(1), 500, eta=0.05, theta0=[9.0], progress=False, alpha=0.1)
     >>> bool(abs(run.theta[0]) < 0.5), run.n_iters
     (True, 500)
     """
@@ -591,8 +601,11 @@ def _conjugate_gradients(times, b, n_steps):
     return x
 
 
-def _query_loss(model, phi, batch):
-    return model.loss(phi, batch.x_query, batch.y_query).mean(axis=-1)
+def _linearize(model, phi, x, y):
+    """Gradient of each task at φ, and the functions v ↦ H(φ) v and () ↦ loss."""
+    if hasattr(model, "linearize"):
+        return model.linearize(phi, x, y)
+    return model.grad(phi, x, y), lambda v: model.hvp(phi, v, x, y), lambda: model.loss(phi, x, y)
 
 
 def _over_tasks(theta):
@@ -611,6 +624,8 @@ def _start(model, theta, alpha, k):
                          f"{', the parameters and their rates' if alpha is None else ''}; got shape {theta.shape}")
     if alpha is None:
         return theta[..., :p // 2], _over_tasks(theta[..., p // 2:])
+    if type(alpha) is float and 0 < alpha < float("inf"):
+        return theta, alpha
     alpha = np.asarray(alpha)
     if alpha.dtype.kind not in "iuf" or not (np.isfinite(alpha) & (alpha > 0)).all():
         raise ValueError(f"alpha must be positive and finite, got {alpha!r}")

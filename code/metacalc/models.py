@@ -5,7 +5,8 @@ data of a task are x of shape (..., n, d_in) and y, and the leading axes broadca
 tasks, and θ of shape (n_tasks, p) gives each task its own. The arithmetic is done in θ's precision.
 
 A model of your own needs `n_params`, `init(rng, dtype)`, `predict(theta, x)`, `loss(theta, x, y)`, `grad(theta, x, y)`
-and `hvp(theta, v, x, y)` with these shapes, and `head`, the slice of its last layer, if ANIL is to train it.
+and `hvp(theta, v, x, y)` with these shapes. Two more are optional: `head`, the slice of the last layer, for ANIL, and
+`linearize(theta, x, y)`, which saves work where the loss, the gradient and the Hessian are wanted at the same point.
 """
 
 import math
@@ -116,73 +117,79 @@ class MLP:
     def predict(self, theta, x):
         """Outputs, shape (..., n, d_out): values for the squared criterion, class probabilities for the other."""
         theta, x, _ = self._checked(theta, x)
-        z = self._forward(self.unflatten(theta), x)[-1]
+        z = self._forward(self.unflatten(theta), x)[2]
         return z if self.criterion == "squared" else _softmax(z)
 
     @np.errstate(all="ignore")
     def loss(self, theta, x, y):
         """Loss of each task, shape (...)."""
         theta, x, y = self._checked(theta, x, y)
-        return self._output_loss(self._forward(self.unflatten(theta), x)[-1], y)
+        return self._output_loss(self._forward(self.unflatten(theta), x)[2], y)
 
-    @np.errstate(all="ignore")
     def grad(self, theta, x, y):
         """Gradient of each task's loss, shape (..., p), by backpropagation."""
+        return self.linearize(theta, x, y)[0]
+
+    def hvp(self, theta, v, x, y):
+        """Hessian of each task's loss times v, shape (..., p); v is shared (p,) or, like θ, one for each task."""
+        return self.linearize(theta, x, y)[1](v)
+
+    @np.errstate(all="ignore")
+    def linearize(self, theta, x, y):
+        """Gradient (..., p), and the functions v ↦ Hv and () ↦ loss at θ, which go on from the same two passes."""
         theta, x, y = self._checked(theta, x, y)
         layers = self.unflatten(theta)
         activations, slopes, z = self._forward(layers, x)
-        deltas = self._backward(layers, slopes, self._output_delta(z, y))
-        return self._flat((_transposed(a) @ d, d) for a, d in zip(activations, deltas))
+        # δ_l = ∂loss/∂z_l: δ_{l-1} = σ'(z_{l-1}) · δ_l W_lᵀ.
+        deltas = [self._output_delta(z, y)]
+        for (W, _), slope in zip(layers[:0:-1], slopes[:0:-1]):
+            deltas.insert(0, slope * _product(deltas[0], _transposed(W)))
+
+        def hvp(v):
+            directions = self.unflatten(_parameters(v, "v", self.n_params, x, theta.dtype))
+            return self._r_gradient(layers, directions, activations, slopes, deltas, z)
+
+        return self._flat(zip(activations, deltas)), hvp, lambda: self._output_loss(z, y)
 
     @np.errstate(all="ignore")
-    def hvp(self, theta, v, x, y):
-        """Hessian of each task's loss times v, shape (..., p); v is shared (p,) or, like θ, one for each task."""
-        theta, x, y = self._checked(theta, x, y)
-        v = _parameters(v, "v", self.n_params, x, theta.dtype)
-        layers, directions = self.unflatten(theta), self.unflatten(v)
-        activations, slopes, z = self._forward(layers, x)
-        deltas = self._backward(layers, slopes, self._output_delta(z, y))
+    def _r_gradient(self, layers, directions, activations, slopes, deltas, z):
+        """R{gradient}, the Hessian times the direction with the layers (V, c)."""
         bend = _ACTIVATIONS[self.activation][1]
 
-        # Forward: R{z} = R{a} W + a V + b's part of v, and R{a} = σ'(z) R{z}. The input does not move with θ.
+        # Forward: R{z} = R{a} W + a V + c, and R{a} = σ'(z) R{z}. The input does not move with θ.
         r_z, r_activations = [], [None]
         for l, ((W, _), (V, c), a) in enumerate(zip(layers, directions, activations)):
-            r_z.append(a @ V + c[..., None, :])
+            r_z.append(_product(a, V))
+            r_z[l] += c[..., None, :]
             if l > 0:
                 r_activations.append(slopes[l] * r_z[l - 1])
                 r_z[l] += r_activations[l] @ W
 
         # Backward: R{δ_{l-1}} = σ' · (R{δ} Wᵀ + δ Vᵀ) + σ'' · R{z} · δ Wᵀ.
-        r_d = self._r_output_delta(z, r_z[-1])
-        r_deltas = [r_d]
+        r_deltas = [self._r_output_delta(z, r_z[-1])]
         for l in range(len(layers) - 1, 0, -1):
             W, V = layers[l][0], directions[l][0]
-            r_d = slopes[l] * (r_d @ _transposed(W) + deltas[l] @ _transposed(V))
+            r_d = _product(r_deltas[0], _transposed(W)) + _product(deltas[l], _transposed(V))
+            r_d *= slopes[l]
             if bend is not None:
-                r_d += bend(activations[l], slopes[l]) * r_z[l - 1] * (deltas[l] @ _transposed(W))
+                r_d += bend(activations[l], slopes[l]) * r_z[l - 1] * _product(deltas[l], _transposed(W))
             r_deltas.insert(0, r_d)
 
         # The gradient of a layer is aᵀ δ, so R{} of it is aᵀ R{δ} + R{a}ᵀ δ.
-        return self._flat(
-            (_transposed(a) @ r_d if r_a is None else _transposed(a) @ r_d + _transposed(r_a) @ d, r_d)
-            for a, r_a, d, r_d in zip(activations, r_activations, deltas, r_deltas))
+        out = self._flat(zip(activations, r_deltas))
+        for (W, _), r_a, delta in zip(self.unflatten(out)[1:], r_activations[1:], deltas[1:]):
+            W += _transposed(r_a) @ delta
+        return out
 
     def _forward(self, layers, x):
         """Inputs a_0, ..., a_{L-1} of the layers, the slopes σ' there (none at a_0 = x), and the outputs z_L."""
         sigma, activations, slopes = _ACTIVATIONS[self.activation][0], [x], [None]
         for W, b in layers[:-1]:
-            a, slope = sigma(activations[-1] @ W + b[..., None, :])
+            a, slope = sigma(_product(activations[-1], W) + b[..., None, :])
             activations.append(a)
             slopes.append(slope)
         W, b = layers[-1]
-        return activations, slopes, activations[-1] @ W + b[..., None, :]
-
-    def _backward(self, layers, slopes, delta):
-        """δ_l = ∂loss/∂z_l for l = 1, ..., L: δ_{l-1} = σ'(z_{l-1}) · δ_l W_lᵀ."""
-        deltas = [delta]
-        for (W, _), slope in zip(layers[:0:-1], slopes[:0:-1]):
-            deltas.insert(0, slope * (deltas[0] @ _transposed(W)))
-        return deltas
+        return activations, slopes, _product(activations[-1], W) + b[..., None, :]
 
     def _output_loss(self, z, y):
         """Loss of each task from its outputs z_L."""
@@ -204,14 +211,15 @@ class MLP:
         p = _softmax(z)
         return p * (r_z - (p * r_z).sum(axis=-1, keepdims=True)) / z.shape[-2]
 
-    def _flat(self, parts):
-        """One vector (..., p) from pairs of a weight matrix's part and of δ, whose sum over examples is the bias's."""
-        out = None
-        for (start, middle, end, _, _), (W, delta) in zip(self._layers, parts):
-            if out is None:
-                out = np.empty(W.shape[:-2] + (self.n_params,), W.dtype)
-            out[..., start:middle] = W.reshape(*W.shape[:-2], -1)
-            np.add.reduce(delta, axis=-2, out=out[..., middle:end])
+    def _flat(self, pairs):
+        """One vector (..., p) from each layer's input a and δ: aᵀ δ for its weights, the sum of δ for its biases."""
+        pairs = list(pairs)
+        lead = np.broadcast_shapes(*(d.shape[:-2] for _, d in pairs))
+        out = np.empty(lead + (self.n_params,), pairs[-1][1].dtype)
+        ones = np.ones((1, pairs[0][0].shape[-2]), out.dtype)
+        for (W, b), (a, d) in zip(self.unflatten(out), pairs):
+            np.matmul(_transposed(a), d, out=W)
+            np.matmul(ones, d, out=b[..., None, :])
         return out
 
     def _checked(self, theta, x, y=None):
@@ -347,6 +355,11 @@ class Quadratic:
 def _times(A, v):
     """Products of matrices with vectors; in one dimension an elementwise product, many times faster."""
     return A[..., 0] * v if A.shape[-1] == 1 else (A @ v[..., None])[..., 0]
+
+
+def _product(a, W):
+    """a @ W, for which NumPy takes three times as long if the inner dimension is 1."""
+    return a * W if W.shape[-2] == 1 else a @ W
 
 
 def _transposed(matrices):
