@@ -30,7 +30,7 @@ def normalised(notebook):
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}}
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    seen = set()
+    seen, count = set(), 0
     for cell in notebook.cells:
         name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         while name in seen:
@@ -39,14 +39,27 @@ def normalised(notebook):
         cell.id = name
         cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")}
         if cell.cell_type == "code":
-            cell.execution_count = None
+            count += 1
+            cell.execution_count = count
+            cell.outputs = _joined(cell.outputs)
             for output in cell.outputs:
                 if "data" in output:
                     output.data = {k: v for k, v in output.data.items() if k in KEPT}
                     output.metadata = {}
                 if "execution_count" in output:
-                    output.execution_count = None
+                    output.execution_count = count
     return nbformat.writes(notebook, indent=1) + "\n"
+
+
+def _joined(outputs):
+    """Consecutive pieces of one stream as one output: where a stream is cut is chance."""
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == "stream" and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def run(path):

@@ -1,0 +1,97 @@
+"""Measure what a reader waits for, and rewrite the table of budgets in CONTRIBUTING.md: `make budgets`."""
+
+import functools
+import gzip
+import http.server
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parent.parent
+HTML = ROOT / "_build/html"
+BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FIRST_FIGURE = """
+new MutationObserver((_, observer) => {
+  if (!document.querySelector(".stage[data-live]")) return;
+  window.firstFigure = performance.now() - performance.getEntriesByType("navigation")[0].domContentLoadedEventStart;
+  observer.disconnect();
+}).observe(document, {subtree: true, attributes: true, childList: true});
+"""
+LATENCY = """stages => stages.flatMap(stage => [...stage.querySelectorAll("input")].flatMap(input => {
+  const times = [];
+  for (let round = 0; round < 3; round++) for (let k = 0; k <= Number(input.max); k++) {
+    input.value = k;
+    const start = performance.now();
+    input.dispatchEvent(new Event("input"));
+    stage.querySelector(".stage-mark path").getBoundingClientRect();
+    times.push(performance.now() - start);
+  }
+  return times;
+}))"""
+
+
+def serve():
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=HTML))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/"
+
+
+def measure_page(browser, address, page_name):
+    """First-visit weight in bytes (gzip, fonts as they are), ms to the first figure, latencies in ms."""
+    context = browser.new_context()
+    page, bodies = context.new_page(), {}
+    page.on("requestfinished", lambda r: bodies.setdefault(r.url, r.response().body()) if r.url.startswith("http") else None)
+    page.add_init_script(FIRST_FIGURE)
+    page.goto(address + page_name)
+    page.wait_for_load_state("networkidle")
+    weight = sum(len(b) if ".woff" in url else len(gzip.compress(b, 6)) for url, b in bodies.items())
+    stages = page.locator(".stage").count()
+    latencies = page.locator(".stage").evaluate_all(LATENCY) if stages else []
+    first = page.evaluate("window.firstFigure") if stages else None
+    context.close()
+    return weight, first, sorted(latencies), stages
+
+
+def build_time():
+    """Seconds of a build from nothing, all notebooks executed, the environment installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "course"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", "_build", ".git"))
+        start = time.perf_counter()
+        subprocess.run([Path(sys.executable).with_name("jupyter-book"), "build", "-W", "-n", copy], check=True, capture_output=True)
+        return time.perf_counter() - start
+
+
+def main():
+    address, rows = serve(), []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER_FLAGS)
+        for page in sorted((HTML / "chapters").rglob("*.html")):
+            name = page.relative_to(HTML).as_posix()
+            weight, first, latencies, stages = measure_page(browser, address, name)
+            p95 = f"{latencies[int(0.95 * len(latencies))]:.1f} ms" if latencies else "–"
+            rows.append(f"| `{name}` | {stages} | {weight / 1e6:.2f} MB | {f'{first:.0f} ms' if stages else '–'} | {p95} |")
+        browser.close()
+    table = "\n".join([
+        "| page | live figures | first visit, gzip (budget 1.2 MB) | first figure after DOMContentLoaded (500 ms) | "
+        "slider to redrawn DOM, p95 (8 ms) |", "| --- | --- | --- | --- | --- |", *rows, "",
+        f"Clean build with execution of all chapters: {build_time():.0f} s (budget 120 s)."])
+    guide = ROOT / "CONTRIBUTING.md"
+    before, rest = guide.read_text(encoding="utf-8").split("<!-- budgets -->\n", 1)
+    after = rest.split("<!-- /budgets -->", 1)[1]
+    guide.write_text(f"{before}<!-- budgets -->\n{table}\n<!-- /budgets -->{after}", encoding="utf-8")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

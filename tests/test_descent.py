@@ -1,0 +1,178 @@
+"""The loop = the closed form; every rule = its textbook recurrence; bad input is refused by name."""
+
+import warnings
+
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metacalc import (
+    Objective, adam, backtracking, convergence_factor, diverged, gradient_descent, momentum, nesterov, newton, sgd,
+)
+
+theta = sp.Symbol("theta")
+square = Objective(theta**2, theta)
+
+
+@st.composite
+def quadratics(draw):
+    """Hessian (symmetric positive definite), minimum, start and a rate below and above the threshold."""
+    d = draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    A = rng.standard_normal((d, d))
+    H = A @ A.T + 0.1 * np.eye(d)
+    return H, rng.standard_normal(d), rng.standard_normal(d), draw(st.floats(0.05, 1.1)) * 2 / np.linalg.eigvalsh(H)[-1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(quadratics(), st.integers(0, 60))
+def test_loop_is_the_closed_form_on_quadratics(quadratic, t):
+    H, minimum, start, eta = quadratic
+    path = gradient_descent(lambda th: (th - minimum) @ H, start, eta, t)
+    closed = minimum + np.linalg.matrix_power(np.eye(len(H)) - eta * H, t) @ (start - minimum)
+    assert path.shape == (t + 1, len(H))
+    np.testing.assert_allclose(path[-1], closed, rtol=1e-8, atol=1e-8 * np.abs(closed).max())
+
+
+def test_symbolic_loop_is_the_closed_form():
+    H = sp.Matrix([[2, 1], [1, 3]])
+    x = sp.Matrix(sp.symbols("x y"))
+    objective = Objective((x.T * H * x)[0] / 2, tuple(x))
+    closed = np.linalg.matrix_power(np.eye(2) - 0.2 * np.array(H, float), 30) @ [1.0, -2.0]
+    np.testing.assert_allclose(gradient_descent(objective.grad, [1.0, -2.0], 0.2, 30)[-1], closed, rtol=1e-10)
+
+
+def test_rates_and_starts_broadcast_to_the_runs_one_by_one():
+    rates, starts = np.array([0.1, 0.5, 1.2]), np.array([[10.0], [-3.0]])
+    together = gradient_descent(square.grad, starts, rates, 20)
+    assert together.shape == (21, 2, 3)
+    for i, start in enumerate(starts[:, 0]):
+        for j, rate in enumerate(rates):
+            np.testing.assert_allclose(together[:, i, j], gradient_descent(square.grad, float(start), float(rate), 20), rtol=1e-12)
+
+
+def reference(rule, gradient, theta, eta, n, b=0.9, b1=0.9, b2=0.999, eps=1e-8):
+    """Rules as their papers write them, one number at a time."""
+    v = m = s = 0.0
+    look = theta  # the point before the look-ahead, for Nesterov's original form
+    path = [theta]
+    for t in range(1, n + 1):
+        g = gradient(theta)
+        if rule == "sgd":
+            theta -= eta * g
+        elif rule == "momentum":
+            v = b * v + g
+            theta -= eta * v
+        elif rule == "nesterov":
+            new = b * v - eta * gradient(look + b * v)
+            look, v = look + new, new
+            theta = look + b * v
+        else:
+            m, s = b1 * m + (1 - b1) * g, b2 * s + (1 - b2) * g**2
+            theta -= eta * (m / (1 - b1**t)) / (np.sqrt(s / (1 - b2**t)) + eps)
+        path.append(theta)
+    return np.array(path)
+
+
+@pytest.mark.parametrize("name, rule", [("sgd", sgd()), ("momentum", momentum()), ("nesterov", nesterov()), ("adam", adam())])
+def test_rules_are_their_papers(name, rule):
+    objective = Objective(theta**4 / 4 - theta**2 + theta / 3, theta)
+    ours = gradient_descent(objective.grad, 1.7, 0.03, 80, rule)
+    np.testing.assert_allclose(ours, reference(name, lambda th: th**3 - 2 * th + 1 / 3, 1.7, 0.03, 80), rtol=1e-9)
+
+
+def test_an_array_of_momenta_runs_all_of_them():
+    betas = np.array([0.0, 0.5, 0.9])
+    together = gradient_descent(square.grad, 3.0, 0.1, 15, momentum(betas))
+    assert together.shape == (16, 3)
+    for j, beta in enumerate(betas):
+        np.testing.assert_allclose(together[:, j], gradient_descent(square.grad, 3.0, 0.1, 15, momentum(float(beta))))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.01, 3.0), st.floats(0.0, 0.99), st.lists(st.floats(0.05, 2.0), min_size=1, max_size=4))
+def test_convergence_factor_is_the_spectral_radius(eta, beta, eigenvalues):
+    radii = [np.abs(np.linalg.eigvals([[1 + beta - eta * lam, -beta], [1, 0]])).max() for lam in eigenvalues]
+    assert np.isclose(convergence_factor(eta, beta, eigenvalues), max(radii), rtol=1e-6)
+
+
+def test_newton():
+    f = Objective(theta**4 - theta, theta)
+    assert np.isclose(newton(f.grad, f.hess, 1.0, 8)[-1], 0.25 ** (1 / 3))
+    x, y = sp.symbols("x y")
+    bowl = Objective(x**2 + x * y + 2 * y**2 - x, (x, y))
+    ends = newton(bowl.grad, bowl.hess, np.array([[5.0, 5.0], [-3.0, 1.0]]), 1)[-1]
+    np.testing.assert_allclose(bowl.grad(ends), 0, atol=1e-12)
+
+
+def test_newton_survives_a_singular_hessian_in_a_batch():
+    x, y = sp.symbols("x y")
+    quartic = Objective(x**4 + y**2, (x, y))
+    path = newton(quartic.grad, quartic.hess, [[0.0, 1.0], [1.0, 1.0]], 3)
+    assert np.isnan(path[1:, 0]).any() and np.isfinite(path[:, 1]).all()
+    assert np.isnan(newton(lambda t: 0 * t, lambda t: 0 * t, 1.0, 1)[-1])
+
+
+def test_backtracking_decreases_the_loss_and_keeps_armijo():
+    x, y = sp.symbols("x y")
+    f = Objective((1 - x) ** 2 + 100 * (y - x**2) ** 2, (x, y))
+    starts = np.array([[-1.2, 1.0], [2.0, 2.0]])
+    path, rates = backtracking(f, f.grad, starts, 200)
+    assert path.shape == (201, 2, 2) and rates.shape == (200, 2)
+    gain = f(path[:-1]) - f(path[1:])
+    assert (gain >= 1e-4 * rates * (f.grad(path[:-1]) ** 2).sum(axis=-1) - 1e-15).all()
+    one, _ = backtracking(f, f.grad, starts[0], 200)
+    np.testing.assert_allclose(path[:, 0], one)
+    assert backtracking(f, f.grad, starts, 0)[1].shape == (0, 2)
+
+
+def test_divergence_is_a_result_without_noise():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        path = gradient_descent(square.grad, 10.0, np.array([0.1, 1.0, 1.2, 3.0]), 3000)
+        cubic = gradient_descent(Objective(theta**4, theta).grad, 10.0, 1.0, 50)
+        vector = gradient_descent(Objective(theta**4, [theta]).grad, [10.0], 1.0, 50)
+    assert list(diverged(path)) == [False, False, True, True]
+    assert not np.isfinite(path[-1, 2:]).any() and path.shape == (3001, 4)
+    assert diverged(cubic) and diverged(vector).all() and len(cubic) == 51
+
+
+def test_a_schedule_is_called_with_the_iteration():
+    seen = []
+    gradient_descent(square.grad, 1.0, lambda t: seen.append(t) or 0.1, 4)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_zero_iterations_return_the_start():
+    np.testing.assert_array_equal(gradient_descent(square.grad, 2.0, [0.1, 0.2], 0), [[2.0, 2.0]])
+
+
+@pytest.mark.parametrize("arguments, word", [
+    (dict(eta=0), "eta"), (dict(eta=-1), "eta"), (dict(eta=np.nan), "eta"), (dict(eta=np.inf), "eta"), (dict(eta="fast"), "eta"),
+    (dict(eta=[0.1, -0.1]), "eta"), (dict(eta=[]), "eta"), (dict(eta=None), "eta"), (dict(eta=lambda t: -1.0), "eta"),
+    (dict(n_iters=-1), "n_iters"), (dict(n_iters=2.5), "n_iters"), (dict(n_iters=True), "n_iters"), (dict(n_iters="3"), "n_iters"),
+    (dict(theta0=np.nan), "theta0"), (dict(theta0=[]), "theta0"), (dict(theta0="a"), "theta0"), (dict(theta0=[[1], [1, 2]]), "theta0"),
+    (dict(theta0=1j), "theta0"), (dict(theta0=[1.0, 2.0], eta=[0.1, 0.2, 0.3]), "theta0"),
+])
+def test_bad_input_is_refused_by_name(arguments, word):
+    with pytest.raises(ValueError, match=word):
+        gradient_descent(**{"grad": square.grad, "theta0": 10.0, "eta": 0.1, "n_iters": 3} | arguments)
+
+
+def test_a_start_of_the_wrong_shape_is_refused_by_name():
+    x, y = sp.symbols("x y")
+    for start in (1.0, [1.0, 2.0, 3.0]):
+        with pytest.raises(ValueError, match="theta0"):
+            gradient_descent(Objective(x**2 + y**2, (x, y)).grad, start, 0.1, 3)
+    with pytest.raises(ValueError, match="theta0"):
+        gradient_descent(lambda th: np.zeros(3), np.zeros(2), 0.1, 3)
+
+
+@pytest.mark.parametrize("make", [lambda: momentum(1.0), lambda: momentum(-0.1), lambda: nesterov(np.nan), lambda: adam(beta1=1),
+                                  lambda: adam(beta2=[0.9, 1.5]), lambda: adam(eps=0), lambda: convergence_factor(1, 2, [1]),
+                                  lambda: diverged([1.0], limit=0), lambda: backtracking(square, square.grad, 1.0, 3, shrink=1.0)])
+def test_parameters_of_rules_are_checked(make):
+    with pytest.raises(ValueError, match="beta|eps|limit|shrink"):
+        make()

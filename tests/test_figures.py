@@ -1,0 +1,166 @@
+"""Every entry of every live figure's tables, against a computation that shares no code with the figure."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from live_figures import FIGURES, heavy_ball, theta
+
+from metacalc import Objective, Point, Stage, figures
+
+ALL = [pytest.param(figure, id=f"{page}-{i}") for page, listed in FIGURES.items() for i, figure in enumerate(listed)]
+NUMBER = re.compile(r"−?\d+(?:\.\d+)?(?:e[+−]\d+)?")
+
+
+def same_readout(shown, expected):
+    """Equal words, and numbers equal to one unit of the last digit shown."""
+    shown, expected = (text.replace("-", "−") for text in (shown, expected))
+    if NUMBER.sub("#", shown) != NUMBER.sub("#", expected):
+        return False
+    for a, b in zip(NUMBER.findall(shown), NUMBER.findall(expected)):
+        mantissa, _, power = a.replace("−", "-").partition("e")
+        unit = 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
+        if abs(float(a.replace("−", "-")) - float(b.replace("−", "-"))) > 1.001 * unit:
+            return False
+    return True
+
+
+def test_same_readout_notices_a_digit():
+    assert same_readout("θ = −1.234e−05 now", "θ = -1.235e-05 now")
+    assert not same_readout("θ = 1.234", "θ = 1.236") and not same_readout("θ = 1.234", "x = 1.234")
+    assert not same_readout("θ = −1.234", "θ = 1.234")
+
+
+@pytest.mark.parametrize("figure", ALL)
+def test_readout_at_every_position(figure):
+    stage = figure.build()
+    positions = [range(s.values.size) for s in stage.sliders]
+    for index in itertools.product(*positions):
+        expected = figure.readout(*(s.values[i] for s, i in zip(stage.sliders, index)))
+        shown = stage.readout.at(index)
+        # What the view adds where a mark leaves the picture is tested in the browser.
+        assert same_readout(shown, "\n".join(expected.split("\n")[:shown.count("\n") + 1])), (index, shown, expected)
+
+
+def close(table, expected):
+    expected = np.broadcast_to(expected, np.broadcast_shapes(np.shape(table), np.shape(expected)))
+    np.testing.assert_allclose(np.broadcast_to(table, expected.shape), expected, rtol=1e-9, atol=1e-9)
+
+
+def check_parabola(stage):
+    n, eta = (s.values for s in stage.sliders)
+    iterates = 10 * (1 - 2 * eta) ** n[:, None]
+    path, point, decay, loss = stage.marks
+    for mark in (path, point):
+        close(mark.x, iterates)
+        close(mark.y, iterates**2)
+    for mark in (decay, loss):
+        close(mark.x, n[:, None])
+        close(mark.y, iterates**2)
+
+
+def check_valley(stage):
+    *levels, path, predicted, measured = stage.marks
+    kappas, rates, betas = (s.values for s in stage.sliders)
+    for i, j, k in np.ndindex(kappas.size, rates.size, betas.size):
+        expected = heavy_ball(kappas[i], rates[j], betas[k], 40)
+        np.testing.assert_allclose(np.stack([path.x[i, j, k], path.y[i, j, k]], -1), expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(measured.y[i, j, k], np.linalg.norm(expected, axis=-1), rtol=1e-6, atol=1e-9)
+        blocks = [np.array([[1 + betas[k] - rates[j] * lam, -betas[k]], [1, 0]]) for lam in (1 / kappas[i], 1)]
+        rho = max(np.abs(np.linalg.eigvals(b)).max() for b in blocks)
+        np.testing.assert_allclose(predicted.y[i, j, k], 1.5 * rho ** np.arange(41), rtol=1e-5)
+    for level in levels:  # every point of a level line has the same loss
+        value = (level.x**2 / kappas[:, None, None, None] + level.y**2) / 2
+        assert np.ptp(value) < 1e-12
+
+
+def check_hills(stage):
+    path, point, ends, end = stage.marks
+    n, starts, rates = (s.values for s in stage.sliders)
+    for j, k in np.ndindex(starts.size, rates.size):
+        position, iterates = starts[j], []
+        for _ in n:
+            iterates.append(position)
+            position -= rates[k] * (position / 5 + 2 * np.cos(2 * position))
+        iterates = np.array(iterates)
+        for mark in (path, point):
+            np.testing.assert_allclose(mark.x[:, j, k], iterates, atol=1e-6)
+            np.testing.assert_allclose(mark.y[:, j, k], iterates**2 / 10 + np.sin(2 * iterates), atol=1e-6)
+        assert np.isclose(end.y[j, k], iterates[-1], atol=1e-6) and np.isclose(ends.y[0, 0, k, j], iterates[-1], atol=1e-6)
+
+
+def check_learning_to_learn(stage):
+    n, alphas = (s.values for s in stage.sliders)
+    *pairs, after, _, reached = stage.marks
+    tasks = ((4, -2), (1, 1), (0.5, 2))
+    for j, alpha in enumerate(alphas):
+        position, path = -4.0, []
+        for _ in n:
+            path.append(position)
+            position -= 0.3 * sum(a * (1 - alpha * a) ** 2 * (position - c) for a, c in tasks) / 3
+        path = np.array(path)
+        for (a, c), point, arrow in zip(tasks, pairs[::2], pairs[1::2]):
+            close(point.x[:, j], path)
+            close(point.y[:, j], a / 2 * (path - c) ** 2)
+            close(arrow.x[:, j], path)
+            close(arrow.dx[:, j], -alpha * a * (path - c))
+            close(arrow.y[:, j] + arrow.dy[:, j], a / 2 * ((1 - alpha * a) * (path - c)) ** 2)
+        mean = lambda t: sum(a / 6 * ((1 - alpha * a) * (t - c)) ** 2 for a, c in tasks)
+        close(reached.y[:, j], mean(path))
+        close(after.y[0, j], mean(after.x))
+
+
+CHECKS = {"learning_to_learn": check_learning_to_learn, "parabola": check_parabola, "valley": check_valley, "hills": check_hills}
+
+
+@pytest.mark.parametrize("figure", ALL)
+def test_marks_at_every_position(figure):
+    CHECKS[figure.readout.__name__](figure.build())
+
+
+@pytest.mark.parametrize("figure", ALL)
+def test_one_wrong_entry_is_noticed(figure):
+    """The checks above are able to fail: each mark's table with one entry changed is refused."""
+    stage = figure.build()
+    check = CHECKS[figure.readout.__name__]
+    for mark in stage.marks[:-2]:
+        for name in ("x", "y"):
+            table = getattr(mark, name)
+            if table.size < 2 or mark.x.size == 2:
+                continue
+            wrong = table.copy()
+            place = tuple(s // 2 for s in wrong.shape)
+            wrong[place] += 0.01
+            object.__setattr__(mark, name, wrong)
+            with pytest.raises(AssertionError):
+                check(stage)
+            object.__setattr__(mark, name, table)
+
+
+@pytest.mark.parametrize("figure", ALL)
+def test_places_in_the_picture(figure):
+    """What the page gets: matplotlib's own transform, within a quarter of a pixel of a 400-pixel picture."""
+    stage = figure.build()
+    for look, mark in zip(stage.spec["marks"], stage.marks):
+        for (offset, kind, shape), exact in zip(look["coordinates"], mark.place()):
+            assert kind == "float16"
+            shipped = np.frombuffer(stage.table, np.float16, int(np.prod(shape)), offset).reshape(shape).astype(float)
+            exact = np.broadcast_to(exact, np.broadcast_shapes(exact.shape, shape)).reshape(shape)
+            inside = np.abs(exact) <= 0.5
+            assert np.all(np.abs(shipped - exact)[inside] < 0.25 / 400)
+            assert np.array_equal(np.isnan(shipped), np.isnan(exact))
+            assert np.all(np.abs(shipped[~inside & ~np.isnan(exact)]) > 0.4999)
+
+
+def test_parabola_wants_a_quadratic():
+    with pytest.raises(ValueError, match="objective"):
+        figures.parabola(Objective(theta**4, theta))
+
+
+@pytest.mark.parametrize("figure", ALL)
+def test_every_figure_says_what_it_shows(figure):
+    stage = figure.build()
+    assert isinstance(stage, Stage) and len(stage.spec["alt"]) > 60
+    points = [m for m in stage.marks if isinstance(m, Point)]
+    assert all(m.name or m.label for m in points)

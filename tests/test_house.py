@@ -1,0 +1,49 @@
+"""What the house rests on: names, pins, and nothing of others in it."""
+
+import re
+import subprocess
+import tomllib
+
+from conftest import HTML, ROOT, missing
+
+import metacalc
+
+
+def tracked():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        missing("no git checkout: tracked files are not tested")
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def test_the_source_root_never_shadows_the_standard_library():
+    import code
+    assert "InteractiveConsole" in dir(code) and not (ROOT / "code/__init__.py").exists()
+
+
+def test_every_requirement_is_pinned_and_covers_the_project():
+    pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith(("#", " "))]
+    assert all(re.match(r"[A-Za-z0-9._-]+==\S+", pin) for pin in pins)
+    pinned = {re.split("==", pin)[0].lower() for pin in pins}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(d for group in project["optional-dependencies"].values() for d in group)]
+    assert {re.split(r"[<>=!~\[ ]", name)[0].lower() for name in wanted} <= pinned
+
+
+def test_nothing_of_another_project_is_committed():
+    for name in tracked():
+        assert not re.search(r"(mathjax|font-?awesome|axe\.min|\.woff2?$|\.ttf$|\.min\.(js|css)$)", name, re.IGNORECASE), name
+
+
+def test_pages_name_no_other_host_for_what_they_load():
+    if not HTML.exists():
+        missing("the book is not built: run `make book`")
+    for page in HTML.rglob("*.html"):
+        loaded = re.findall(r'<(?:script|img|iframe|source)[^>]+src="([^"]+)"|<link[^>]+href="([^"]+)"', page.read_text(encoding="utf-8"))
+        assert not [a or b for a, b in loaded if re.match(r"(https?:)?//", a or b)], page
+
+
+def test_public_names_are_documented_and_exported():
+    assert sorted(metacalc.__all__) == metacalc.__all__
+    for name in metacalc.__all__:
+        assert getattr(metacalc, name).__doc__, name

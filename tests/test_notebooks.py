@@ -1,0 +1,54 @@
+"""Notebooks are committed in one form, and the program that the course grew from still prints what the chapter says."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import sympy as sp
+from conftest import ROOT
+
+from metacalc import Objective, gradient_descent
+
+sys.path.insert(0, str(ROOT / "book"))
+from notebooks import normalised  # noqa: E402
+
+NOTEBOOKS = sorted((ROOT / "chapters").rglob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_normalised(path):
+    assert path.read_text(encoding="utf-8") == normalised(nbformat.read(path, as_version=4)), "run `make notebooks`"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_cell_ran_without_complaint(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error" and output.get("name") != "stderr", "".join(cell["source"])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_cells_say_little(path):
+    """Longer functions belong in the package, where they have a test; and a line fits the page."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            lines = "".join(cell["source"]).splitlines()
+            assert len(lines) <= 36 and max(map(len, lines)) <= 88, lines
+
+
+def test_the_seed_s_program_prints_what_the_chapter_says():
+    program = Path(__file__).with_name("seed_program.py")
+    printed = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True).stdout
+    iterates = [float(v) for v in re.findall(r"^Iteration \d+: theta = (\S+)$", printed, re.MULTILINE)]
+    (final,) = re.findall(r"^Optimal theta: (\S+)$", printed, re.MULTILINE)
+    theta = sp.Symbol("theta")
+    path = gradient_descent(Objective(theta**2, theta).grad, 10, 0.1, 100)
+    assert len(iterates) == 100 and float(final) == iterates[-1]
+    np.testing.assert_allclose(path[1:], iterates, rtol=1e-13)
+    chapter = (ROOT / "chapters/03_gradient_descent.ipynb").read_text(encoding="utf-8")
+    assert f"after 100 iterations: theta = {float(final):.4e}" in chapter

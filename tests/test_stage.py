@@ -1,0 +1,106 @@
+"""The stage as an object: traits, tables, the static picture, and bad input refused by name."""
+
+import numpy as np
+import pytest
+import traitlets
+from matplotlib.figure import Figure
+
+from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.figures import panel
+
+
+def sliders():
+    return [Slider("n", np.arange(3), "iterations", format="d"), Slider("eta", [0.1, 0.2], "rate η", 0.2, unit="1/s")]
+
+
+def small(**changes):
+    ax = panel("x", "y", (0, 1), (1e-2, 1e2), yscale="log")
+    arguments = dict(figure=ax.figure, marks=[Point(ax, [[0.5], [0.6], [0.7]], [1.0, 10.0], color="red")], sliders=sliders(),
+                     readout=Readout("η = {eta:.1f}, n = {n:d}: {v:.2f} {word}", v=[1.0, 2.0], word=["low", "high"]), alt="A point.")
+    return Stage(**arguments | changes)
+
+
+def test_positions_are_traits():
+    stage, seen = small(), []
+    assert (stage.n, stage.eta, stage.position) == (0, 0.2, (0, 1))
+    stage.observe(lambda change: seen.append(change.new), "eta")
+    stage.eta = 0.12
+    assert stage.eta == 0.1 and seen == [0.1] and stage.text == "η = 0.1, n = 0: 1.00 low"
+    other = small()
+    link = traitlets.link((stage, "n"), (other, "n"))
+    stage.n = 2
+    assert other.n == 2
+    link.unlink()
+    for bad in (0.5, np.nan, -1):
+        with pytest.raises(ValueError, match="eta"):
+            stage.eta = bad
+
+
+def test_places_follow_the_scales_of_the_axes():
+    ax = panel("x", "y", (0, 10), (1e-2, 1e2), yscale="log")
+    x, y = Point(ax, [0.0, 5.0, 10.0, 20.0, np.nan, 0.0], [1.0, 1e-2, 1e2, 0.0, 1.0, np.inf]).place()
+    np.testing.assert_allclose(x[:4], [-0.5, 0, 0.5, 1.5])
+    np.testing.assert_allclose(y[:3], [0, -0.5, 0.5], atol=1e-12)
+    assert y[3] < -10 and np.isnan(x[4]) and np.isnan(y[4]) and y[5] > 10
+
+
+def test_readout_formats():
+    readout = Readout("{a:.3g} {b:.1e} {c:d} {d:.2f}", a=[1234.5, np.nan, np.inf], b=[-0.00015, 0, 1], c=[2.0, 3, 4], d=[1, 2, -np.inf])
+    assert readout.at((0,)) == "1.23e+03 −1.5e−04 2 1.00"
+    assert readout.at((1,)).startswith("not a number") and readout.at((2,)).startswith("∞") and readout.at((2,)).endswith("−∞")
+
+
+def test_numbers_out_of_single_precision_keep_double():
+    small_numbers = Readout("{v:.3g}", v=[1e-60, 1.0])
+    stage = small(readout=small_numbers)
+    assert stage.spec["fields"]["v"]["at"][1] == "float64" and stage.spec["fields"]["n"]["at"][1] == "float32"
+
+
+def test_the_static_picture_has_the_marks_and_theme_colours():
+    stage = small()
+    (svg,) = stage.pictures
+    assert svg.startswith("<svg") and svg.count('class="stage-mark"') == 1 and "var(--stage-ink" in svg
+    assert "dc:date" not in svg and stage._repr_mimebundle_()[0]["image/png"][:4] == b"\x89PNG"
+    assert small().pictures == stage.pictures, "the same picture twice must be the same text"
+    assert repr(stage) == repr(small()) == "Stage(n=0 (3 positions), eta=0.2 (2 positions)): η = 0.2, n = 0: 2.00 high"
+
+
+def test_several_figures_and_every_mark():
+    left, right = panel("x", "y", (0, 1), (0, 1)), panel("x", "y", (0, 1), (0, 1))
+    stage = Stage([left.figure, right.figure], [
+        Path(left, np.arange(3)[:, None] / 3, [0.1, 0.2], along="n", label="path"),
+        Curve(right, [0.0, 0.5, 1.0], np.arange(6).reshape(1, 2, 3), color="green", dots=True),
+        Arrow(right, 0.1, [0.1, 0.2], dx=0.3, dy=[[0.1], [0.2], [0.3]], color="purple"),
+    ], sliders(), alt="Three marks.", play="eta")
+    assert [m["panel"] for m in stage.spec["marks"]] == [0, 1, 1] and stage.spec["play"] == 1
+    assert len(stage.pictures) == 2 and stage.text == ""
+
+
+@pytest.mark.parametrize("make, word", [
+    (lambda: Slider("eta", [], "rate"), "values"), (lambda: Slider("eta", [1, np.nan], "rate"), "values"),
+    (lambda: Slider("eta", [2, 1], "rate"), "values"), (lambda: Slider("eta", [[1]], "rate"), "values"),
+    (lambda: Slider("eta", ["a"], "rate"), "values"), (lambda: Slider("1", [1], "rate"), "name"),
+    (lambda: Slider("eta", [1, 2], ""), "label"), (lambda: Slider("eta", [1, 2], "rate", 5), "eta"),
+    (lambda: Slider("eta", [1, 2], "rate", format="%d"), "format"), (lambda: Readout("{a:>3}", a=[1]), "format"),
+    (lambda: small(alt=" "), "alt"), (lambda: small(figure=[]), "figure"), (lambda: small(figure="picture"), "figure"),
+    (lambda: small(sliders=[]), "sliders"), (lambda: small(sliders=[sliders()[0]] * 2), "sliders"),
+    (lambda: small(sliders=[Slider("layout", [1], "l")]), "sliders"), (lambda: small(play="alpha"), "play"),
+    (lambda: small(readout="text"), "readout"), (lambda: small(readout=Readout("{missing}", v=[1.0, 2.0])), "missing"),
+    (lambda: small(readout=Readout("{v:.1f}", v=np.ones(5))), "v"), (lambda: small(marks=[3]), "marks"),
+    (lambda: small(marks=[Point(Figure().subplots(), 1, 1)]), "marks"),
+])
+def test_bad_input_is_refused_by_name(make, word):
+    with pytest.raises(ValueError, match=word):
+        make()
+
+
+@pytest.mark.parametrize("kind, arguments, word", [
+    (Point, dict(x=np.ones(5), y=1.0), "x of Point"), (Point, dict(x=[], y=1.0), "x of Point"), (Point, dict(x=1.0, y=["a"]), "y of Point"),
+    (Point, dict(x=1.0, y=1.0, color="mauve"), "color"), (Point, dict(x=1.0, y=1.0, shape="star"), "shape"),
+    (Path, dict(x=1.0, y=1.0, along="alpha"), "along"), (Curve, dict(x=[1.0, 2], y=np.ones((4, 2))), "y of Curve"),
+    (Arrow, dict(x=1.0, y=1.0), "dx of Arrow"),
+])
+def test_bad_marks_are_refused_by_name(kind, arguments, word):
+    ax = panel("x", "y", (0, 1), (0, 1))
+    with pytest.raises(ValueError, match=word):
+        Stage(ax.figure, [kind(ax, **arguments)], sliders(), alt="A mark.")
