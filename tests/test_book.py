@@ -224,6 +224,25 @@ def test_divergence_is_told(open_page):
     assert all(points) and "NaN" not in drawn(stage) and "Infinity" not in drawn(stage)
 
 
+@pytest.mark.parametrize("page_name, i", STAGES)
+def test_dragging_a_mark_moves_its_slider(open_page, page_name, i):
+    page = open_page(page_name)
+    stage = stage_at(page, i)
+    model = FIGURES[page_name][i].build()
+    for grip, look in zip(stage.locator(".stage-grip").all(), [m for m in model.spec["marks"] if "drag" in m]):
+        slider = stage.locator("input").nth(look["drag"])
+        before = int(slider.input_value())
+        box = grip.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] - 40, box["y"] + box["height"] / 2, steps=4)
+        page.mouse.up()
+        moved = int(slider.input_value())
+        assert moved != before
+        after = grip.bounding_box()
+        assert after["x"] < box["x"] - 20, "the mark follows the pointer"
+
+
 @pytest.mark.parametrize("page_name", PAGES)
 def test_works_from_a_file(open_page, page_name):
     page = open_page(page_name, base=f"{HTML.as_uri()}/")

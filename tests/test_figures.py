@@ -76,7 +76,7 @@ def check_valley(stage):
 
 
 def check_hills(stage):
-    path, point, ends, end = stage.marks
+    path, point, start, ends, end = stage.marks
     n, starts, rates = (s.values for s in stage.sliders)
     for j, k in np.ndindex(starts.size, rates.size):
         position, iterates = starts[j], []
@@ -87,6 +87,7 @@ def check_hills(stage):
         for mark in (path, point):
             np.testing.assert_allclose(mark.x[:, j, k], iterates, atol=1e-6)
             np.testing.assert_allclose(mark.y[:, j, k], iterates**2 / 10 + np.sin(2 * iterates), atol=1e-6)
+        assert np.isclose(start.x[j, 0], starts[j]) and np.isclose(start.y[j, k], iterates[0] ** 2 / 10 + np.sin(2 * iterates[0]))
         assert np.isclose(end.y[j, k], iterates[-1], atol=1e-6) and np.isclose(ends.y[0, 0, k, j], iterates[-1], atol=1e-6)
 
 

@@ -171,6 +171,7 @@ def hills(objective, n_iters=40):
     return Stage(
         [curve.figure, ends.figure],
         [Path(curve, theta, loss, color="blue"), Point(curve, theta, loss, color="red", name="θ"),
+         Point(curve, starts[:, None], loss[0], color="blue", shape="s", label="start (drag it)", drag="start"),
          Curve(ends, starts, theta[-1].T[None, None], color="blue", dots=True, dash=":"),
          Point(ends, starts[:, None], theta[-1], color="red", name="The end of the path")],
         [Slider("n", np.arange(n_iters + 1), "iterations", n_iters, "d"),

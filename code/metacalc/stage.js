@@ -66,16 +66,46 @@ function shapePath(shape, x, y, radius, angle = 0) {
   return "M" + POLYGONS[shape].map(([u, v]) => `${x + c * u - s * v},${y + s * u + c * v}`).join("L") + "z";
 }
 
+// Dragging a mark moves its slider to the position whose mark is nearest to the pointer. (The slider itself serves
+// the keyboard.)
+function makeDraggable(spec, svg, group, tables, size, position, moveTo) {
+  const [u, v] = spec.kind === "arrow" ? tables.slice(2) : tables;
+  const grip = svgElement("circle", { r: 11, class: "stage-grip" }, group);
+  grip.addEventListener("pointerdown", (event) => {
+    grip.setPointerCapture(event.pointerId);
+    event.preventDefault();
+  });
+  grip.addEventListener("pointermove", (event) => {
+    if (!grip.hasPointerCapture(event.pointerId)) return;
+    const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    const [x, y] = [(pointer.x - spec.box[0]) / size[0] - 0.5, 0.5 - (pointer.y - spec.box[1]) / size[1]];
+    let best = 0, nearest = Infinity;
+    for (let k = 0; k < size[2]; k++) {
+      const there = position().with(spec.drag, k);
+      const distance = Math.hypot((u.values[u.at(there)] - x) * size[0], (v.values[v.at(there)] - y) * size[1]);
+      if (distance < nearest) [best, nearest] = [k, distance];
+    }
+    moveTo(spec.drag, best);
+  });
+  return (x, y) => {
+    grip.setAttribute("cx", x);
+    grip.setAttribute("cy", y);
+  };
+}
+
 // One mark: its elements, and `draw(index)`, which returns what the readout has to say of it.
-function makeMark(spec, svg, view, rank) {
+function makeMark(spec, svg, view, lengths, position, moveTo) {
   const [x0, y0, width, height] = spec.box;
   const color = `var(--stage-${spec.color})`;
   // A nested <svg> clips to the axes, as matplotlib does.
   const group = svgElement("svg", { x: x0, y: y0, width, height, class: "stage-mark", "data-mark": spec.kind }, svg);
-  const tables = spec.coordinates.map((place) => readTable(view, place, rank));
+  const tables = spec.coordinates.map((place) => readTable(view, place, lengths.length));
   const round = (places) => Math.round(places * 100) / 100;
   const across = (fraction) => (0.5 + fraction) * width, down = (fraction) => (0.5 - fraction) * height;
   const line = { fill: "none", stroke: color, "stroke-width": spec.width, "stroke-dasharray": spec.dash ?? "", "stroke-linejoin": "round" };
+
+  const hold = spec.drag === undefined ? () => 0
+    : makeDraggable(spec, svg, group, tables, [width, height, lengths[spec.drag]], position, moveTo);
 
   if (spec.kind === "point") {
     const shape = svgElement("path", { fill: color, stroke: "var(--stage-paper)", "stroke-width": 1 }, group);
@@ -88,6 +118,7 @@ function makeMark(spec, svg, view, rank) {
       const edge = [Math.min(0.5, Math.max(-0.5, u)), Math.min(0.5, Math.max(-0.5, v))];
       const away = [u - edge[0], v - edge[1]];
       const radius = spec.size / 2;
+      hold(across(edge[0]), down(edge[1]));
       if (!away[0] && !away[1]) {
         shape.setAttribute("d", shapePath(spec.shape, across(u), down(v), radius));
         return "";
@@ -105,6 +136,7 @@ function makeMark(spec, svg, view, rank) {
       const from = [across(u), down(v)], to = [across(p), down(q)];
       const length = Math.hypot(to[0] - from[0], to[1] - from[1]), visible = length > 0.5;
       const angle = Math.atan2(to[1] - from[1], to[0] - from[0]), size = Math.min(5.5, length / 2);
+      hold(...to);
       const neck = [to[0] - 1.2 * size * Math.cos(angle), to[1] - 1.2 * size * Math.sin(angle)];
       shaft.setAttribute("d", visible ? `M${from}L${neck}` : "");
       head.setAttribute("d", visible ? shapePath(">", neck[0], neck[1], size, angle) : "");
@@ -190,7 +222,6 @@ function render({ model, el }) {
     svg.setAttribute("aria-hidden", "true");
     return svg;
   });
-  const draws = spec.marks.map((mark) => makeMark(mark, pictures[mark.panel], view, rank));
   const fields = Object.fromEntries(Object.entries(spec.fields).map(([name, { at, labels }]) => [name, { table: readTable(view, at, rank), labels }]));
 
   const controls = htmlElement("div", { className: "stage-controls" }, el);
@@ -213,6 +244,11 @@ function render({ model, el }) {
     });
     return { input, value };
   });
+  const lengths = spec.sliders.map((slider) => slider.values.length);
+  const draws = spec.marks.map((mark) => makeMark(mark, pictures[mark.panel], view, lengths, () => index, (i, k) => {
+    if (i === spec.play) player.pause();
+    moveTo(i, k);
+  }));
   const player = makePlayer(spec, () => index, moveTo);
   controls.prepend(player.bar);
   const readout = htmlElement("output", { className: "stage-readout" }, el);

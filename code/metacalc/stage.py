@@ -190,10 +190,13 @@ class Point(_Mark):
         "o" disc, "s" square, "^" triangle or "D" diamond.
     name : str
         What the readout calls it when it has left the picture; its label, unless given.
+    drag : str
+        Name of a slider: dragging the point moves it to the position that brings the point nearest to the pointer.
     """
 
     shape: str = "o"
     name: str = ""
+    drag: str = ""
 
     def look(self):
         if self.shape not in _SHAPES:
@@ -249,11 +252,14 @@ class Arrow(_Mark):
         Components in data units.
     dash : str
         "-", "--", ":" or "-.".
+    drag : str
+        As for `Point`, for the arrow's head.
     """
 
     dx: np.ndarray = field(default=None)
     dy: np.ndarray = field(default=None)
     dash: str = "-"
+    drag: str = ""
     coordinates = ("x", "y", "dx", "dy")
 
     def place(self):
@@ -399,8 +405,9 @@ class Stage(anywidget.AnyWidget):
         for m in self.marks:
             if not isinstance(m, _Mark) or m.ax.figure not in figures:
                 raise ValueError(f"marks must be marks on axes of the figure, got {m!r}")
-            if isinstance(m, Path) and m.along not in names:
-                raise ValueError(f"along must name one of the sliders {names}, got {m.along!r}")
+            for key in ("along", "drag"):
+                if getattr(m, key, "") not in ["", *names] or (key == "along" and getattr(m, key, None) == ""):
+                    raise ValueError(f"{key} must name one of the sliders {names}, got {getattr(m, key)!r}")
             for name in m.coordinates:
                 array = getattr(m, name)
                 # The last axis of a curve runs along it, whatever its length.
@@ -427,7 +434,8 @@ class Stage(anywidget.AnyWidget):
                                                  box.height * height)],
             "coordinates": [tables.add(_full_rank(c, len(names) + mark.length), np.float16) for c in mark.place()],
         }
-        return spec | ({"along": names.index(mark.along)} if isinstance(mark, Path) else {})
+        slider = {"along": getattr(mark, "along", ""), "drag": getattr(mark, "drag", "")}
+        return spec | {key: names.index(name) for key, name in slider.items() if name}
 
     def _painted(self, figures, index):
         """SVG of every figure, and one PNG for viewers that run no widget, with the marks at a position."""
