@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. Each sets up all that it needs in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*)
+SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/favicon.svg) code $(wildcard code/metacalc)
 
 .PHONY: book test lab serve notebooks requirements budgets clean
 

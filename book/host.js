@@ -22,11 +22,16 @@ async function mountStages() {
   const { default: stage } = await import(address);
   URL.revokeObjectURL(address);
   for (const script of document.querySelectorAll("script.stage-data")) {
-    const el = script.previousElementSibling, state = JSON.parse(script.textContent);
-    state.table = new DataView(Uint8Array.from(atob(state.table), (c) => c.charCodeAt(0)).buffer);
-    state.pictures = [...el.querySelectorAll("svg")].map((svg) => svg.outerHTML);
-    stage.render({ model: new Model(state), el });
-    el.dataset.live = "true";
+    const el = script.previousElementSibling;
+    try {  // a figure that fails stays the static picture, and leaves the others alone
+      const state = JSON.parse(script.textContent);
+      state.table = new DataView(Uint8Array.from(atob(state.table), (c) => c.charCodeAt(0)).buffer);
+      state.pictures = [...el.querySelectorAll("svg")].map((svg) => svg.outerHTML);
+      stage.render({ model: new Model(state), el });
+      el.dataset.live = "true";
+    } catch (error) {
+      console.error(error);
+    }
     await new Promise((resolve) => setTimeout(resolve));  // the first figure does not wait for the others
   }
 }

@@ -64,8 +64,8 @@ def stage_html(model):
     (table,) = (b["data"] for b in model["buffers"] if b["path"] == ["table"])
     base64.b64decode(table, validate=True)
     spec = state["spec"]
-    data = {"spec": spec, "table": table, **{s["name"]: s["value"] for s in spec["sliders"]}}
-    payload = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    data = {"spec": spec, "table": table, **{s["name"]: state[s["name"]] for s in spec["sliders"]}}
+    payload = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     panels = "".join(f'<div class="stage-panel">{svg}</div>' for svg in state["pictures"])
     return (f'<div class="stage"><div class="stage-panels" role="img" aria-label="{html.escape(spec["alt"])}">{panels}'
             f'</div><output class="stage-readout">{html.escape(spec["text"])}</output></div>'

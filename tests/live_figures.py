@@ -8,10 +8,12 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 import sympy as sp
+from scipy.linalg import expm
 
 from metacalc import Objective, figures, gradient_descent
 
 theta = sp.Symbol("theta", real=True)
+x, y = sp.symbols("x y", real=True)
 
 
 class LiveFigure(NamedTuple):
@@ -28,6 +30,66 @@ def learning_to_learn(n, alpha):
     after = sum(a * ((1 - alpha * a) * (position - c)) ** 2 for a, c in tasks) / 6
     return (f"After {n:.0f} outer iterations θ = {position:.3f}: mean loss {before:.3f} before an inner step of rate "
             f"α = {alpha:.2f}, {after:.3f} after it.")
+
+
+POINTS, DISTANCES = np.linspace(-1, 3, 9)[:, None], 2.0 ** (1 - np.arange(45))
+FORWARD = (np.sin(POINTS + DISTANCES) - np.sin(POINTS)) / DISTANCES  # tables, as rounding shows in the digits of h → 0
+CENTRAL = (np.sin(POINTS + DISTANCES) - np.sin(POINTS - DISTANCES)) / (2 * DISTANCES)
+
+
+def secant(x, m):
+    i, j = int(round((x + 1) * 2)), int(m)
+    slope = np.cos(x)
+    return (f"x = {x:.1f}, h = {DISTANCES[j]:.3g}: slope of the secant {FORWARD[i, j]:.6f}, of the tangent {slope:.6f}.\n"
+            f"Error of the forward quotient {abs(FORWARD[i, j] - slope):.1e}, of the central one "
+            f"{abs(CENTRAL[i, j] - slope):.1e}.")
+
+
+BOWL = np.array([[2.0, 0.6], [0.6, 0.8]])
+BOWL_START = np.array([-1.6, 1.2])
+bowl = lambda theta: 0.5 * theta @ BOWL @ theta
+FLOW_END = expm(-2 * BOWL) @ BOWL_START
+
+
+def euler_path(n_steps):
+    path = [BOWL_START]
+    for _ in range(int(n_steps)):
+        path.append(path[-1] - 2 / n_steps * BOWL @ path[-1])
+    return np.array(path)
+
+
+def euler_steps(N):
+    path = euler_path(N)
+    area = sum(2 / N * (BOWL @ theta) @ (BOWL @ theta) for theta in path[:-1])
+    return (f"η = {2 / N:.4g}: the ends are {np.linalg.norm(path[-1] - FLOW_END):.4f} apart.\n"
+            f"Loss removed f(θ₀) − f(θ_N) = {bowl(path[0]) - bowl(path[-1]):.4f}; sum of η‖∇f‖² over the steps "
+            f"{area:.4f}; integral along the flow {bowl(BOWL_START) - bowl(FLOW_END):.4f}.")
+
+
+def tilted(x, y):
+    return x**2 + x * y / 2 + y**2
+
+
+def direction(angle, h):
+    u, v = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    slope = (2 * 1.0 + 0.6 / 2) * u + (1.0 / 2 + 2 * 0.6) * v
+    quotient = (tilted(1 + h * u, 0.6 + h * v) - tilted(1, 0.6)) / h
+    return (f"u at {angle:.0f}°: slope ∇f · u = {slope:.4f}; change over h = {h:.2f}, divided by h: {quotient:.4f}.")
+
+
+def wells_path(k, start, eta):
+    """Iterates on θ⁴/4 − θ²/2, the factors 1 − η(3θ² − 1), and the product of the first k of them."""
+    path, product = [start], 1.0
+    for _ in range(int(k)):
+        product *= 1 - eta * (3 * path[-1] ** 2 - 1)
+        path.append(path[-1] - eta * (path[-1] ** 3 - path[-1]))
+    return np.array(path), 1 - eta * (3 * np.array(path) ** 2 - 1), product
+
+
+def chain(k, start, eta):
+    path, _, product = wells_path(k, start, eta)
+    return (f"θ₀ = {start:.3f} ↦ θₖ = {path[-1]:.4f} after k = {k:.0f} steps. Derivative dθₖ/dθ₀ = {product:.4f}, the product "
+            "of the first k factors.")
 
 
 def parabola(n, eta):
@@ -54,7 +116,7 @@ def valley(kappa, eta, beta):
     rho = max(np.abs(np.linalg.eigvals(b)).max() for b in blocks)
     error = np.linalg.norm(heavy_ball(kappa, eta, beta, 400), axis=-1)
     small = np.flatnonzero(error <= 1e-3 * error[0])
-    predicted = "never" if rho >= 1 - 1e-9 else f"about {np.ceil(np.log(1e-3) / np.log(rho)) if rho > 0 else 0:.0f}"
+    predicted = "never" if rho >= 1 - 1e-9 else f"about {max(1, np.ceil(np.log(1e-3) / np.log(rho)) if rho > 0 else 1):.0f}"
     return (f"Factor per iteration, predicted: ρ = {rho:.4f}.\nIterations to a thousandth of the first error: "
             f"{predicted} predicted, {small[0] if small.size else 'more than 400'} measured.")
 
@@ -68,6 +130,15 @@ def hills(n, start, eta):
 
 FIGURES = {
     "chapters/intro": [LiveFigure(figures.learning_to_learn, learning_to_learn)],
+    "chapters/01_background": [
+        LiveFigure(lambda: figures.secant(Objective(sp.sin(x), x)), secant),
+        LiveFigure(lambda: figures.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2, (x, y))),
+                   euler_steps),
+    ],
+    "chapters/02_calculus_link": [
+        LiveFigure(lambda: figures.direction(Objective(x**2 + x * y / 2 + y**2, (x, y))), direction),
+        LiveFigure(lambda: figures.chain(Objective(theta**4 / 4 - theta**2 / 2, theta)), chain),
+    ],
     "chapters/03_gradient_descent": [
         LiveFigure(lambda: figures.parabola(Objective(theta**2, theta)), parabola),
         LiveFigure(figures.valley, valley),

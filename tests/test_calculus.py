@@ -6,7 +6,7 @@ import sympy as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from metacalc import Objective, finite_difference, step
+from metacalc import Objective, finite_difference, gradient_descent, step
 
 x, y, z = sp.symbols("x y z")
 
@@ -64,6 +64,24 @@ def test_kinks_that_the_gradient_does_not_feel_are_fine():
     np.testing.assert_array_equal(Objective(x * sp.Abs(x), x).grad([-2.0, 0.0, 3.0]), [4, 0, 6])
 
 
+def test_kinks_in_several_variables_are_found():
+    for expr in (sp.Abs(x**2 + y), sp.Max(x**2 + y, 0), sp.atan2(y, x)):
+        with pytest.raises(ValueError, match="expr .*kink"):
+            Objective(expr, (x, y))
+    assert Objective(1000 * sp.Max(0, x) ** 2, x).grad(2.0) == 4000
+
+
+def test_domains_far_from_zero_and_special_functions():
+    assert Objective(sp.log(x - 20), x).grad(21.0) == 1 and Objective(sp.sqrt(x - 12), x)(16.0) == 2
+    np.testing.assert_allclose(Objective(sp.gamma(x), x)([3.0, 5.0]), [2, 24])
+
+
+def test_step_is_one_iteration():
+    f = Objective(x**4 + x * y + y**2, (x, y))
+    symbolic = step(f, sp.Rational(1, 10), 2).subs({x: 1, y: -2})
+    np.testing.assert_allclose(gradient_descent(f.grad, [1.0, -2.0], 0.1, 2)[-1], np.array(symbolic, float).ravel())
+
+
 def test_overflow_and_domain_are_ieee_values():
     assert Objective(x**3, x)(1e200) == np.inf
     assert np.isnan(Objective(sp.log(x), x)(-1.0)) and np.isnan(Objective(x ** sp.Rational(4, 3), x)(-8.0))
@@ -84,6 +102,7 @@ def test_step_composes():
     (x + y, "unknown symbols"), (sp.I * x, "complex"), (sp.sqrt(-1 - x**2), "complex"), (sp.Abs(x), "kink"),
     (sp.Max(x, 0), "kink"), (sp.floor(x), "differentiable"), (sp.sign(x), "differentiable"), (sp.Heaviside(x), "differentiable"),
     (sp.Piecewise((x**2, x < 0), (x, True)), "kink"), (sp.sqrt(sp.Abs(x)), "kink"), (sp.Function("g")(x), "differentiable"),
+    (sp.Abs(x) / 100000, "kink"), (sp.sqrt(x**2), "kink"), (sp.Abs(sp.cos(x) - x), "kink"), (sp.Matrix([x**2, x]), "single"), (sp.arg(x), "differentiable"),
     (sp.Mod(x, 1), "differentiable"), ("x**2", "SymPy"), ([x], "SymPy"), (x < 1, "single"), (sp.oo, "finite"), (None, "SymPy"),
 ])
 def test_expressions_that_no_loop_can_descend_are_refused(expr, word):
@@ -91,7 +110,7 @@ def test_expressions_that_no_loop_can_descend_are_refused(expr, word):
         Objective(expr, x)
 
 
-@pytest.mark.parametrize("variables", [(), (x, x), 3, "x", (x, 2), x**2])
+@pytest.mark.parametrize("variables", [(), (x, x), (x, sp.Symbol("x", real=True)), 3, "x", (x, 2), x**2])
 def test_variables_are_checked(variables):
     with pytest.raises(ValueError, match="variables"):
         Objective(x**2, variables)
@@ -103,7 +122,7 @@ def test_theta_is_checked(theta):
         Objective(x**2 + y**2, (x, y)).grad(theta)
 
 
-@pytest.mark.parametrize("eta, k, word", [(0, 1, "eta"), (-0.1, 1, "eta"), (sp.nan, 1, "eta"), (x, 1, "eta"), (0.1, -1, "k"), (0.1, 1.5, "k")])
+@pytest.mark.parametrize("eta, k, word", [(0, 1, "eta"), (-0.1, 1, "eta"), (sp.nan, 1, "eta"), (x, 1, "eta"), (None, 1, "eta"), ([0.1], 1, "eta"), ("0.1 +", 1, "eta"), (0.1, -1, "k"), (0.1, 1.5, "k")])
 def test_step_is_checked(eta, k, word):
     with pytest.raises(ValueError, match=word):
         step(Objective(x**2, x), eta, k)

@@ -1,6 +1,8 @@
 """The loop = the closed form; every rule = its textbook recurrence; bad input is refused by name."""
 
+import math
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -139,6 +141,39 @@ def test_divergence_is_a_result_without_noise():
     assert diverged(cubic) and diverged(vector).all() and len(cubic) == 51
 
 
+def test_divergence_of_plain_functions_of_numbers_is_a_result():
+    assert np.isnan(gradient_descent(lambda t: 4 * t**3, 10, 1.0, 50)[-1])
+    assert gradient_descent(lambda t: 1 / t, 1.0, 1.0, 3)[2] == -np.inf
+    assert np.isnan(gradient_descent(lambda t: -math.exp(t), 5, 1.0, 5)[-1])
+
+
+def test_exact_numbers_are_welcome():
+    np.testing.assert_allclose(gradient_descent(lambda t: 2 * t, sp.Rational(1, 2), Fraction(1, 10), 2), [0.5, 0.4, 0.32])
+
+
+def test_the_start_is_the_caller_s():
+    start = np.ones(3)
+
+    def careless(theta):
+        theta *= 2
+        return theta
+
+    gradient_descent(careless, start, 0.1, 2)
+    np.testing.assert_array_equal(start, 1)
+
+
+def test_newton_wants_a_hessian_for_every_start():
+    H = np.array([[2.0, 1.0], [1.0, 3.0]])
+    with pytest.raises(ValueError, match="hess"):
+        newton(lambda t: t @ H, lambda t: H, [[1.0, 2.0], [3.0, 4.0]], 2)
+    np.testing.assert_allclose(newton(lambda t: t @ H, lambda t: H, [1.0, 2.0], 1)[-1], 0, atol=1e-12)
+
+
+def test_backtracking_goes_on_with_a_gentle_shrink():
+    path, rates = backtracking(lambda t: t**4, lambda t: 4 * t**3, 1.5, 5, shrink=0.99)
+    assert (rates > 0).all() and (np.diff(path**4) < 0).all()
+
+
 def test_a_schedule_is_called_with_the_iteration():
     seen = []
     gradient_descent(square.grad, 1.0, lambda t: seen.append(t) or 0.1, 4)
@@ -154,7 +189,7 @@ def test_zero_iterations_return_the_start():
     (dict(eta=[0.1, -0.1]), "eta"), (dict(eta=[]), "eta"), (dict(eta=None), "eta"), (dict(eta=lambda t: -1.0), "eta"),
     (dict(n_iters=-1), "n_iters"), (dict(n_iters=2.5), "n_iters"), (dict(n_iters=True), "n_iters"), (dict(n_iters="3"), "n_iters"),
     (dict(theta0=np.nan), "theta0"), (dict(theta0=[]), "theta0"), (dict(theta0="a"), "theta0"), (dict(theta0=[[1], [1, 2]]), "theta0"),
-    (dict(theta0=1j), "theta0"), (dict(theta0=[1.0, 2.0], eta=[0.1, 0.2, 0.3]), "theta0"),
+    (dict(theta0=1j), "theta0"), (dict(rule="adam"), "rule"), (dict(rule=adam), "rule"), (dict(theta0=[1.0, 2.0], eta=[0.1, 0.2, 0.3]), "theta0"),
 ])
 def test_bad_input_is_refused_by_name(arguments, word):
     with pytest.raises(ValueError, match=word):
@@ -172,7 +207,8 @@ def test_a_start_of_the_wrong_shape_is_refused_by_name():
 
 @pytest.mark.parametrize("make", [lambda: momentum(1.0), lambda: momentum(-0.1), lambda: nesterov(np.nan), lambda: adam(beta1=1),
                                   lambda: adam(beta2=[0.9, 1.5]), lambda: adam(eps=0), lambda: convergence_factor(1, 2, [1]),
-                                  lambda: diverged([1.0], limit=0), lambda: backtracking(square, square.grad, 1.0, 3, shrink=1.0)])
+                                  lambda: diverged([1.0], limit=0), lambda: backtracking(square, square.grad, 1.0, 3, shrink=1.0), lambda: backtracking(square, square.grad, 1.0, 3, shrink="a"),
+                                  lambda: backtracking(square, square.grad, 1.0, 3, eta=[0.1, 0.2]), lambda: diverged(["a"]), lambda: convergence_factor(1, 0, [])])
 def test_parameters_of_rules_are_checked(make):
-    with pytest.raises(ValueError, match="beta|eps|limit|shrink"):
+    with pytest.raises(ValueError, match="beta|eps|limit|shrink|eta|path|eigenvalues"):
         make()

@@ -5,7 +5,10 @@ import re
 
 import numpy as np
 import pytest
-from live_figures import FIGURES, heavy_ball, theta
+from live_figures import (
+    BOWL, BOWL_START, CENTRAL, DISTANCES, FIGURES, FLOW_END, FORWARD, POINTS, euler_path, heavy_ball, theta, tilted, wells_path,
+)
+from scipy.linalg import expm
 
 from metacalc import Objective, Point, Stage, figures
 
@@ -112,7 +115,70 @@ def check_learning_to_learn(stage):
         close(after.y[0, j], mean(after.x))
 
 
-CHECKS = {"learning_to_learn": check_learning_to_learn, "parabola": check_parabola, "valley": check_valley, "hills": check_hills}
+def check_secant(stage):
+    tangent, secant, point, second, forward, central, now = stage.marks
+    points, h = POINTS, DISTANCES
+    close(tangent.y[:, 0, :], np.sin(points) + np.cos(points) * (tangent.x - points))
+    close(secant.y, np.sin(points)[..., None] + FORWARD[..., None] * (secant.x - points[..., None]))
+    close(np.stack([point.x, point.y]), [points, np.sin(points)])
+    close(np.stack([second.x, second.y]), [points + h, np.sin(points + h)])
+    for mark, table in ((forward, FORWARD), (central, CENTRAL)):
+        close(mark.x, h)
+        close(mark.y[:, 0], np.abs(table - np.cos(points)))
+    close(now.x, h)
+    close(now.y, np.abs(FORWARD - np.cos(points)))
+
+
+def check_euler_steps(stage):
+    flow, steps, errors, slope, now = stage.marks
+    close(np.stack([flow.x, flow.y], -1), [expm(-t * BOWL) @ BOWL_START for t in np.linspace(0, 2, 101)])
+    counts = stage.sliders[0].values.astype(int)
+    expected = []
+    for i, n in enumerate(counts):
+        path = euler_path(n)
+        padded = np.concatenate([path, np.repeat(path[-1:], counts[-1] - n, axis=0)])
+        close(np.stack([steps.x[i], steps.y[i]], -1), padded)
+        expected.append(np.linalg.norm(path[-1] - FLOW_END))
+    for mark in (errors, now):
+        close(np.stack([mark.x, mark.y]), [2 / counts, expected])
+    close(slope.y / slope.x, expected[-1] * counts[-1] / 2)
+
+
+def check_direction(stage):
+    gradient, arrow, _, quotients, slope_now, quotient_now = stage.marks
+    angles, h = (s.values for s in stage.sliders)
+    u, v = np.cos(np.radians(angles)), np.sin(np.radians(angles))
+    close([gradient.dx * 3, gradient.dy * 3], [2.3, 1.7])
+    close(np.stack([arrow.dx[:, 0], arrow.dy[:, 0]]), 0.7 * np.stack([u, v]))
+    close([gradient.x, gradient.y, arrow.x, arrow.y], [1, 0.6, 1, 0.6])
+    expected = (tilted(1 + np.multiply.outer(u, h), 0.6 + np.multiply.outer(v, h)) - tilted(1, 0.6)) / h
+    close(quotient_now.y, expected)
+    close(quotients.y[0], expected.T)
+    close(slope_now.y[:, 0], 2.3 * u + 1.7 * v)
+    close(np.stack([slope_now.x[:, 0], quotient_now.x[:, 0], quotients.x]), angles)
+
+
+def check_chain(stage):
+    curve, tangent, point, path, factor = stage.marks
+    ks, starts, rates = (s.values for s in stage.sliders)
+    for l, rate in enumerate(rates):
+        for j, start in enumerate(starts):
+            iterates, factors, _ = wells_path(ks[-1], start, rate)
+            close(point.y[:, j, l], iterates)
+            for mark in (path, factor):
+                close(mark.y[:, j, l], factors)
+            for i, k in enumerate(ks):
+                product = wells_path(k, start, rate)[2]
+                close(np.diff(tangent.y[i, j, l]) / np.diff(tangent.x[j, 0]), product)
+                close([tangent.y[i, j, l].mean(), tangent.x[j, 0].mean()], [iterates[i], start])
+        for i, begin in enumerate(curve.x):
+            close(curve.y[:, 0, l, i], wells_path(ks[-1], begin, rate)[0])
+    close(point.x[:, 0], starts)
+    close(np.stack([path.x, factor.x])[:, :, 0, 0], ks)
+
+
+CHECKS = {"chain": check_chain, "direction": check_direction, "euler_steps": check_euler_steps, "secant": check_secant,
+          "learning_to_learn": check_learning_to_learn, "parabola": check_parabola, "valley": check_valley, "hills": check_hills}
 
 
 @pytest.mark.parametrize("figure", ALL)

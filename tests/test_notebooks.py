@@ -38,7 +38,7 @@ def test_cells_say_little(path):
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
             lines = "".join(cell["source"]).splitlines()
-            assert len(lines) <= 36 and max(map(len, lines)) <= 88, lines
+            assert len(lines) <= 40 and max(map(len, lines)) <= 80, lines
 
 
 def test_the_seed_s_program_prints_what_the_chapter_says():

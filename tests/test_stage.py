@@ -1,5 +1,8 @@
 """The stage as an object: traits, tables, the static picture, and bad input refused by name."""
 
+import re
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import traitlets
@@ -31,7 +34,8 @@ def test_positions_are_traits():
     stage.n = 2
     assert other.n == 2
     link.unlink()
-    for bad in (0.5, np.nan, -1):
+    stage.n = np.int64(1)
+    for bad in (0.5, np.nan, -1, "fast", None):
         with pytest.raises(ValueError, match="eta"):
             stage.eta = bad
 
@@ -50,10 +54,31 @@ def test_readout_formats():
     assert readout.at((1,)).startswith("not a number") and readout.at((2,)).startswith("∞") and readout.at((2,)).endswith("−∞")
 
 
-def test_numbers_out_of_single_precision_keep_double():
-    small_numbers = Readout("{v:.3g}", v=[1e-60, 1.0])
-    stage = small(readout=small_numbers)
-    assert stage.spec["fields"]["v"]["at"][1] == "float64" and stage.spec["fields"]["n"]["at"][1] == "float32"
+def test_readouts_of_one_template_do_not_mix():
+    shared = Readout("η = {eta:.1f}")
+    first = small(readout=shared)
+    second = small(readout=shared, sliders=[sliders()[0], Slider("eta", [5, 6], "rate")])
+    assert first.text == "η = 0.2" and second.text == "η = 5.0"
+
+
+def test_limits_that_matplotlib_has_not_settled_yet_hold():
+    figure, ax = plt.subplots()
+    ax.plot([0, 100], [0, 50])
+    (u,), (v,) = Stage(figure, [Point(ax, [50.0], [25.0])], [Slider("n", [0], "n")], alt="A point.").marks[0].place()
+    assert abs(u) < 1e-9 and abs(v) < 1e-9
+
+
+def test_far_points_keep_their_direction():
+    ax = panel("x", "y", (0, 1), (0, 1))
+    x, y = Point(ax, [1e6, 1e300], [1e12, -1e300]).place()
+    assert abs(x[0] / y[0] - 1e-6) < 1e-9 and np.isclose(x[1], -y[1])
+    Stage(ax.figure, [Arrow(ax, 0.5, 0.5, dx=-1e300, dy=1e300)], [Slider("n", [0], "n")], alt="An arrow.")
+
+
+def test_ids_of_pictures_differ():
+    first, second = small(), small(marks=[])
+    ids = [set(re.findall(r'\bid="([^"]+)"', stage.pictures[0])) for stage in (first, second)]
+    assert ids[0] and not ids[0] & ids[1]
 
 
 def test_the_static_picture_has_the_marks_and_theme_colours():
@@ -79,7 +104,11 @@ def test_several_figures_and_every_mark():
 @pytest.mark.parametrize("make, word", [
     (lambda: Slider("eta", [], "rate"), "values"), (lambda: Slider("eta", [1, np.nan], "rate"), "values"),
     (lambda: Slider("eta", [2, 1], "rate"), "values"), (lambda: Slider("eta", [[1]], "rate"), "values"),
-    (lambda: Slider("eta", ["a"], "rate"), "values"), (lambda: Slider("1", [1], "rate"), "name"),
+    (lambda: Slider("eta", ["a"], "rate"), "values"), (lambda: Slider("1", [1], "rate"), "name"), (lambda: Slider("lambda", [1], "rate"), "name"),
+    (lambda: Slider("eta", [2**53, 2**53 + 1], "rate"), "values"), (lambda: Slider("eta", [1, 2], "rate", "a"), "eta"),
+    (lambda: Slider("eta", [1], "rate", format=None), "format"), (lambda: Readout("{}", a=[1]), "template"),
+    (lambda: Readout("{a!r}", a=[1]), "template"), (lambda: Readout("{a}", a=[1j]), "table"),
+    (lambda: small(sliders=["n"]), "sliders"), (lambda: small(sliders=[Slider("_shape", [1], "l")]), "sliders"), (lambda: small(figure=None), "figure"),
     (lambda: Slider("eta", [1, 2], ""), "label"), (lambda: Slider("eta", [1, 2], "rate", 5), "eta"),
     (lambda: Slider("eta", [1, 2], "rate", format="%d"), "format"), (lambda: Readout("{a:>3}", a=[1]), "format"),
     (lambda: small(alt=" "), "alt"), (lambda: small(figure=[]), "figure"), (lambda: small(figure="picture"), "figure"),
@@ -98,7 +127,8 @@ def test_bad_input_is_refused_by_name(make, word):
     (Point, dict(x=np.ones(5), y=1.0), "x of Point"), (Point, dict(x=[], y=1.0), "x of Point"), (Point, dict(x=1.0, y=["a"]), "y of Point"),
     (Point, dict(x=1.0, y=1.0, color="mauve"), "color"), (Point, dict(x=1.0, y=1.0, shape="star"), "shape"),
     (Path, dict(x=1.0, y=1.0, along="alpha"), "along"), (Curve, dict(x=[1.0, 2], y=np.ones((4, 2))), "y of Curve"),
-    (Arrow, dict(x=1.0, y=1.0), "dx of Arrow"),
+    (Arrow, dict(x=1.0, y=1.0), "dx of Arrow"), (Curve, dict(x=np.ones(5), y=np.ones(4)), "equal length"),
+    (Path, dict(x=1.0, y=1.0, along="n", dash="xx"), "dash"), (Point, dict(x=1.0, y=1.0, drag="alpha"), "drag"),
 ])
 def test_bad_marks_are_refused_by_name(kind, arguments, word):
     ax = panel("x", "y", (0, 1), (0, 1))

@@ -143,10 +143,15 @@ def step(objective, eta, k=1):
     >>> sp.factor(step(Objective(theta**2, theta), eta, k=3))
     -theta*(2*eta - 1)**3
     """
-    eta = sp.sympify(eta)
+    try:
+        eta = sp.sympify(eta)
+    except sp.SympifyError:
+        eta = None
+    if not isinstance(eta, sp.Expr):
+        raise ValueError("eta must be a number or a SymPy expression")
     if eta.free_symbols & set(objective._symbols):
         raise ValueError(f"eta must not depend on the variables {objective.variables}, got {eta}")
-    if eta.is_number and not (eta.is_finite and eta.is_positive):
+    if not (eta.free_symbols or (eta.is_finite and eta.is_positive)):
         raise ValueError(f"eta must be positive and finite, got {eta}")
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 0:
         raise ValueError(f"k must be an integer of at least 0, got {k!r}")
@@ -166,7 +171,7 @@ def finite_difference(f, theta, h=1e-6):
         Function of an array whose last axis has length d; it returns a number for each batch entry.
     theta : array_like, shape (..., d)
     h : float
-        Step, positive. The error is of order h² from the Taylor remainder plus 1e-16/h from rounding.
+        Step, positive. The error is of order h² from the Taylor remainder plus 1e-16 |f|/h from rounding.
 
     Returns
     -------
@@ -180,7 +185,7 @@ def finite_difference(f, theta, h=1e-6):
     theta = _float_array(theta, "theta")
     if theta.ndim == 0:
         raise ValueError("theta must have at least one axis, got a number")
-    if not (np.isfinite(h) and h > 0):
+    if not (isinstance(h, (int, float)) and np.isfinite(h) and h > 0):
         raise ValueError(f"h must be positive and finite, got {h!r}")
     shifts = h * np.eye(theta.shape[-1])
     return np.stack([(f(theta + s) - f(theta - s)) / (2 * h) for s in shifts], axis=-1)
@@ -202,8 +207,9 @@ def _checked_variables(variables):
     if not isinstance(variables, (Sequence, sp.MatrixBase, sp.Tuple)):
         raise ValueError(f"variables must be a symbol or a sequence of symbols, got {variables!r}")
     variables = tuple(variables)
-    if not variables or not all(isinstance(v, sp.Symbol) for v in variables) or len(set(variables)) < len(variables):
-        raise ValueError(f"variables must be one or more distinct symbols, got {variables!r}")
+    if (not variables or not all(isinstance(v, sp.Symbol) for v in variables)
+            or len({v.name for v in variables}) < len(variables)):
+        raise ValueError(f"variables must be one or more symbols with distinct names, got {variables!r}")
     return variables
 
 
@@ -212,7 +218,7 @@ def _checked_expression(expr, symbols):
         expr = sp.sympify(expr, strict=True)
     except sp.SympifyError:
         raise ValueError(f"expr must be a SymPy expression, got {expr!r}") from None
-    if not isinstance(expr, sp.Expr):
+    if not isinstance(expr, sp.Expr) or isinstance(expr, (sp.MatrixBase, sp.MatrixExpr)):
         raise ValueError(f"expr must be a single SymPy expression, got {expr!r}")
     unknown = expr.free_symbols - set(symbols)
     if unknown:
@@ -220,13 +226,13 @@ def _checked_expression(expr, symbols):
     if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
         raise ValueError(f"expr must be finite, got {expr}")
     if not any(_is_real_at(expr, symbols, point) for point in _probes(symbols)):
-        raise ValueError(f"expr must be real-valued, got the complex-valued {expr}")
+        raise ValueError(f"expr must be real-valued; {expr} is complex-valued wherever it was tried")
     return expr
 
 
 def _probes(symbols):
-    """A few unremarkable points, of both signs and several sizes."""
-    for size in (0.7, -0.7, 2.3, -2.3, 0.05, 11.3):
+    """A few unremarkable points, of both signs and many sizes."""
+    for size in (0.7, -0.7, 2.3, -2.3, 0.05, 11.3, -11.3, 47.0, -47.0, 530.0, -530.0):
         yield [(s, size * (1 + 0.13 * i)) for i, s in enumerate(symbols)]
 
 
@@ -247,7 +253,7 @@ def _partial_derivatives(expr, symbols):
 
 
 def _checked_gradient(expr, symbols):
-    jumps = [f for f in expr.atoms(sp.sign, sp.Heaviside, sp.floor, sp.ceiling, sp.frac, sp.DiracDelta)
+    jumps = [f for f in expr.atoms(sp.sign, sp.Heaviside, sp.floor, sp.ceiling, sp.frac, sp.arg, sp.DiracDelta)
              if f.free_symbols]
     partials = _partial_derivatives(expr, symbols)
     if jumps or any(p.has(sp.Derivative, sp.Subs, sp.I) for p in partials):
@@ -260,7 +266,7 @@ def _checked_gradient(expr, symbols):
 
 def _switches(expr):
     """Expressions that vanish where `expr` changes from one formula to another."""
-    for f in expr.atoms(sp.Abs):
+    for f in expr.atoms(sp.Abs, sp.atan2):
         yield f.args[0]
     for f in expr.atoms(sp.Max, sp.Min):
         yield from (a - b for a, b in combinations(f.args, 2))
@@ -270,28 +276,44 @@ def _switches(expr):
 
 def _kink(expr, partials, symbols):
     """The switch of `expr` across which its value or gradient jumps, or None."""
-    switches = [u for u in _switches(expr) if u.free_symbols]
+    real = {s: sp.Dummy(s.name, real=True) for s in symbols}  # √x² is |x| for a real x only
+    switches = [u for u in _switches(expr.subs(real, simultaneous=True)) if u.free_symbols]
     if not switches:
         return None
     both = _compiled([expr, *partials], symbols)
     for u in switches:
-        v = min(u.free_symbols, key=str)
-        point = dict(next(_probes(symbols)))
-        along, real = {s: x for s, x in point.items() if s != v}, sp.Dummy(real=True)
-        for root in _real_roots(u.subs(along).subs(v, real), real):
-            left, right = (np.array(both(*({**point, v: root + h}[s] for s in symbols)), float) for h in (-1e-7, 1e-7))
-            if np.any(np.abs(right - left) > 1e-4 * (1 + np.abs(left))):
-                return u
+        for v in u.free_symbols:
+            for probe in _probes(list(real.values())):
+                point = dict(probe)
+                along = u.subs({s: x for s, x in point.items() if s != v})
+                for root in _sign_changes(along, v):
+                    if _jumps(lambda x: both(*({**point, v: x}[real[s]] for s in symbols)), root):
+                        return u.subs({d: s for s, d in real.items()})
     return None
 
 
-def _real_roots(expr, symbol):
-    """Real roots that SymPy finds, as floats."""
+def _sign_changes(expr, symbol):
+    """Where an expression in one symbol changes its sign, between −20 and 20."""
+    from scipy.optimize import brentq  # slow to load, and hardly ever needed
+
     try:
-        roots = sp.solve(expr, symbol)
-    except NotImplementedError:
+        f = sp.lambdify(symbol, expr, "numpy")
+        with np.errstate(all="ignore"):
+            grid = np.linspace(-20.003, 20, 2001)
+            values = np.broadcast_to(np.asarray(f(grid), float), grid.shape)
+            brackets = np.flatnonzero(values[:-1] * values[1:] < 0)
+            return [brentq(f, grid[i], grid[i + 1], xtol=1e-14) for i in brackets[:8]]
+    except (NameError, TypeError, ValueError):
         return []
-    return [np.float64(root) for root in roots if root.is_number and root.is_real]
+
+
+def _jumps(function, root):
+    """Whether a list of values changes across `root` by an amount that does not shrink with the distance."""
+    with np.errstate(all="ignore"):
+        gaps = [np.abs(np.array(function(np.float64(root + h)), float) - np.array(function(np.float64(root - h)), float))
+                for h in (1e-5, 1e-7)]
+        size = np.abs(np.array(function(np.float64(root + 1e-5)), float))
+    return bool(np.any((gaps[1] > 0.5 * gaps[0]) & (gaps[1] > 1e-8 * size)))
 
 
 def _compiled(entries, symbols):
@@ -300,7 +322,7 @@ def _compiled(entries, symbols):
         try:
             function = sp.lambdify(symbols, entries, modules=modules, cse=True)
             with np.errstate(all="ignore"):
-                function(*(np.float64(0.7) for _ in symbols))
+                function(*(np.full(2, 0.7) for _ in symbols))  # `math`'s functions would pass with a number
             return function
         except (NameError, TypeError, NotImplementedError):
             continue
@@ -310,7 +332,10 @@ def _compiled(entries, symbols):
 def _elementwise(expr, symbol):
     """NumPy function of a number, elementwise on arrays and fast for plain floats."""
     function = _compiled([expr], [symbol])
-    on_floats = sp.lambdify([symbol], expr, modules="math", cse=True)
+    try:
+        on_floats = sp.lambdify([symbol], expr, modules="math", cse=True)
+    except NotImplementedError:
+        on_floats = None  # calling it is a TypeError, which is handled like others
 
     def elementwise(theta):
         if type(theta) is float:

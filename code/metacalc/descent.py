@@ -4,6 +4,8 @@ An update rule is a pair of pure functions, as in optax: `init(theta)` gives the
 `update(gradient, memory)` gives a direction and the new memory; the loop then moves θ ← θ − η · direction.
 """
 
+import math
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -56,9 +58,9 @@ def momentum(beta=0.9):
 
 
 def nesterov(beta=0.9):
-    """Nesterov's accelerated gradient: v ← βv + g, direction = g + βv (Nesterov 1983; this form, Sutskever et al. 2013).
+    """Nesterov's accelerated gradient: v ← βv + g, direction = g + βv (Nesterov 1983).
 
-    In this form θ is the look-ahead point, the one where the gradient is taken.
+    In this form (Bengio, Boulanger-Lewandowski & Pascanu 2013) θ is the look-ahead point, where the gradient is taken.
 
     Parameters
     ----------
@@ -146,6 +148,8 @@ def gradient_descent(grad, theta0, eta, n_iters, rule=None):
     theta = _start(theta0)
     n_iters = _count(n_iters, "n_iters")
     rule = sgd() if rule is None else rule
+    if not isinstance(rule, Rule):
+        raise ValueError(f"rule must be a Rule, such as momentum(0.9), got {rule!r}")
     rate = eta if callable(eta) else None
     if rate is None:
         eta = _positive(eta, "eta")
@@ -154,7 +158,7 @@ def gradient_descent(grad, theta0, eta, n_iters, rule=None):
     path = [theta]
     with np.errstate(all="ignore"):
         for t in range(n_iters):
-            gradient = grad(theta) if t else _first_gradient(grad, theta)
+            gradient = _gradient(grad, theta) if t else _first_gradient(grad, theta)
             direction, memory = rule.update(gradient, memory)
             theta = theta - (eta if rate is None else _positive(rate(t), "eta")) * direction
             path.append(theta)
@@ -169,7 +173,7 @@ def newton(grad, hess, theta0, n_iters, eta=1.0):
     ----------
     grad, hess : callable
         Gradient, shape (..., d), and Hessian, shape (..., d, d), at θ of shape (..., d); or, for a function of a
-        number, both elementwise.
+        number, both elementwise on a number or one axis of them.
     theta0 : array_like
         Starting point or points.
     n_iters : int
@@ -194,8 +198,11 @@ def newton(grad, hess, theta0, n_iters, eta=1.0):
     """
     def newton_direction(theta):
         gradient, curvature = np.asarray(grad(theta)), np.asarray(hess(theta))
-        if curvature.ndim == gradient.ndim:
+        if gradient.ndim <= 1 and curvature.shape in ((), gradient.shape):
             return gradient / curvature
+        if curvature.shape != (*gradient.shape, *gradient.shape[-1:]):
+            raise ValueError(f"hess must return the shape {(*gradient.shape, *gradient.shape[-1:])}, "
+                             f"got {curvature.shape}")
         usable = np.linalg.slogdet(curvature)[0] != 0  # LAPACK would refuse the whole batch for one singular matrix
         return np.linalg.solve(np.where(usable[..., None, None], curvature, np.nan), gradient[..., None])[..., 0]
 
@@ -219,12 +226,13 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
     eta : float
         Largest rate tried, positive.
     shrink, slope : float in (0, 1)
+        Factor between the rates tried; share of the promised decrease that is enough.
 
     Returns
     -------
     path : ndarray, shape (n_iters + 1, *theta0.shape)
     rates : ndarray, shape (n_iters, *f(theta0).shape)
-        Rates taken; 0 where 60 halvings found no decrease (at a minimum, to rounding).
+        Rates taken; 0 where no rate down to 1e-18 `eta` brings a decrease (at a minimum, to rounding).
 
     Raises
     ------
@@ -239,9 +247,12 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
     """
     theta = np.asarray(_start(theta0))
     n_iters, eta = _count(n_iters, "n_iters"), _positive(eta, "eta")
+    if np.ndim(eta):
+        raise ValueError(f"eta must be a single number, got {eta!r}")
     for name, value in (("shrink", shrink), ("slope", slope)):
-        if not (np.ndim(value) == 0 and 0 < value < 1):
+        if not (isinstance(value, numbers.Real) and 0 < value < 1):
             raise ValueError(f"{name} must lie strictly between 0 and 1, got {value!r}")
+    trials = math.ceil(math.log(1e-18) / math.log(shrink))
     path, rates = [theta], []
     with np.errstate(all="ignore"):
         for _ in range(n_iters):
@@ -249,7 +260,7 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
             as_theta = (lambda a: a[..., None]) if value.ndim < theta.ndim else (lambda a: a)
             squared = (gradient**2).sum(axis=-1) if value.ndim < theta.ndim else gradient**2
             rate = np.full(value.shape, eta)
-            for _ in range(60):
+            for _ in range(trials):
                 too_long = ~(f(theta - as_theta(rate) * gradient) <= value - slope * rate * squared)
                 if not too_long.any():
                     break
@@ -293,7 +304,10 @@ def convergence_factor(eta, beta, eigenvalues):
     0.333333
     """
     eta, beta = np.asarray(_positive(eta, "eta")), np.asarray(_in_unit_interval(beta, "beta"))
-    half = (1 + beta[..., None] - eta[..., None] * np.asarray(eigenvalues, float)) / 2
+    eigenvalues = _numbers(eigenvalues, "eigenvalues")
+    if eigenvalues.ndim == 0 or eigenvalues.size == 0 or not np.all(np.isfinite(eigenvalues)):
+        raise ValueError(f"eigenvalues must be finite numbers along a last axis, got {eigenvalues!r}")
+    half = (1 + beta[..., None] - eta[..., None] * eigenvalues) / 2
     spread = np.sqrt(half**2 - beta[..., None] + 0j)
     return np.maximum(np.abs(half + spread), np.abs(half - spread)).max(axis=-1)[()]
 
@@ -319,22 +333,17 @@ def diverged(path, limit=1e6):
     array([False, False,  True])
     """
     limit = _positive(limit, "limit")
-    return np.any(~(np.abs(path) <= limit), axis=0)[()]
+    return np.any(~(np.abs(_numbers(path, "path")) <= limit), axis=0)[()]
 
 
 def _start(theta0):
-    """`theta0` as a Python float, which a scalar run is fastest with, or as an array of floats."""
-    try:
-        theta = np.asarray(theta0)
-    except ValueError:
-        raise ValueError(f"theta0 must be a number or an array of numbers, got {theta0!r}") from None
-    if theta.dtype.kind not in "iuf" or not np.all(np.isfinite(theta)):
+    """`theta0` as a Python float, which a scalar run is fastest with, or as an array of floats of its own."""
+    theta = _numbers(theta0, "theta0")
+    if not np.all(np.isfinite(theta)):
         raise ValueError(f"theta0 must hold finite real numbers, got {theta0!r}")
     if theta.size == 0:
         raise ValueError("theta0 must not be empty")
-    if isinstance(theta0, (int, float)):
-        return float(theta0)
-    return theta if theta.dtype.kind == "f" else theta.astype(float)
+    return float(theta) if theta.ndim == 0 and not isinstance(theta0, (np.ndarray, np.generic)) else theta
 
 
 def _broadcast_start(theta, eta):
@@ -349,7 +358,7 @@ def _broadcast_start(theta, eta):
 def _first_gradient(grad, theta):
     """The gradient at `theta`, with a complaint about `theta0` if the two do not go together."""
     try:
-        gradient = grad(theta)
+        gradient = _gradient(grad, theta)
     except ValueError as error:
         raise ValueError(f"theta0 of shape {np.shape(theta)} does not suit grad: {error}") from error
     if np.shape(gradient) != np.shape(theta):
@@ -357,19 +366,42 @@ def _first_gradient(grad, theta):
     return gradient
 
 
+def _gradient(grad, theta):
+    """grad(theta); where Python's own arithmetic raises, as 1 / 0.0 does, IEEE's values instead."""
+    try:
+        return grad(theta)
+    except ArithmeticError:
+        try:
+            return grad(np.asarray(theta))
+        except ArithmeticError:  # a function of the math module
+            return np.full(np.shape(theta), np.nan)[()]
+
+
+def _numbers(value, name):
+    """`value` as a new array of floats; floats keep their precision. Exact numbers, such as SymPy's, are converted."""
+    try:
+        array = np.asarray(value)
+        array = array.astype(array.dtype if array.dtype.kind == "f" else float) if array.dtype.kind in "iufO" else None
+    except (TypeError, ValueError):
+        array = None
+    if array is None:
+        raise ValueError(f"{name} must hold real numbers, got {value!r}")
+    return array
+
+
 def _positive(value, name):
     """`value` as a float or an array of floats, all positive and finite."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or array.size == 0 or not np.all(np.isfinite(array) & (array > 0)):
+    array = _numbers(value, name)
+    if array.size == 0 or not np.all(np.isfinite(array) & (array > 0)):
         raise ValueError(f"{name} must be positive and finite, got {value!r}")
-    return float(value) if array.ndim == 0 else array
+    return float(array) if array.ndim == 0 else array
 
 
 def _in_unit_interval(value, name):
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf" or array.size == 0 or not np.all((array >= 0) & (array < 1)):
+    array = _numbers(value, name)
+    if array.size == 0 or not np.all((array >= 0) & (array < 1)):
         raise ValueError(f"{name} must be at least 0 and less than 1, got {value!r}")
-    return float(value) if array.ndim == 0 else array
+    return float(array) if array.ndim == 0 else array
 
 
 def _count(value, name):

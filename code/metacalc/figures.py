@@ -10,7 +10,9 @@ from metacalc.calculus import Objective, step
 from metacalc.descent import convergence_factor, gradient_descent, momentum
 from metacalc.stage import COLORS, STYLE, Arrow, Curve, Path, Point, Readout, Slider, Stage
 
-__all__ = ["hills", "learning_to_learn", "panel", "parabola", "valley"]
+__all__ = [
+    "chain", "direction", "euler_steps", "hills", "learning_to_learn", "panel", "parabola", "secant", "valley",
+]
 
 
 def panel(xlabel, ylabel, xlim, ylim, title="", yscale="linear", size=(3.7, 3.2)):
@@ -55,9 +57,9 @@ def learning_to_learn(sharpness=(4, 1, sp.Rational(1, 2)), minima=(-2, 1, 2), n_
     right.plot(line, losses[0](line), color=COLORS["grey"], lw=1.6, ls="--")
     looks = (("blue", "-", "o"), ("green", "--", "s"), ("purple", "-.", "^"))
     marks = []
-    for a, task, u, (color, dash, shape) in zip(sharpness, tasks, new, looks):
+    for a, word, task, u, (color, dash, shape) in zip(sharpness, ("sharp", "medium", "flat"), tasks, new, looks):
         left.plot(line, task(line), color=COLORS[color], ls=dash, lw=1.4)
-        marks += [Point(left, path, task(path), color=color, shape=shape, label=f"a = {a}", name="A task's loss"),
+        marks += [Point(left, path, task(path), color=color, shape=shape, label=f"a = {a} ({word})", name="A task's loss"),
                   Arrow(left, path, task(path), color=color, dx=u - path, dy=task(u) - task(path))]
     before, reached = losses[0](path), np.stack([f(path[:, i]) for i, f in enumerate(losses)], axis=-1)
     marks += [Curve(right, line, np.stack([f(line) for f in losses])[None], color="red", label="after it"),
@@ -71,6 +73,159 @@ def learning_to_learn(sharpness=(4, 1, sp.Rational(1, 2)), minima=(-2, 1, 2), n_
                 "α = {alpha:.2f}, {after:.3f} after it.", theta=path, before=before, after=reached),
         alt="Left: the losses of three tasks, the common start θ and an arrow for each task's inner step. Right: "
             "the mean loss of the tasks before and after that step, with θ on its way to the minimum of the latter.")
+
+
+def secant(objective):
+    """Secants that turn into the tangent as h → 0, at 9 points, and the error of two difference quotients.
+
+    Parameters
+    ----------
+    objective : Objective
+        Function of one variable; sin in the chapter.
+    """
+    points, halvings = np.linspace(-1, 3, 9), np.arange(45)
+    h = 2.0 ** (1 - halvings)
+    x, step_size = points[:, None], h
+    forward = (objective(x + step_size) - objective(x)) / step_size
+    central = (objective(x + step_size) - objective(x - step_size)) / (2 * step_size)
+    slope = objective.grad(x)
+    graph = panel("x", "f(x)", (-2.2, 5.2), (-2.2, 2.2), "the secant through x and x + h")
+    line = np.linspace(-2.2, 5.2, 201)
+    graph.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
+    errors = panel("h", "error of the slope", (3e-14, 5), (1e-14, 5), "both scales logarithmic", yscale="log")
+    errors.set_xscale("log")
+    ends = np.array([-2.2, 5.2])
+    return Stage(
+        [graph.figure, errors.figure],
+        [Curve(graph, ends, (objective(x) + slope * (ends - x))[:, None, :], color="green", dash="--", label="tangent"),
+         Curve(graph, ends, objective(x)[..., None] + forward[..., None] * (ends - x[..., None]), color="blue", label="secant"),
+         Point(graph, x, objective(x), color="green", shape="s", name="x", drag="x"),
+         Point(graph, x + step_size, objective(x + step_size), color="red", name="x + h"),
+         Curve(errors, h, np.abs(forward - slope)[:, None, :], color="blue", dots=True, label="forward"),
+         Curve(errors, h, np.abs(central - slope)[:, None, :], color="purple", dash=":", dots=True, label="central"),
+         Point(errors, step_size, np.abs(forward - slope), color="red", name="The forward error")],
+        [Slider("x", points, "point x", 0.5, ".1f"), Slider("m", halvings, "halvings of h", 0, "d")],
+        Readout("x = {x:.1f}, h = {h:.3g}: slope of the secant {forward:.6f}, of the tangent {slope:.6f}.\n"
+                "Error of the forward quotient {error:.1e}, of the central one {central:.1e}.",
+                h=h, forward=forward, slope=slope, error=np.abs(forward - slope), central=np.abs(central - slope)),
+        play="m",
+        alt="Left: a curve, its tangent at a point, and the secant through that point and a second one at distance h. "
+            "Right: the error of the secant's slope for every h, and of the central difference quotient.")
+
+
+def euler_steps(objective, theta0=(-1.6, 1.2), time=2.0):
+    """Gradient descent as Euler's method: N steps of rate time/N beside the exact gradient flow of a quadratic.
+
+    Parameters
+    ----------
+    objective : Objective
+        Quadratic function of two variables with its minimum at 0.
+    theta0 : tuple of float
+    time : float
+        Length of the flow.
+    """
+    counts = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64])
+    H, theta0 = np.array(objective.hessian, float), np.array(theta0)
+    lam, basis = np.linalg.eigh(H)
+    flow = lambda t: (np.exp(-np.multiply.outer(t, lam)) * (basis.T @ theta0)) @ basis.T
+    paths = [gradient_descent(objective.grad, theta0, time / n, int(n)) for n in counts]
+    # A path of N steps waits at its end, so that all have the length of the longest.
+    shown = np.stack([np.concatenate([p, np.repeat(p[-1:], counts[-1] - n, axis=0)]) for p, n in zip(paths, counts)])
+    error = np.array([np.linalg.norm(p[-1] - flow(time)) for p in paths])
+    drop = np.array([objective(p[0]) - objective(p[-1]) for p in paths])
+    area = np.array([time / n * (objective.grad(p[:-1]) ** 2).sum() for p, n in zip(paths, counts)])
+
+    plane = panel("θ₁", "θ₂", (-2.2, 2.2), (-1.9, 1.9), "the flow and Euler's steps")
+    grid = np.stack(np.meshgrid(np.linspace(-2.2, 2.2, 81), np.linspace(-1.9, 1.9, 81)), axis=-1)
+    plane.contour(grid[..., 0], grid[..., 1], objective(grid), levels=8, colors=COLORS["faint"], linewidths=0.9)
+    errors = panel("rate η = T/N", "distance of the ends", (0.02, 3), (1e-3, 10), "both scales logarithmic", yscale="log")
+    errors.set_xscale("log")
+    exact, rates = flow(np.linspace(0, time, 101)), time / counts
+    return Stage(
+        [plane.figure, errors.figure],
+        [Curve(plane, exact[:, 0], exact[:, 1], color="green", label="gradient flow"),
+         Curve(plane, shown[..., 0], shown[..., 1], color="blue", dash=":", dots=True, label="Euler = descent"),
+         Curve(errors, rates, error, color="blue", dots=True),
+         Curve(errors, rates, error[-1] * rates / rates[-1], color="grey", dash="--", label="slope 1"),
+         Point(errors, rates, error, color="red", name="The error")],
+        [Slider("N", counts, "number of steps N", 2, "d")],
+        Readout("η = {eta:.4g}: the ends are {error:.4f} apart.\n"
+                "Loss removed f(θ₀) − f(θ_N) = {drop:.4f}; sum of η‖∇f‖² over the steps {area:.4f}; integral along the "
+                "flow {integral:.4f}.", eta=rates, error=error, drop=drop, area=area,
+                integral=objective(theta0) - objective(flow(time))),
+        alt="Left: level lines of a quadratic, the curve of the gradient flow and the steps of gradient descent. Right: "
+            "the distance between the two ends against the learning rate, a line of slope one on logarithmic scales.")
+
+
+def direction(objective, point=(1.0, 0.6)):
+    """The slope of a function of two variables in every direction: an arrow to turn, and difference quotients.
+
+    Parameters
+    ----------
+    objective : Objective
+        Function of two variables.
+    point : tuple of float
+    """
+    angles, lengths = np.arange(0, 360, 5), np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.8])
+    point = np.array(point)
+    unit = np.stack([np.cos(np.radians(angles)), np.sin(np.radians(angles))], axis=-1)
+    gradient = objective.grad(point)
+    slope = unit @ gradient
+    quotient = (objective(point + lengths[:, None] * unit[:, None]) - objective(point)) / lengths  # angle, length
+
+    plane = panel("x", "y", (-0.6, 2.4), (-0.7, 1.9), "level lines, gradient and direction", size=(3.7, 3.4))
+    grid = np.stack(np.meshgrid(np.linspace(-0.6, 2.4, 81), np.linspace(-0.7, 1.9, 81)), axis=-1)
+    plane.contour(grid[..., 0], grid[..., 1], objective(grid), levels=12, colors=COLORS["grey"], linewidths=0.8)
+    plane.set_aspect("equal")
+    rose = panel("angle of u in degrees", "slope along u", (0, 355), (-3.2, 5), "slope in every direction", size=(3.7, 3.4))
+    rose.plot(angles, slope, color=COLORS["green"], lw=1.6, ls="--")
+    rose.set_xticks([0, 90, 180, 270])
+    return Stage(
+        [plane.figure, rose.figure],
+        [Arrow(plane, *point, color="green", dash="--", dx=gradient[0] / 3, dy=gradient[1] / 3, label="gradient (a third of it)"),
+         Arrow(plane, *point, color="blue", dx=unit[:, :1] * 0.7, dy=unit[:, 1:] * 0.7, drag="angle", label="direction u (drag it)"),
+         Curve(rose, [-9, -9], [0, 0], color="green", dash="--", label="∇f · u"),
+         Curve(rose, angles, quotient.T[None], color="blue", label="(f(θ + hu) − f(θ))/h"),
+         Point(rose, angles[:, None], slope[:, None], color="green", shape="s", name="The slope"),
+         Point(rose, angles[:, None], quotient, color="blue", name="The quotient")],
+        [Slider("angle", angles, "direction", 120, "d", "°"), Slider("h", lengths, "distance h", 0.1, ".2f")],
+        Readout("u at {angle:d}°: slope ∇f · u = {slope:.4f}; change over h = {h:.2f}, divided by h: {quotient:.4f}.",
+                slope=slope[:, None], quotient=quotient),
+        alt="Left: level lines of a function, its gradient at a point, and a direction u as arrows. Right: the slope in "
+            "every direction, a cosine, largest along the gradient, beside the difference quotient at distance h.")
+
+
+def chain(objective, k_max=12):
+    """k update steps as one function of the start, its tangent, and the factors of the chain rule.
+
+    Parameters
+    ----------
+    objective : Objective
+        Function of one variable; a double well in the chapter.
+    k_max : int
+    """
+    starts, rates, line = np.linspace(-1.5, 1.5, 25), np.array([0.05, 0.1, 0.2, 0.3, 0.4]), np.linspace(-1.6, 1.6, 65)
+    ks = np.arange(k_max + 1)
+    path = gradient_descent(objective.grad, starts[:, None], rates, k_max)          # k, start, rate
+    curves = gradient_descent(objective.grad, line[:, None], rates, k_max)          # k, point of the line, rate
+    factors = 1 - rates * objective.hess(path)
+    product = np.concatenate([np.ones((1, starts.size, rates.size)), np.cumprod(factors[:-1], axis=0)])
+    ends = np.array([-0.5, 0.5])
+    learned = panel("start θ₀", "θₖ after k steps", (-1.6, 1.6), (-1.6, 1.6), "learning as a function of its start")
+    right = panel("step t", "1 − ηf″(θₜ)", (-0.5, k_max + 0.5), (-0.4, 1.5), "the factors of the chain rule")
+    return Stage(
+        [learned.figure, right.figure],
+        [Curve(learned, line, np.moveaxis(curves, 1, -1)[:, None], color="blue", label="θₖ(θ₀)"),
+         Curve(learned, starts[:, None, None] + ends, path[..., None] + product[..., None] * ends, color="red", dash="--", label="tangent"),
+         Point(learned, starts[:, None], path, color="red", name="θₖ", drag="start"),
+         Path(right, ks[:, None, None], factors, color="blue", along="k", dash=":"),
+         Point(right, ks[:, None, None], factors, color="blue", name="The factor")],
+        [Slider("k", ks, "number of steps k", 3, "d"), Slider("start", starts, "start θ₀", 0.5, ".3f"),
+         Slider("eta", rates, "learning rate η", 0.2, ".2f")],
+        Readout("θ₀ = {start:.3f} ↦ θₖ = {theta:.4f} after k = {k:d} steps. Derivative dθₖ/dθ₀ = {product:.4f}, the product of "
+                "the first k factors.", theta=path, product=product),
+        alt="Left: the point reached after k steps of gradient descent as a function of the start, with its tangent at "
+            "one start. Right: the factor of the chain rule for every step.")
 
 
 def parabola(objective, theta0=10.0, n_iters=60):
@@ -130,7 +285,7 @@ def valley(n_iters=40, horizon=400):
     factor = convergence_factor(eta[..., 0], beta[..., 0], eigenvalues)
     with np.errstate(divide="ignore"):
         steps = np.log(1e-3) / np.log(factor)
-    predicted = np.where(factor < 1 - 1e-12, np.char.mod("about %d", np.ceil(np.where(factor < 1, steps, 0))), "never")
+    predicted = np.where(factor < 1 - 1e-12, np.char.mod("about %d", np.maximum(1, np.ceil(np.where(factor < 1, steps, 0)))), "never")
 
     plane = panel("x", "y", (-1.6, 1.6), (-1.6, 1.6), "the path, and level lines of f")
     decay = panel("iteration t", "error, logarithmic", (-1, n_iters + 1), (1e-5, 1e3), "distance from the minimum",
@@ -164,10 +319,10 @@ def hills(objective, n_iters=40):
     """
     starts, rates = np.linspace(-6, 6, 25), np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     theta = gradient_descent(objective.grad, starts[:, None], rates, n_iters)  # axes: iteration, start, rate
-    loss, line = objective(theta), np.linspace(-7, 7, 281)
-    curve = panel("θ", "f(θ)", (-7, 7), (-2.2, 6.2), "the path on the curve")
+    loss, line = objective(theta), np.linspace(-7.5, 7.5, 301)
+    curve = panel("θ", "f(θ)", (-7.5, 7.5), (-1.8, 6.6), "the path on the curve")
     curve.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
-    ends = panel("start θ₀", f"θ after {n_iters} iterations", (-6.5, 6.5), (-6.5, 6.5), "where each start ends")
+    ends = panel("start θ₀", f"θ after {n_iters} iterations", (-6.5, 6.5), (-7.5, 7.5), "where each start ends")
     return Stage(
         [curve.figure, ends.figure],
         [Path(curve, theta, loss, color="blue"), Point(curve, theta, loss, color="red", name="θ"),

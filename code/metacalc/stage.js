@@ -2,7 +2,7 @@
 // from Python, as a table over the positions; places are fractions of an axes' box, (0, 0) at its centre.
 
 const SVG = "http://www.w3.org/2000/svg";
-const READERS = { float16: Uint16Array, uint16: Uint16Array, float32: Float32Array, float64: Float64Array };
+const READERS = { float16: Uint16Array, uint32: Uint32Array, float64: Float64Array };
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
 function fromHalf(bits) {
@@ -24,22 +24,33 @@ function readTable(view, [offset, kind, shape], rank) {
   };
 }
 
+// `value` with n decimals or, for negative n, rounded to a power of ten, and to even where it lies just between two:
+// JavaScript rounds these up, Python to even. (Exact: a tie is an odd multiple of half a unit.)
+function rounded(value, n, write) {
+  const halves = n >= 0 ? value * 2 ** (n + 1) : 2 * value / 10 ** -n;
+  const text = write(value), digit = Number(text.match(/(\d)(?:e|$)/)[1]);
+  const tie = Number.isInteger(halves) && Math.abs(halves % 2) === 1;
+  return tie && digit % 2 ? write(value * (1 - Number.EPSILON / 2)) : text;
+}
+
 // The formats d, .nf, .ne and .ng as Python writes them.
 function format(value, spec) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "not a number" : value > 0 ? "∞" : "−∞";
   const kind = spec.at(-1), digits = Number(spec.slice(1, -1));
-  const scientific = (n) => value.toExponential(n).replace(/e([+-])(\d)$/, "e$10$2");
+  const fixed = (n) => (Math.abs(value) < 1e21 ? rounded(value, n, (v) => v.toFixed(n))
+    : BigInt(value) + (n ? "." + "0".repeat(n) : ""));
+  const exponent = (n) => Number(value.toExponential(n).split("e")[1]);
+  const scientific = (n) => rounded(value, n - exponent(n), (v) => v.toExponential(n)).replace(/e([+-])(\d)$/, "e$10$2");
   let text;
-  if (kind === "d") text = value.toFixed(0);
-  else if (kind === "f") text = Math.abs(value) < 1e21 ? value.toFixed(digits) : BigInt(value).toString() + ".0";
+  if (kind === "d") text = fixed(0);
+  else if (kind === "f") text = fixed(digits);
   else if (kind === "e") text = scientific(digits);
   else {
-    const precision = Math.max(1, digits), exponent = Number(value.toExponential(precision - 1).split("e")[1]);
-    const plain = exponent >= -4 && exponent < precision;
-    text = plain ? value.toFixed(precision - 1 - exponent) : scientific(precision - 1);
+    const precision = Math.max(1, digits), power = exponent(precision - 1);
+    text = power >= -4 && power < precision ? fixed(precision - 1 - power) : scientific(precision - 1);
     if (text.includes(".")) text = text.replace(/\.?0+($|e)/, "$1");
   }
-  return text.replaceAll("-", "−");
+  return text.replace(/^-(?=[0.]*(e|$))/, "").replaceAll("-", "−");
 }
 
 function svgElement(name, attributes, parent) {
@@ -125,7 +136,7 @@ function makeMark(spec, svg, view, lengths, position, moveTo) {
       }
       const inset = [1 - 2 * radius / width, 1 - 2 * radius / height];
       shape.setAttribute("d", shapePath(">", across(edge[0] * inset[0]), down(edge[1] * inset[1]), radius * 1.3,
-        Math.atan2(-Math.sign(away[1]), Math.sign(away[0]))));
+        Math.atan2(-away[1] * height, away[0] * width)));
       return `${spec.name} has left the picture`;
     };
   }
@@ -165,7 +176,7 @@ function makeMark(spec, svg, view, lengths, position, moveTo) {
   };
 }
 
-function makePlayer(spec, values, moveTo) {
+function makePlayer(spec, values, moveTo, stopped) {
   const slider = spec.sliders[spec.play], last = slider.values.length - 1;
   const bar = htmlElement("div", { className: "stage-player" });
   const button = htmlElement("button", { type: "button", className: "stage-play" }, bar);
@@ -180,14 +191,20 @@ function makePlayer(spec, values, moveTo) {
     button.textContent = frame ? "❚❚ Pause" : "▶ Play";
     button.setAttribute("aria-label", `${frame ? "Pause" : "Play"} ${slider.label}`);
   };
-  const pause = () => { cancelAnimationFrame(frame); frame = 0; show(); };
+  const pause = () => {
+    if (!frame) return;
+    cancelAnimationFrame(frame);
+    frame = 0;
+    show();
+    stopped();
+  };
   const tick = (now) => {
     const pace = Math.min(20, Math.max(2, last / 6)) * Number(speed.value);
     const interval = 1000 / (calm.matches ? Math.min(2, pace) : pace);
     const steps = Math.floor((now - since) / interval);
     if (steps > 0) {
-      since += steps * interval;
-      moveTo(spec.play, Math.min(last, values()[spec.play] + steps));
+      since = steps > 3 ? now : since + steps * interval;  // a tab that slept does not catch up
+      moveTo(spec.play, Math.min(last, values()[spec.play] + Math.min(steps, 3)));
     }
     if (values()[spec.play] < last) frame = requestAnimationFrame(tick);
     else pause();
@@ -218,13 +235,18 @@ function render({ model, el }) {
   const pictures = model.get("pictures").map((picture) => {
     const panel = htmlElement("div", { className: "stage-panel", innerHTML: picture }, panels);
     const svg = panel.querySelector("svg");
-    svg.querySelectorAll(".stage-mark").forEach((painted) => painted.remove());
+    for (const painted of svg.querySelectorAll(".stage-mark")) {
+      painted.querySelectorAll("defs").forEach((shared) => svg.prepend(shared));  // the legend may use them
+      painted.remove();
+    }
     svg.setAttribute("aria-hidden", "true");
     return svg;
   });
   const fields = Object.fromEntries(Object.entries(spec.fields).map(([name, { at, labels }]) => [name, { table: readTable(view, at, rank), labels }]));
 
   const controls = htmlElement("div", { className: "stage-controls" }, el);
+  controls.setAttribute("role", "group");
+  controls.setAttribute("aria-label", `Controls of the figure: ${spec.alt.split(".")[0]}`);
   const written = (slider, i) => format(slider.values[i], slider.format) + (slider.unit ? ` ${slider.unit}` : "");
   const positionOf = (slider) => {
     const value = model.get(slider.name), distance = slider.values.map((v) => Math.abs(v - value));
@@ -238,6 +260,7 @@ function render({ model, el }) {
     const value = htmlElement("span", { className: "stage-value" }, row);
     input.setAttribute("aria-label", slider.label);
     input.dataset.lmSuppressShortcuts = "true";  // JupyterLab would take the arrow keys
+    input.addEventListener("pointerdown", () => { if (i === spec.play) player.pause(); });
     input.addEventListener("input", () => {
       if (i === spec.play) player.pause();
       moveTo(i, Number(input.value));
@@ -249,7 +272,7 @@ function render({ model, el }) {
     if (i === spec.play) player.pause();
     moveTo(i, k);
   }));
-  const player = makePlayer(spec, () => index, moveTo);
+  const player = makePlayer(spec, () => index, moveTo, draw);
   controls.prepend(player.bar);
   const readout = htmlElement("output", { className: "stage-readout" }, el);
 

@@ -5,7 +5,10 @@ paints what does not move and turns the coordinates into places in the picture, 
 The view (`stage.js`) looks the places up and draws; it knows no mathematics.
 """
 
+import hashlib
 import io
+import keyword
+import numbers
 import re
 import string
 from dataclasses import dataclass, field
@@ -35,7 +38,7 @@ STYLE = {
     "figure.constrained_layout.use": True, "font.family": "DejaVu Sans", "font.size": 9,
     "grid.color": COLORS["faint"], "grid.linewidth": 0.6, "legend.fontsize": 9, "legend.frameon": False,
     "legend.labelcolor": COLORS["ink"], "lines.color": COLORS["ink"], "mathtext.fontset": "dejavusans",
-    "svg.fonttype": "path", "svg.hashsalt": "metacalc", "text.color": COLORS["ink"],
+    "savefig.bbox": None, "svg.fonttype": "path", "svg.hashsalt": "metacalc", "text.color": COLORS["ink"],
     "xtick.color": COLORS["grey"], "xtick.labelcolor": COLORS["ink"], "ytick.color": COLORS["grey"],
     "ytick.labelcolor": COLORS["ink"],
 }
@@ -76,7 +79,7 @@ class Slider:
     unit: str = ""
 
     def __post_init__(self):
-        if not (isinstance(self.name, str) and self.name.isidentifier()):
+        if not (isinstance(self.name, str) and self.name.isidentifier()) or keyword.iskeyword(self.name):
             raise ValueError(f"name must be an identifier, got {self.name!r}")
         if not self.label:
             raise ValueError(f"label of slider {self.name!r} must not be empty")
@@ -84,16 +87,17 @@ class Slider:
         if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
             raise ValueError(f"values of slider {self.name!r} must be a one-dimensional array of at least one finite "
                              f"number, got {self.values!r}")
+        values = values.astype(float)
         if np.any(np.diff(values) <= 0):
             raise ValueError(f"values of slider {self.name!r} must increase")
         _check_format(self.format, "format")
-        object.__setattr__(self, "values", values.astype(float))
+        object.__setattr__(self, "values", values)
         object.__setattr__(self, "value", self.values[0] if self.value is None else self.nearest(self.value))
 
     def nearest(self, value):
         """The position nearest to `value`; ValueError if it is not a number within the slider's range."""
         low, high = self.values[[0, -1]]
-        if not low - 1e-9 * abs(low) <= value <= high + 1e-9 * abs(high):
+        if not isinstance(value, numbers.Real) or not low - 1e-9 * abs(low) <= value <= high + 1e-9 * abs(high):
             raise ValueError(f"{self.name} must lie between {low:g} and {high:g}, got {value!r}")
         return float(self.values[self.index(value)])
 
@@ -125,6 +129,15 @@ class _Mark:
             if array.dtype.kind not in "iuf" or array.size == 0:
                 raise ValueError(f"{name} of {type(self).__name__} must be a non-empty array of real numbers")
             object.__setattr__(self, name, array.astype(float))
+        if getattr(self, "dash", "-") not in _DASHES:
+            raise ValueError(f"dash must be one of {list(_DASHES)}, got {self.dash!r}")
+        if getattr(self, "shape", "o") not in _SHAPES:
+            raise ValueError(f"shape must be one of {', '.join(_SHAPES)}, got {self.shape!r}")
+        if self.length:
+            try:
+                np.broadcast_shapes(*(getattr(self, name).shape[-1:] for name in self.coordinates))
+            except ValueError:
+                raise ValueError(f"x and y of {type(self).__name__} must have last axes of equal length") from None
 
     def place(self):
         """Coordinates as fractions of the axes' box by the axes' own transforms, (0, 0) at its centre."""
@@ -137,8 +150,10 @@ class _Mark:
             nan = np.isnan(x) | np.isnan(y)
             flat = np.stack([np.clip(np.nan_to_num(a, nan=1.0, posinf=1e300, neginf=-1e300), -1e300, 1e300).ravel()
                              for a in (x, y)], axis=-1)
-            # In a log scale matplotlib puts 0 at 1e-1000 or so; what matters is that it is far below.
-            placed = np.clip(transform.transform(flat) - 0.5, -6e4, 6e4).reshape(*x.shape, 2)
+            placed = transform.transform(flat) - 0.5
+            # Half precision ends at 65504. What is further away comes nearer along its direction from the centre.
+            far = np.abs(placed).max(axis=-1, keepdims=True)
+            placed = (placed * np.minimum(1, 6e4 / np.maximum(far, 1))).reshape(*x.shape, 2)
         return tuple(np.where(nan, np.nan, placed[..., i]) for i in (0, 1))
 
 
@@ -171,11 +186,11 @@ class Path(_Mark):
         return {"kind": "path", "dash": _DASHES[self.dash], "width": 1.3, "dot": 4.2 if self.dots else 0}
 
     def handle(self):
-        return Line2D([], [], color=COLORS[self.color], lw=1.3, ls=self.dash, marker="o" if self.dots else None, ms=4.2)
+        return Line2D([], [], color=COLORS[self.color], lw=1.3, ls=self.dash, marker="o" if self.dots else None, ms=4.2, mew=0)
 
     def paint(self, coordinates):
         return self.ax.plot(*coordinates, color=COLORS[self.color], lw=1.3, ls=self.dash,
-                            marker="o" if self.dots else None, ms=4.2)
+                            marker="o" if self.dots else None, ms=4.2, mew=0)
 
 
 @dataclass(frozen=True)
@@ -199,8 +214,6 @@ class Point(_Mark):
     drag: str = ""
 
     def look(self):
-        if self.shape not in _SHAPES:
-            raise ValueError(f"shape must be one of {', '.join(_SHAPES)}, got {self.shape!r}")
         return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"}
 
     def handle(self):
@@ -233,11 +246,11 @@ class Curve(_Mark):
         return {"kind": "curve", "dash": _DASHES[self.dash], "width": 1.6, "dot": 4.2 if self.dots else 0}
 
     def handle(self):
-        return Line2D([], [], color=COLORS[self.color], lw=1.6, ls=self.dash, marker="o" if self.dots else None, ms=4.2)
+        return Line2D([], [], color=COLORS[self.color], lw=1.6, ls=self.dash, marker="o" if self.dots else None, ms=4.2, mew=0)
 
     def paint(self, coordinates):
-        return self.ax.plot(*coordinates, color=COLORS[self.color], lw=1.6, ls=self.dash,
-                            marker="o" if self.dots else None, ms=4.2)
+        return self.ax.plot(*np.broadcast_arrays(*coordinates), color=COLORS[self.color], lw=1.6, ls=self.dash,
+                            marker="o" if self.dots else None, ms=4.2, mew=0)
 
 
 @dataclass(frozen=True)
@@ -273,7 +286,10 @@ class Arrow(_Mark):
 
     def paint(self, coordinates):
         x, y, dx, dy = coordinates
-        return [self.ax.add_patch(FancyArrowPatch((x, y), (x + dx, y + dy), arrowstyle="-|>", mutation_scale=12, lw=2,
+        ends = [tuple(0.5 + np.array(self._fractions(*end))) for end in ((x, y), (x + dx, y + dy))]
+        if not np.isfinite(ends).all() or np.abs(ends).max() > 1e3:
+            return []
+        return [self.ax.add_patch(FancyArrowPatch(*ends, transform=self.ax.transAxes, arrowstyle="-|>", mutation_scale=12, lw=2,
                                                   ls=self.dash, color=COLORS[self.color], shrinkA=0, shrinkB=0))]
 
 
@@ -300,8 +316,13 @@ class Readout:
 
     def __init__(self, template, **tables):
         self.template = template
+        for name, table in tables.items():
+            if np.asarray(table).dtype.kind not in "iufbU":
+                raise ValueError(f"table {name!r} must hold numbers or strings")
         self.tables = {name: np.asarray(table) for name, table in tables.items()}
-        for _, name, spec, _ in string.Formatter().parse(template):
+        for _, name, spec, conversion in string.Formatter().parse(template):
+            if name == "" or conversion:
+                raise ValueError(f"template must name its fields, without conversion, got {template!r}")
             if name is not None and not (name in self.tables and self.tables[name].dtype.kind == "U"):
                 _check_format(spec or ".4g", f"format of {name}")
 
@@ -351,7 +372,7 @@ class Stage(anywidget.AnyWidget):
     table = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, figure, marks, sliders, readout=None, *, alt, play=None):
-        figures = [figure] if isinstance(figure, Figure) else list(figure)
+        figures = list(figure) if isinstance(figure, (list, tuple)) else [figure]
         self.marks, self.sliders, self.readout = list(marks), list(sliders), readout
         self._check(figures, alt)
         self._shape = tuple(s.values.size for s in self.sliders)
@@ -359,12 +380,13 @@ class Stage(anywidget.AnyWidget):
         if play is not None and play not in names:
             raise ValueError(f"play must name one of the sliders {names}, got {play!r}")
         if readout is not None:
-            for i, s in enumerate(self.sliders):
-                readout.tables.setdefault(s.name, _along(s.values, i, len(names)))
+            positions = {s.name: _along(s.values, i, len(names)) for i, s in enumerate(self.sliders)}
+            self.readout = readout = Readout(readout.template, **positions | readout.tables)
         tables = _Tables()
         for fig in figures:
             plt.close(fig)
             for ax in fig.axes:
+                ax.get_xlim(), ax.get_ylim()  # matplotlib settles pending limits when asked
                 ax.autoscale(False)
             handles = [m.handle() for m in self.marks if m.label and m.ax.figure is fig]
             labels = [m.label for m in self.marks if m.label and m.ax.figure is fig]
@@ -392,18 +414,18 @@ class Stage(anywidget.AnyWidget):
             raise ValueError("alt must describe the picture in words")
         if not figures or not all(isinstance(f, Figure) for f in figures):
             raise ValueError("figure must be a matplotlib Figure or a sequence of them")
-        if not 1 <= len(self.sliders) <= 3:
-            raise ValueError(f"sliders must be one to three, got {len(self.sliders)}")
+        if not 1 <= len(self.sliders) <= 3 or not all(isinstance(s, Slider) for s in self.sliders):
+            raise ValueError(f"sliders must be one to three Slider, got {self.sliders!r}")
         names = [s.name for s in self.sliders]
         for name in names:
-            if names.count(name) > 1 or hasattr(type(self), name) or name in ("marks", "sliders", "readout"):
+            if names.count(name) > 1 or name.startswith("_") or hasattr(type(self), name) or name in vars(self):
                 raise ValueError(f"sliders need distinct names that a widget has no other use for, got {name!r}")
         if self.readout is not None and not isinstance(self.readout, Readout):
             raise ValueError(f"readout must be a Readout, got {self.readout!r}")
         shape = tuple(s.values.size for s in self.sliders)
         tables = {} if self.readout is None else {f"readout table {n!r}": t for n, t in self.readout.tables.items()}
         for m in self.marks:
-            if not isinstance(m, _Mark) or m.ax.figure not in figures:
+            if not isinstance(m, _Mark) or getattr(m.ax, "figure", None) not in figures:
                 raise ValueError(f"marks must be marks on axes of the figure, got {m!r}")
             for key in ("along", "drag"):
                 if getattr(m, key, "") not in ["", *names] or (key == "along" and getattr(m, key, None) == ""):
@@ -479,7 +501,7 @@ class _Position(traitlets.Float):
         self.slider = slider
 
     def validate(self, obj, value):
-        return self.slider.nearest(super().validate(obj, value))
+        return self.slider.nearest(value)
 
 
 class _Tables:
@@ -502,13 +524,8 @@ class _Tables:
         table = _full_rank(table, len(shape))
         if table.dtype.kind == "U":
             labels, codes = np.unique(table, return_inverse=True)
-            return {"labels": labels.tolist(), "at": self.add(codes.reshape(table.shape), np.uint16)}
-        table = table.astype(float)
-        with np.errstate(all="ignore"):
-            single = table.astype(np.float32).astype(float)
-        # Single precision holds the digits that are shown, unless a number is too large or too small for it.
-        enough = np.allclose(single, table, rtol=1e-6, atol=0, equal_nan=True)
-        return {"at": self.add(table, np.float32 if enough else np.float64)}
+            return {"labels": labels.tolist(), "at": self.add(codes.reshape(table.shape), np.uint32)}
+        return {"at": self.add(table, np.float64)}
 
 
 def _along(values, axis, rank):
@@ -526,14 +543,15 @@ def _entry(array, index, extra=0):
 
 
 def _check_format(spec, name):
-    if not re.fullmatch(r"(\.\d+[feg]|d)", spec):
+    if not (isinstance(spec, str) and re.fullmatch(r"\.1?\d[feg]|d", spec)):
         raise ValueError(f"{name} must be d or a number of digits with f, e or g, such as .3f; got {spec!r}")
 
 
 def _format(value, spec):
     if not np.isfinite(value):
         return {np.inf: "∞", -np.inf: "−∞"}.get(float(value), "not a number")
-    return format(round(value) if spec == "d" else float(value), spec).replace("-", "−")
+    text = format(float(value), ".0f" if spec == "d" else spec)
+    return re.sub(r"^-(?=[0.]*(e|$))", "", text).replace("-", "−")  # no −0
 
 
 def _svg(fig):
@@ -546,6 +564,9 @@ def _svg(fig):
     svg = svg.replace('id="stage-mark"', 'class="stage-mark"')
     for name, code in COLORS.items():
         svg = svg.replace(code, f"var(--stage-{name}, {code})")
+    # Ids of their own: a page has many pictures, and an id is looked up in the first of them.
+    own = hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{own}-", svg)
     return re.sub(r"\n\s*", "\n", svg)
 
 
@@ -554,7 +575,8 @@ def _png(figures):
     images = []
     for fig in figures:
         buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=110, facecolor="white")
+        with mpl.rc_context(STYLE):
+            fig.savefig(buffer, format="png", dpi=110, facecolor="white")
         images.append(plt.imread(io.BytesIO(buffer.getvalue())))
     width = max(i.shape[1] for i in images)
     padded = [np.pad(i, ((0, 0), (0, width - i.shape[1]), (0, 0)), constant_values=1) for i in images]

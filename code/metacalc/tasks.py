@@ -1,4 +1,4 @@
-"""Task distributions: `distribution.sample(rng, n_tasks)` draws a `Batch` of tasks, each with a support and a query set.
+"""Task distributions: `distribution.sample(rng, n_tasks)` draws a `Batch`, each task with a support and a query set.
 
 Whatever is random comes from the `numpy.random.Generator` that is passed in, so that a seed fixes every task.
 """

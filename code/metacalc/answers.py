@@ -1,0 +1,97 @@
+"""The exercises' answers, chapter by chapter: what `metacalc.exercises.check` compares with.
+
+A reader who is still thinking about an exercise should not be reading this.
+"""
+
+import numpy as np
+import sympy as sp
+
+from metacalc.calculus import Objective
+from metacalc.descent import convergence_factor, gradient_descent
+from metacalc.exercises import Exercise
+
+a, eta, gamma, h, lambda_max, t, theta, theta_0, x, y = sp.symbols("a eta gamma h lambda_max t theta theta_0 x y", positive=True)
+R = sp.Rational
+
+
+def _function_with_quotients(answer):
+    """For bg-ex-quotient: a function whose central quotient is exact and whose forward quotient is not."""
+    slope = sp.diff(answer(x), x)
+    central = sp.simplify((answer(x + h) - answer(x - h)) / (2 * h) - slope)
+    forward = sp.simplify((answer(x + h) - answer(x)) / h - slope)
+    if central != 0:
+        return "The central difference quotient of your function is not exact for every h."
+    return "The forward difference quotient of your function is exact too." if forward == 0 else ""
+
+
+def _cycle(answer):
+    """For gd-ex-edge: (objective, rate, point) of a cycle of length two beyond the threshold."""
+    objective, rate, point = answer
+    if not isinstance(objective, Objective) or objective.is_vector:
+        return "The first entry must be an Objective of one variable."
+    path = gradient_descent(objective.grad, float(point), float(rate), 40)
+    if abs(path[1] - path[0]) < 1e-3:
+        return "Your point does not move: it is no cycle of length two."
+    if not np.allclose(path[::2], path[0], atol=1e-4) or not np.allclose(path[1::2], path[1], atol=1e-4):
+        return "Forty iterations from your point do not stay on two points."
+    minimum = gradient_descent(objective.grad, float(np.mean(path[:2])), 0.01, 20_000)[-1]
+    if not rate > 2 / objective.hess(float(minimum)):
+        return "Your rate does not exceed 2/f'' at the minimum between the two points."
+    return ""
+
+
+def _same_direction(answer):
+    """For cl-ex-disagree: two losses of θ, and a point where their gradients cancel without vanishing."""
+    first, second, point = answer
+    f, g = (Objective(sp.sympify(str(e), locals={"theta": theta}), theta) for e in (first, second))
+    if f.grad(float(point)) * g.grad(float(point)) >= 0:
+        return "At your point the two gradients do not point against each other."
+    joint = Objective(f.expr + g.expr, theta)
+    if abs(joint.grad(float(point))) > 1e-9:
+        return "At your point the gradient of the sum is not zero."
+    return ""
+
+
+def _momentum_pair(answer):
+    """For gd-ex-momentum: (best β, its factor, the β that is as slow as none) for ηλ = 1/4."""
+    best, factor, slow = (float(sp.sympify(v)) for v in answer)
+    if not 0 <= best < 1 or not 0 <= slow < 1:
+        return "A momentum lies in [0, 1)."
+    if abs(convergence_factor(0.25, best, [1.0]) - 0.5) > 1e-6:
+        return "Entry 1: there is a β with a smaller factor."
+    if abs(factor - 0.5) > 1e-6:
+        return "Entry 2: this is not the factor of the best β."
+    if slow <= best or abs(convergence_factor(0.25, slow, [1.0]) - 0.75) > 1e-6:
+        return "Entry 3: with this β momentum is not as slow as none."
+    return ""
+
+
+EXERCISES = {
+    # Background
+    "bg-ex-derivative": Exercise(R(12), mistakes=((R(8), "That is f(2), the value. The exercise asks for the slope."),
+                                                  (R(4), "That is the exponent's rule without its factor."))),
+    "bg-ex-quotient": Exercise(_function_with_quotients),
+    "bg-ex-error": Exercise(sp.exp(theta) * h / 2, mistakes=((sp.exp(theta) * h, "The Taylor coefficient of h² is f″/2."),
+                                                             (sp.exp(theta) * h**2 / 2, "You divided by h, so one power of h is gone."))),
+    "bg-ex-flow": Exercise(theta_0 / sp.sqrt(1 + 2 * theta_0**2 * t),
+                           mistakes=((theta_0 * sp.exp(-t), "That solves dθ/dt = −θ. The gradient of θ⁴/4 is another one."),)),
+    "bg-ex-integral": Exercise(R(1, 2) * a * theta_0**2 * (1 - sp.exp(-2 * a * t)),
+                               mistakes=((R(1, 2) * a * theta_0**2 * (1 - sp.exp(-a * t)), "The squared gradient decays twice as fast as θ."),)),
+    # Core concepts and the calculus link
+    "cl-ex-gradient": Exercise((2 * x * y + y * sp.cos(x * y), x**2 + x * sp.cos(x * y)),
+                               mistakes=(((2 * x * y + sp.cos(x * y), x**2 + sp.cos(x * y)), "The chain rule: the inner function is xy."),)),
+    "cl-ex-steepest": Exercise(R(-5), mistakes=((R(5), "That is the steepest ascent."), (R(-7), "The direction has to have length 1."))),
+    "cl-ex-jacobian": Exercise((1 - 3 * eta, 1 - eta), mistakes=(((R(3), R(1)), "Those are eigenvalues of the Hessian, not of the update."),
+                                                                 ((1 + 3 * eta, 1 + eta), "Descent subtracts."))),
+    "cl-ex-two-steps": Exercise((1 - eta * a) ** 2, mistakes=((1 - eta * a, "That is the derivative of one step."),
+                                                             (2 * (1 - eta * a), "Factors of a chain multiply; they do not add."))),
+    "cl-ex-shared": Exercise(R(7), mistakes=((R(6), "The formula has K − r − 1, not K − r, below the line."),
+                                            (R(61), "That is what the learner without the shared part needs."))),
+    "cl-ex-disagree": Exercise(_same_direction),
+    # Gradient descent
+    "gd-ex-routine": Exercise(R(10, 23), mistakes=((R(1, 2), "That is right for θ² alone; the cubic term has a slope at 1 too."),)),
+    "gd-ex-count": Exercise((R(461), R(65)), tolerance=5e-3, mistakes=(((R(921), R(130)), "The error falls by 10⁸, not its square."),)),
+    "gd-ex-decay": Exercise(2 / (lambda_max + gamma), mistakes=((2 / lambda_max, "The new term curves as well."), (2 / (lambda_max * gamma), "Eigenvalues of a sum with γI add."))),
+    "gd-ex-momentum": Exercise(_momentum_pair),
+    "gd-ex-edge": Exercise(_cycle),
+}

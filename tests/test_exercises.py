@@ -1,0 +1,99 @@
+"""Every exercise's printed solution passes its checker, and wrong answers are refused with a reason."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import sympy as sp
+from conftest import ROOT
+
+import metacalc
+from metacalc.answers import EXERCISES
+from metacalc.exercises import check
+
+x, y, eta, theta, t, a = sp.symbols("x y eta theta t a")
+quadratic = metacalc.Objective(theta**2, theta)
+
+# At least two wrong answers for every exercise, with a word of the reason that a reader gets.
+WRONG = {
+    "bg-ex-derivative": [(8, "value"), (-12, "sign"), (3, "not equal"), ("q", "symbol q")],
+    "bg-ex-quotient": [(lambda u: u, "forward"), (lambda u: u**3, "central"), (3, "used")],
+    "bg-ex-error": [("exp(theta)*h", "Taylor"), ("-exp(theta)*h/2", "sign"), ("h/2", "depend on theta"), ("3*exp(theta)*h", "constant factor")],
+    "bg-ex-flow": [("theta_0*exp(-t)", "dθ/dt"), ("theta_0/(1 + t)", "not equal"), ("theta_0", "depend on t")],
+    "bg-ex-integral": [("a*theta_0**2/2*(1 - exp(-a*t))", "twice"), ("a*theta_0**2/2", "depend on t"), ("-a*theta_0**2/2*(1 - exp(-2*a*t))", "sign")],
+    "cl-ex-gradient": [((2 * x * y + sp.cos(x * y), x**2 + sp.cos(x * y)), "chain rule"), (2 * x * y, "2 answers"), ((2 * x * y, x**2), "Entry 1")],
+    "cl-ex-steepest": [(5, "ascent"), (-7, "length"), (-25, "not equal")],
+    "cl-ex-jacobian": [((3, 1), "Hessian"), ((1 + 3 * eta, 1 + eta), "subtracts"), ((1 - eta, 1 - 3 * eta), "Entry 1")],
+    "cl-ex-two-steps": [(1 - eta * a, "one step"), (2 * (1 - eta * a), "multiply"), (1 - eta**2 * a**2, "not equal")],
+    "cl-ex-shared": [(6, "K − r − 1"), (61, "without"), (7.05, "exact number"), (20, "not equal")],
+    "cl-ex-disagree": [((theta**2, theta**2, 0), "point against"), (((theta - 1) ** 2, (theta + 1) ** 2, 0.5), "not zero"), (3, "used")],
+    "gd-ex-routine": [(sp.Rational(1, 2), "cubic"), (0.43, "not equal"), ("eta", "symbol eta")],
+    "gd-ex-count": [((921, 130), "square"), ((461, 400), "Entry 2"), (461, "2 answers")],
+    "gd-ex-decay": [("2/lambda_max", "curves"), ("1/(lambda_max + gamma)", "constant factor"), ("2/(lambda_max*gamma)", "add")],
+    "gd-ex-momentum": [((0.5, 0.5, 0.5625), "Entry 1"), ((0.25, 0.25, 0.5625), "Entry 2"), ((0.25, 0.5, 0.7), "Entry 3"), ((2, 0.5, 0.5), "[0, 1)")],
+    "gd-ex-edge": [((quadratic, 1.0, 1.0), "does not exceed"), ((quadratic, 0.3, 1.0), "two points"), ((quadratic, 0.3, 0.0), "does not move"), ((theta**2, 1, 1), "Objective")],
+}
+
+
+def cells():
+    for path in sorted((ROOT / "chapters").rglob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            yield path.stem, cell["cell_type"], "".join(cell["source"])
+
+
+def chapters_with(pattern):
+    found = {}
+    for stem, kind, source in cells():
+        for label in re.findall(pattern, source):
+            found.setdefault(stem, []).append(label)
+    return found
+
+
+SOLUTIONS = {}
+for _, _, source in cells():
+    for label, body in re.findall(r"^:::\{solution\} (\S+)\n(.*?)^:::$", source, re.MULTILINE | re.DOTALL):
+        SOLUTIONS[label] = body
+
+
+def test_every_exercise_is_whole():
+    """Statement, hint, solution, checker cell, entry in the table, wrong answers; five or more in a chapter."""
+    stated = chapters_with(r"^:::\{exercise\}.*\n:label: (\S+)".replace("^", "(?m)^"))
+    labels = [label for listed in stated.values() for label in listed]
+    checked = [label for listed in chapters_with(r'(?m)^check\(\s*"([^"]+)", \.\.\.').values() for label in listed]
+    assert set(labels) == set(SOLUTIONS) == set(checked) == set(EXERCISES) == set(WRONG) and len(labels) == len(set(labels))
+    hints = sum(source.count(":::{dropdown} Hint") for _, _, source in cells())
+    assert hints == len(labels) and all(len(wrong) >= 2 for wrong in WRONG.values())
+    assert all(len(listed) >= 5 for listed in stated.values())
+
+
+@pytest.mark.parametrize("label", sorted(EXERCISES))
+def test_the_printed_solution_is_right(label):
+    (code,) = re.findall(r"```python\n(.*?)```", SOLUTIONS[label], re.DOTALL)
+    names = {"np": np, "sp": sp, **{name: getattr(metacalc, name) for name in metacalc.__all__}}
+    exec(code, names)
+    verdict = check(label, names["answer"])
+    assert verdict and repr(verdict) == "✓ Right."
+
+
+@pytest.mark.parametrize("label, answer, reason", [(label, *wrong) for label, listed in WRONG.items() for wrong in listed])
+def test_wrong_answers_are_refused_with_a_reason(label, answer, reason):
+    verdict = check(label, answer)
+    assert not verdict and reason in verdict.reason, verdict
+    assert repr(verdict).startswith("✗ ")
+
+
+@pytest.mark.parametrize("label", sorted(EXERCISES))
+@pytest.mark.parametrize("answer", [..., None, "import os", [], {}, np.nan, sp.zoo, "(", (1, 2, 3, 4)])
+def test_nonsense_is_refused_without_a_crash(label, answer):
+    assert not check(label, answer)
+
+
+def test_an_answer_counts_in_any_form():
+    assert check("cl-ex-two-steps", "1 - 2*a*eta + a**2*eta**2") and check("cl-ex-gradient", sp.Matrix([y * sp.cos(x * y) + 2 * x * y, x**2 + x * sp.cos(x * y)]))
+    assert check("gd-ex-routine", 10 / 23) and check("cl-ex-shared", 7.0)
+
+
+def test_names_are_checked():
+    with pytest.raises(ValueError, match="name"):
+        check("no-such-exercise", 1)
