@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/favicon.svg) code $(wildcard code/metacalc)
 
-.PHONY: book test lab serve notebooks requirements budgets clean
+.PHONY: book test lab serve notebooks requirements oracles budgets bench clean
 
 book: _build/code
 	$(BIN)/jupyter-book build -W -n --keep-going .
@@ -27,9 +27,20 @@ notebooks: .venv/installed
 budgets: book
 	$(BIN)/python book/budgets.py
 
+# The frameworks and the cluster that the tests compare with where they are installed.
+oracles: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[oracles]'
+
+# Compares the meta-learning loops with the peers, in an environment of its own, and rewrites benchmarks/results.md.
+bench:
+	$(PYTHON) -m venv benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt .
+	benchmarks/.venv/bin/python benchmarks/bench.py
+	benchmarks/.venv/bin/python benchmarks/bench.py --quality
+
 requirements: .venv/installed
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra book --extra lab --extra test --no-annotate \
 	  --custom-compile-command "make requirements" --output-file requirements.txt --upgrade pyproject.toml
 
 clean:

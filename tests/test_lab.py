@@ -45,11 +45,11 @@ def lab(tmp_path):
 def test_a_slider_moves_the_marks_in_jupyterlab(browser, lab):
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     page.goto(f"{lab}/tree/03_gradient_descent.ipynb?token=course")
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=240_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     stage = page.locator(".stage").first
-    stage.locator("input").first.wait_for(timeout=90_000)
+    stage.locator("input").first.wait_for(timeout=240_000)
     stage.scroll_into_view_if_needed()
     draw = "paths => paths.map(p => p.getAttribute('d')).join('|')"
     seen = [stage.locator(".stage-mark path").evaluate_all(draw)]
@@ -59,5 +59,5 @@ def test_a_slider_moves_the_marks_in_jupyterlab(browser, lab):
         seen.append(stage.locator(".stage-mark path").evaluate_all(draw))
     assert len(set(seen)) == 3
     assert "η = 0.125" in stage.locator(".stage-readout").inner_text()
-    page.get_by_text("theta after 30 iterations").wait_for(state="attached", timeout=90_000)  # the last cell's
+    page.get_by_text("theta after 30 iterations").wait_for(state="attached", timeout=240_000)  # the last cell's
     assert page.locator('[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]').count() == 0

@@ -48,7 +48,7 @@ function format(value, spec) {
   else {
     const precision = Math.max(1, digits), power = exponent(precision - 1);
     text = power >= -4 && power < precision ? fixed(precision - 1 - power) : scientific(precision - 1);
-    if (text.includes(".")) text = text.replace(/\.?0+($|e)/, "$1");
+    text = text.replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "");
   }
   return text.replace(/^-(?=[0.]*(e|$))/, "").replaceAll("-", "−");
 }
