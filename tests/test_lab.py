@@ -46,6 +46,8 @@ def test_a_slider_moves_the_marks_in_jupyterlab(browser, lab):
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     page.goto(f"{lab}/tree/03_gradient_descent.ipynb?token=course")
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=240_000)
+    # JupyterLab forgets what it is asked to run before its kernel answers.
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=240_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     stage = page.locator(".stage").first
@@ -60,4 +62,5 @@ def test_a_slider_moves_the_marks_in_jupyterlab(browser, lab):
     assert len(set(seen)) == 3
     assert "η = 0.125" in stage.locator(".stage-readout").inner_text()
     page.get_by_text("theta after 30 iterations").wait_for(state="attached", timeout=240_000)  # the last cell's
+    assert page.get_by_text("Solution to").count() > 0 and ":::" not in page.locator(".jp-Notebook").inner_text(), "MyST is shown raw"
     assert page.locator('[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]').count() == 0
