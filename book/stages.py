@@ -9,7 +9,7 @@ from pathlib import Path
 import mathjax
 import metacalc
 from docutils import nodes
-from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE
+from myst_nb.core.render import WIDGET_VIEW_MIMETYPE
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.fileutil import copy_asset
 
@@ -72,11 +72,17 @@ def stage_html(model):
             f'<script type="application/json" class="stage-data">{payload}</script>')
 
 
+def chinese(name, rawtext, text, lineno, inliner, options=None, content=None):
+    """The role `zh`: Chinese text, marked as such for screen readers and fonts (see `polish`)."""
+    return [nodes.inline(rawtext, text, classes=["zh"])], []
+
+
 def polish(app, error):
-    """Mend two things in what the theme and docutils write, for which neither has a setting.
+    """Mend three things in what the theme and docutils write, for which neither has a setting.
 
     The theme's icons come from its style sheet and font as well as from a script of half a megabyte: the script goes.
-    docutils gives the entries of a bibliography a role that ARIA no longer lets a list contain.
+    docutils gives the entries of a bibliography a role that ARIA no longer lets a list contain, and has no way to say
+    which language a phrase is in.
     """
     if error or app.builder.format != "html":
         return
@@ -84,12 +90,14 @@ def polish(app, error):
     for page in output.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         text = re.sub(r'<script[^>]*scripts/fontawesome\.js[^>]*></script>', "", text)
-        page.write_text(text.replace('role="doc-biblioentry"', 'role="listitem"'), encoding="utf-8")
+        text = text.replace('role="doc-biblioentry"', 'role="listitem"').replace('<span class="zh">', '<span lang="zh-Hans">')
+        page.write_text(text, encoding="utf-8")
     for unused in {*output.glob("_static/scripts/fontawesome.js*"), *output.glob("_static/**/*.map")}:
         unused.unlink()
 
 
 def setup(app):
+    app.add_role("zh", chinese)
     app.connect("config-inited", write_assets)
     app.connect("doctree-read", place_stages)
     app.connect("build-finished", polish)

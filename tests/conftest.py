@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib
 import os
 import shutil
 import threading
@@ -16,6 +17,13 @@ HTML = ROOT / "_build/html"
 def missing(what):
     """Skip aloud, or fail where everything must be there."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
+def optional(module):
+    """A framework that a reader need not have: without it the test is skipped aloud, but in CI it fails."""
+    if os.environ.get("CI"):
+        return importlib.import_module(module)
+    return pytest.importorskip(module, reason=f"{module} is not installed, its oracle was not asked")
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ def pages_of(entry):
 
 
 PAGES = list(pages_of(yaml.safe_load((ROOT / "_toc.yml").read_text())))
+SLIDERS = "input[type=range]"
 STAGES = [pytest.param(page, i, id=f"{page}-{i}") for page, figures in FIGURES.items() for i in range(len(figures))]
 
 
@@ -64,7 +65,7 @@ def drawn(stage):
 
 
 def values(stage):
-    return [float(v) for v in stage.locator("input").evaluate_all("inputs => inputs.map(i => i.value)")]
+    return [float(v) for v in stage.locator(SLIDERS).evaluate_all("inputs => inputs.map(i => i.value)")]
 
 
 @pytest.mark.parametrize("page_name", PAGES)
@@ -78,6 +79,16 @@ def test_page_is_whole(open_page, page_name):
     assert page.locator("text=/(\\\\\\(|\\$\\$)/").filter(visible=True).locator("xpath=self::*[not(ancestor-or-self::pre)]").count() == 0
     broken = page.locator("img").evaluate_all("images => images.filter(i => !i.complete || !i.naturalWidth || !i.alt).map(i => i.src)")
     assert not broken
+
+
+@pytest.mark.parametrize("page_name", PAGES)
+def test_self_checks_hold_their_answers(open_page, page_name):
+    page = open_page(page_name)
+    for question in page.locator(".admonition:has(> .admonition-title:text-is('Check yourself'))").all():
+        choices = question.locator("details")
+        assert choices.count() >= 3
+        choices.first.locator("summary").press("Enter")
+        assert choices.first.get_attribute("open") is not None and choices.first.locator(".sd-summary-content").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -136,7 +147,7 @@ def test_page_carries_the_tables(page_name, i):
 @pytest.mark.parametrize("page_name, i", STAGES)
 def test_sliders_move_the_marks(open_page, page_name, i):
     stage = stage_at(open_page(page_name), i)
-    for slider in stage.locator("input").all():
+    for slider in stage.locator(SLIDERS).all():
         before, start = drawn(stage), slider.input_value()
         assert slider.get_attribute("aria-label") and slider.get_attribute("aria-valuetext")
         slider.focus()
@@ -162,7 +173,7 @@ def test_numbers_and_marks_are_the_loop_s(open_page, page_name, i):
     sizes = [s.values.size for s in model.sliders]
     indices = [model.position, [0] * len(sizes), [n - 1 for n in sizes], *(rng.integers(sizes) for _ in range(12))]
     for index in indices:
-        for slider, k in zip(stage.locator("input").all(), index):
+        for slider, k in zip(stage.locator(SLIDERS).all(), index):
             slider.fill(str(k))
         expected = figure.readout(*(s.values[k] for s, k in zip(model.sliders, index)))
         shown = stage.locator(".stage-readout").inner_text()
@@ -196,7 +207,7 @@ def test_play_advances_and_stops(open_page, page_name, i, reduced_motion):
     page = open_page(page_name, reduced_motion=reduced_motion)
     stage = stage_at(page, i)
     model = FIGURES[page_name][i].build()
-    played = stage.locator("input").nth(model.spec["play"])
+    played = stage.locator(SLIDERS).nth(model.spec["play"])
     played.fill("0")
     before, button = drawn(stage), stage.locator(".stage-play")
     button.press("Enter")
@@ -231,7 +242,7 @@ def test_view_and_python_write_numbers_alike(browser):
 
 def test_divergence_is_told(open_page):
     stage = stage_at(open_page("chapters/03_gradient_descent"), 0)
-    n, eta = stage.locator("input").all()
+    n, eta = stage.locator(SLIDERS).all()
     eta.fill("47")
     n.fill("60")
     said = stage.locator(".stage-readout").inner_text()
@@ -246,7 +257,7 @@ def test_dragging_a_mark_moves_its_slider(open_page, page_name, i):
     stage = stage_at(page, i)
     model = FIGURES[page_name][i].build()
     for grip, look in zip(stage.locator(".stage-grip").all(), [m for m in model.spec["marks"] if "drag" in m]):
-        slider = stage.locator("input").nth(look["drag"])
+        slider = stage.locator(SLIDERS).nth(look["drag"])
         before = int(slider.input_value())
         box = grip.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -265,7 +276,7 @@ def test_works_from_a_file(open_page, page_name):
     for i in range(len(FIGURES.get(page_name, []))):
         stage = stage_at(page, i)
         before = drawn(stage)
-        slider = stage.locator("input").first
+        slider = stage.locator(SLIDERS).first
         slider.fill("1" if slider.input_value() != "1" else "2")
         assert drawn(stage) != before
 

@@ -9,9 +9,17 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from metacalc import (
-    Objective, adam, backtracking, convergence_factor, diverged, gradient_descent, momentum, nesterov, newton, sgd,
+    Objective,
+    adam,
+    backtracking,
+    convergence_factor,
+    diverged,
+    gradient_descent,
+    momentum,
+    nesterov,
+    newton,
+    sgd,
 )
 
 theta = sp.Symbol("theta")

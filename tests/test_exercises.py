@@ -3,12 +3,11 @@
 import json
 import re
 
+import metacalc
 import numpy as np
 import pytest
 import sympy as sp
 from conftest import ROOT
-
-import metacalc
 from metacalc.answers import EXERCISES
 from metacalc.exercises import check
 
@@ -18,7 +17,7 @@ quadratic = metacalc.Objective(theta**2, theta)
 # At least two wrong answers for every exercise, with a word of the reason that a reader gets.
 WRONG = {
     "bg-ex-derivative": [(8, "value"), (-12, "sign"), (3, "not equal"), ("q", "symbol q")],
-    "bg-ex-quotient": [(lambda u: u, "forward"), (lambda u: u**3, "central"), (3, "used")],
+    "bg-ex-quotient": [(lambda u: u, "forward"), (lambda u: u**3, "central"), ("x**2", "Python function"), (np.sin, "used")],
     "bg-ex-error": [("exp(theta)*h", "Taylor"), ("-exp(theta)*h/2", "sign"), ("h/2", "depend on theta"), ("3*exp(theta)*h", "constant factor")],
     "bg-ex-flow": [("theta_0*exp(-t)", "dθ/dt"), ("theta_0/(1 + t)", "not equal"), ("theta_0", "depend on t")],
     "bg-ex-integral": [("a*theta_0**2/2*(1 - exp(-a*t))", "twice"), ("a*theta_0**2/2", "depend on t"), ("-a*theta_0**2/2*(1 - exp(-2*a*t))", "sign")],
@@ -27,7 +26,8 @@ WRONG = {
     "cl-ex-jacobian": [((3, 1), "Hessian"), ((1 + 3 * eta, 1 + eta), "subtracts"), ((1 - eta, 1 - 3 * eta), "Entry 1")],
     "cl-ex-two-steps": [(1 - eta * a, "one step"), (2 * (1 - eta * a), "multiply"), (1 - eta**2 * a**2, "not equal")],
     "cl-ex-shared": [(6, "K − r − 1"), (61, "without"), (7.05, "exact number"), (20, "not equal")],
-    "cl-ex-disagree": [((theta**2, theta**2, 0), "point against"), (((theta - 1) ** 2, (theta + 1) ** 2, 0.5), "not zero"), (3, "used")],
+    "cl-ex-disagree": [((theta**2, theta**2, 0), "point against"), ((-(theta - 1) ** 2, -(theta + 1) ** 2, 0), "no minimum"),
+                       ((theta**2 - 9 * theta, 9 * theta, 0), "bounded below"), (((theta - 1) ** 2, (theta + 1) ** 2, 0.5), "not zero"), (3, "used")],
     "gd-ex-routine": [(sp.Rational(1, 2), "cubic"), (0.43, "not equal"), ("eta", "symbol eta")],
     "gd-ex-count": [((921, 130), "square"), ((461, 400), "Entry 2"), (461, "2 answers")],
     "gd-ex-decay": [("2/lambda_max", "curves"), ("1/(lambda_max + gamma)", "constant factor"), ("2/(lambda_max*gamma)", "add")],
@@ -84,14 +84,33 @@ def test_wrong_answers_are_refused_with_a_reason(label, answer, reason):
 
 
 @pytest.mark.parametrize("label", sorted(EXERCISES))
-@pytest.mark.parametrize("answer", [..., None, "import os", [], {}, np.nan, sp.zoo, "(", (1, 2, 3, 4)])
+@pytest.mark.parametrize("answer", [..., None, "import os", [], {}, np.nan, sp.zoo, "(", (1, 2, 3, 4), sp.Matrix([-3, -4]), sp.Lambda(x, 12),
+                                    sp.O(x), (sp.Matrix([1, 2]), sp.Matrix([1, 2]))])
 def test_nonsense_is_refused_without_a_crash(label, answer):
     assert not check(label, answer)
 
 
 def test_an_answer_counts_in_any_form():
+    assert check("bg-ex-error", "h/2*exp(theta) + O(h**2)")
     assert check("cl-ex-two-steps", "1 - 2*a*eta + a**2*eta**2") and check("cl-ex-gradient", sp.Matrix([y * sp.cos(x * y) + 2 * x * y, x**2 + x * sp.cos(x * y)]))
     assert check("gd-ex-routine", 10 / 23) and check("cl-ex-shared", 7.0)
+
+
+def test_a_reader_can_answer_where_the_chapter_has_used_the_names():
+    """The exercise cells bring the symbols that the answer needs, whatever the chapter's cells made of these names."""
+    for stem in chapters_with(r'(?m)^check\(\s*"([^"]+)", \.\.\.'):
+        names = {}
+        spoiled = "a = b = h = t = x = y = eta = theta = theta_0 = gamma = lambda_max = 3\n"
+        head = "import numpy as np, sympy as sp\nfrom metacalc import *\nfrom metacalc.exercises import check\n"
+        exec(head + spoiled, names)
+        for chapter, kind, source in cells():
+            if chapter == stem and kind == "code" and re.search(r"^check\(", source, re.MULTILINE):
+                label = re.search(r'check\(\s*"([^"]+)"', source).group(1)
+                last_line = SOLUTIONS[label].split("```python\n")[1].split("```")[0].strip().splitlines()
+                start = next(i for i, line in enumerate(last_line) if not re.match(r".*sp\.[sS]ymbols?\(", line))
+                exec(source, names)
+                exec("\n".join(last_line[start:]), names)
+                assert check(label, names["answer"]), label
 
 
 def test_names_are_checked():

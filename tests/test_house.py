@@ -4,9 +4,8 @@ import re
 import subprocess
 import tomllib
 
-from conftest import HTML, ROOT, missing
-
 import metacalc
+from conftest import HTML, ROOT, missing
 
 
 def tracked():
@@ -48,3 +47,8 @@ def test_public_names_are_documented_and_exported():
     assert sorted(metacalc.__all__) == metacalc.__all__
     for name in metacalc.__all__:
         assert getattr(metacalc, name).__doc__, name
+
+
+def test_the_readme_s_programs_run():
+    for program in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL):
+        exec(program.replace("5000", "50"), {})

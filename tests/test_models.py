@@ -1,7 +1,5 @@
-"""Base learners, against oracles that share no code with them: SymPy, finite differences, HIPS autograd, PyTorch, JAX."""
+"""Base learners, against oracles that share no code with them: SymPy, differences, HIPS autograd, PyTorch, JAX."""
 
-import importlib
-import os
 import pickle
 
 import autograd
@@ -9,9 +7,9 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 import sympy as sp
+from conftest import optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from metacalc import finite_difference
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression
 
@@ -24,13 +22,6 @@ MODELS = [
     logistic_regression(3, 4),
 ]
 name = repr
-
-
-def optional(module):
-    """A framework that a reader need not have: without it the test is skipped aloud, but in CI it fails."""
-    if os.environ.get("CI"):
-        return importlib.import_module(module)
-    return pytest.importorskip(module, reason=f"{module} is not installed, its oracle was not asked")
 
 
 def problem(model, rng, n_tasks=3, n=5, dtype=np.float64):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import sympy as sp
 from conftest import ROOT
-
 from metacalc import Objective, gradient_descent
 
 sys.path.insert(0, str(ROOT / "book"))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from metacalc.models import Quadratic
 from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids, _distinct
 

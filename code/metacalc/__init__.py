@@ -2,12 +2,41 @@
 
 from metacalc.calculus import Objective, finite_difference, step
 from metacalc.descent import (
-    Rule, adam, backtracking, convergence_factor, diverged, gradient_descent, momentum, nesterov, newton, sgd,
+    Rule,
+    adam,
+    backtracking,
+    convergence_factor,
+    diverged,
+    gradient_descent,
+    momentum,
+    nesterov,
+    newton,
+    sgd,
 )
+from metacalc.meta import (
+    Evaluation,
+    Training,
+    adapt,
+    anil,
+    evaluate,
+    fomaml,
+    imaml,
+    in_parallel,
+    joint,
+    maml,
+    meta_sgd,
+    meta_train,
+    reptile,
+    with_rates,
+)
+from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression
 from metacalc.stage import Arrow, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids
 
 __all__ = [
-    "Arrow", "Curve", "Objective", "Path", "Point", "Readout", "Rule", "Slider", "Stage", "adam", "backtracking",
-    "convergence_factor", "diverged", "finite_difference", "gradient_descent", "momentum", "nesterov", "newton", "sgd",
-    "step",
+    "Arrow", "Batch", "Curve", "Evaluation", "FewShotClassification", "MLP", "Objective", "Path", "Point",
+    "Quadratic", "Quadratics", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Training", "adam", "adapt",
+    "anil", "backtracking", "convergence_factor", "diverged", "evaluate", "finite_difference", "fomaml",
+    "gradient_descent", "imaml", "in_parallel", "joint", "linear_regression", "logistic_regression", "maml",
+    "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "reptile", "sgd", "step", "with_rates",
 ]

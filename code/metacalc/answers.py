@@ -16,6 +16,8 @@ R = sp.Rational
 
 def _function_with_quotients(answer):
     """For bg-ex-quotient: a function whose central quotient is exact and whose forward quotient is not."""
+    if not callable(answer):
+        return "Give a Python function, such as lambda x: ..., of operations that SymPy knows (sp.sin, not np.sin)."
     slope = sp.diff(answer(x), x)
     central = sp.simplify((answer(x + h) - answer(x - h)) / (2 * h) - slope)
     forward = sp.simplify((answer(x + h) - answer(x)) / h - slope)
@@ -49,6 +51,11 @@ def _same_direction(answer):
     joint = Objective(f.expr + g.expr, theta)
     if abs(joint.grad(float(point))) > 1e-9:
         return "At your point the gradient of the sum is not zero."
+    if not joint.hess(float(point)) > 0:
+        return "At your point the sum has no minimum that its second derivative shows."
+    far = np.array([-1e3, 1e3])
+    if min(f(far).min(), g(far).min()) < min(f(float(point)), g(float(point))) - 100:
+        return "One of your losses is not bounded below."
     return ""
 
 

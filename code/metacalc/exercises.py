@@ -99,10 +99,12 @@ def _difference(expected, answer, tolerance):
     known = {s.name: s for s in expected.free_symbols}
     try:
         answer = sp.sympify(answer, locals=known)
-        answer = answer.subs({s: known[s.name] for s in answer.free_symbols if s.name in known})
+        if not isinstance(answer, sp.Expr) or isinstance(answer, (sp.MatrixBase, sp.Lambda)):
+            return "The exercise asks for one number or formula here."
+        answer = answer.removeO().subs({s: known[s.name] for s in answer.free_symbols if s.name in known})
     except (sp.SympifyError, AttributeError, TypeError, SyntaxError):
         return "This is no number or formula."
-    if not isinstance(answer, sp.Expr) or answer.has(sp.nan, sp.zoo):
+    if answer.has(sp.nan, sp.zoo):
         return "This is no number or formula."
     unknown = sorted(s.name for s in answer.free_symbols - expected.free_symbols)
     if unknown:

@@ -135,8 +135,8 @@ def euler_steps(objective, theta0=(-1.6, 1.2), time=2.0):
     drop = np.array([objective(p[0]) - objective(p[-1]) for p in paths])
     area = np.array([time / n * (objective.grad(p[:-1]) ** 2).sum() for p, n in zip(paths, counts)])
 
-    plane = panel("θ₁", "θ₂", (-2.2, 2.2), (-1.9, 1.9), "the flow and Euler's steps")
-    grid = np.stack(np.meshgrid(np.linspace(-2.2, 2.2, 81), np.linspace(-1.9, 1.9, 81)), axis=-1)
+    plane = panel("θ₁", "θ₂", (-2.2, 3.6), (-1.9, 1.9), "the flow and Euler's steps")
+    grid = np.stack(np.meshgrid(np.linspace(-2.2, 3.6, 101), np.linspace(-1.9, 1.9, 81)), axis=-1)
     plane.contour(grid[..., 0], grid[..., 1], objective(grid), levels=8, colors=COLORS["faint"], linewidths=0.9)
     errors = panel("rate η = T/N", "distance of the ends", (0.02, 3), (1e-3, 10), "both scales logarithmic", yscale="log")
     errors.set_xscale("log")
@@ -212,7 +212,7 @@ def chain(objective, k_max=12):
     product = np.concatenate([np.ones((1, starts.size, rates.size)), np.cumprod(factors[:-1], axis=0)])
     ends = np.array([-0.5, 0.5])
     learned = panel("start θ₀", "θₖ after k steps", (-1.6, 1.6), (-1.6, 1.6), "learning as a function of its start")
-    right = panel("step t", "1 − ηf″(θₜ)", (-0.5, k_max + 0.5), (-0.4, 1.5), "the factors of the chain rule")
+    right = panel("step t", "1 − ηf″(θₜ)", (-0.5, k_max + 0.5), (-1.5, 1.5), "the factors of the chain rule")
     return Stage(
         [learned.figure, right.figure],
         [Curve(learned, line, np.moveaxis(curves, 1, -1)[:, None], color="blue", label="θₖ(θ₀)"),

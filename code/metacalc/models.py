@@ -26,8 +26,8 @@ def _tanh(z):
     return a, 1 - a * a
 
 
-# Each activation as a function of z that returns σ(z) and σ'(z), and σ'' as a function of the two.
-_ACTIVATIONS = {"relu": (_relu, None), "tanh": (_tanh, lambda a, slope: -2 * a * slope)}
+# Each activation as a function of z that returns a = σ(z) and σ'(z), and σ''/σ' as a function of a.
+_ACTIVATIONS = {"relu": (_relu, None), "tanh": (_tanh, lambda a: -2 * a)}
 
 
 class MLP:
@@ -165,14 +165,14 @@ class MLP:
                 r_activations.append(slopes[l] * r_z[l - 1])
                 r_z[l] += r_activations[l] @ W
 
-        # Backward: R{δ_{l-1}} = σ' · (R{δ} Wᵀ + δ Vᵀ) + σ'' · R{z} · δ Wᵀ.
+        # Backward: R{δ_{l-1}} = σ' · (R{δ_l} Wᵀ + δ_l Vᵀ) + σ''/σ' · R{z_{l-1}} · δ_{l-1}.
         r_deltas = [self._r_output_delta(z, r_z[-1])]
         for l in range(len(layers) - 1, 0, -1):
             W, V = layers[l][0], directions[l][0]
             r_d = _product(r_deltas[0], _transposed(W)) + _product(deltas[l], _transposed(V))
             r_d *= slopes[l]
             if bend is not None:
-                r_d += bend(activations[l], slopes[l]) * r_z[l - 1] * _product(deltas[l], _transposed(W))
+                r_d += bend(activations[l]) * r_z[l - 1] * deltas[l - 1]
             r_deltas.insert(0, r_d)
 
         # The gradient of a layer is aᵀ δ, so R{} of it is aᵀ R{δ} + R{a}ᵀ δ.
@@ -194,7 +194,7 @@ class MLP:
     def _output_loss(self, z, y):
         """Loss of each task from its outputs z_L."""
         if self.criterion == "squared":
-            return ((z - y) ** 2).mean(axis=(-2, -1))
+            return ((z - y) ** 2).sum(axis=(-2, -1)) / (z.shape[-1] * z.shape[-2])
         z = z - z.max(axis=-1, keepdims=True)
         return (np.log(np.exp(z).sum(axis=-1)) - (z * y).sum(axis=-1)).mean(axis=-1)
 

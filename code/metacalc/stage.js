@@ -109,7 +109,7 @@ function makeMark(spec, svg, view, lengths, position, moveTo) {
   const [x0, y0, width, height] = spec.box;
   const color = `var(--stage-${spec.color})`;
   // A nested <svg> clips to the axes, as matplotlib does.
-  const group = svgElement("svg", { x: x0, y: y0, width, height, class: "stage-mark", "data-mark": spec.kind }, svg);
+  const group = svgElement("svg", { x: x0, y: y0, width, height, class: "stage-mark", "data-mark": spec.kind, "data-toggle": spec.toggle ?? "" }, svg);
   const tables = spec.coordinates.map((place) => readTable(view, place, lengths.length));
   const round = (places) => Math.round(places * 100) / 100;
   const across = (fraction) => (0.5 + fraction) * width, down = (fraction) => (0.5 - fraction) * height;
@@ -176,7 +176,27 @@ function makeMark(spec, svg, view, lengths, position, moveTo) {
   };
 }
 
-function makePlayer(spec, values, moveTo, stopped) {
+// A box for every label whose marks can be switched off; returns the labels that are, and how to show all again.
+function makeToggles(spec, panels, controls, draw) {
+  const labels = [...new Set(spec.marks.map((mark) => mark.toggle).filter(Boolean))], hidden = new Set();
+  if (!labels.length) return { hidden, showAll: () => {} };
+  const row = htmlElement("fieldset", { className: "stage-toggles" }, controls);
+  htmlElement("legend", { textContent: "show" }, row);
+  const boxes = labels.map((name) => {
+    const label = htmlElement("label", {}, row);
+    const box = htmlElement("input", { type: "checkbox", checked: true, name }, label);
+    label.append(name);
+    const apply = () => {
+      hidden[box.checked ? "delete" : "add"](name);
+      for (const group of panels.querySelectorAll(".stage-mark")) if (group.dataset.toggle === name) group.style.display = box.checked ? "" : "none";
+    };
+    box.addEventListener("change", () => { apply(); draw(); });
+    return { box, apply };
+  });
+  return { hidden, showAll: () => { for (const { box, apply } of boxes) { box.checked = true; apply(); } draw(); } };
+}
+
+function makePlayer(spec, values, moveTo, stopped, showAll) {
   const slider = spec.sliders[spec.play], last = slider.values.length - 1;
   const bar = htmlElement("div", { className: "stage-player" });
   const button = htmlElement("button", { type: "button", className: "stage-play" }, bar);
@@ -218,6 +238,7 @@ function makePlayer(spec, values, moveTo, stopped) {
   });
   reset.addEventListener("click", () => {
     pause();
+    showAll();
     spec.sliders.forEach((s, i) => moveTo(i, s.values.indexOf(s.value)));
   });
   show();
@@ -272,12 +293,13 @@ function render({ model, el }) {
     if (i === spec.play) player.pause();
     moveTo(i, k);
   }));
-  const player = makePlayer(spec, () => index, moveTo, draw);
+  const { hidden, showAll } = makeToggles(spec, panels, controls, draw);
+  const player = makePlayer(spec, () => index, moveTo, draw, showAll);
   controls.prepend(player.bar);
   const readout = htmlElement("output", { className: "stage-readout" }, el);
 
   function draw() {
-    const remarks = new Set(draws.map((drawMark) => drawMark(index)).filter(Boolean));
+    const remarks = new Set(draws.map((drawMark) => drawMark(index)).filter((remark, i) => remark && !hidden.has(spec.marks[i].toggle)));
     const text = spec.readout.map(([literal, name, how]) => {
       if (name === null) return literal;
       const { table, labels } = fields[name], value = table.values[table.at(index)];

@@ -109,7 +109,8 @@ class Slider:
 class _Mark:
     """What all marks share: axes, coordinates in the data units of the axes, and looks.
 
-    An array of coordinates broadcasts to one axis for every slider of the stage, in their order.
+    An array of coordinates broadcasts to one axis for every slider of the stage, in their order. With `toggle=True` a
+    reader can switch the mark off and on; marks of one label go together, and stand in the legend once.
     """
 
     ax: plt.Axes
@@ -117,6 +118,7 @@ class _Mark:
     y: np.ndarray
     color: str = "blue"
     label: str = ""
+    toggle: bool = field(default=False, kw_only=True)
 
     coordinates = ("x", "y")
     length = 0  # extra axes of a mark's arrays
@@ -124,6 +126,8 @@ class _Mark:
     def __post_init__(self):
         if self.color not in COLORS:
             raise ValueError(f"color must be one of {sorted(COLORS)}, got {self.color!r}")
+        if self.toggle and not self.label:
+            raise ValueError(f"toggle of {type(self).__name__} needs a label, which names it")
         for name in self.coordinates:
             array = np.asarray(getattr(self, name))
             if array.dtype.kind not in "iuf" or array.size == 0:
@@ -388,11 +392,13 @@ class Stage(anywidget.AnyWidget):
             for ax in fig.axes:
                 ax.get_xlim(), ax.get_ylim()  # matplotlib settles pending limits when asked
                 ax.autoscale(False)
-            handles = [m.handle() for m in self.marks if m.label and m.ax.figure is fig]
-            labels = [m.label for m in self.marks if m.label and m.ax.figure is fig]
-            if handles:
+            legend = {}
+            for mark in self.marks:
+                if mark.label and mark.ax.figure is fig:
+                    legend.setdefault(mark.label, mark.handle())
+            if legend:
                 with mpl.rc_context(STYLE):
-                    fig.legend(handles, labels, loc="outside lower center", ncols=min(3, len(handles)))
+                    fig.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=min(3, len(legend)))
             fig.draw_without_rendering()  # lays the axes out, and so their transforms stay
             fig.set_layout_engine("none")
         default = tuple(s.index(s.value) for s in self.sliders)
@@ -456,6 +462,8 @@ class Stage(anywidget.AnyWidget):
                                                  box.height * height)],
             "coordinates": [tables.add(_full_rank(c, len(names) + mark.length), np.float16) for c in mark.place()],
         }
+        if mark.toggle:
+            spec["toggle"] = mark.label
         slider = {"along": getattr(mark, "along", ""), "drag": getattr(mark, "drag", "")}
         return spec | {key: names.index(name) for key, name in slider.items() if name}
 
