@@ -23,7 +23,7 @@ new MutationObserver((_, observer) => {
   observer.disconnect();
 }).observe(document, {subtree: true, attributes: true, childList: true});
 """
-LATENCY = """stages => stages.flatMap(stage => [...stage.querySelectorAll("input")].flatMap(input => {
+LATENCY = """stages => stages.flatMap(stage => [...stage.querySelectorAll("input[type=range]")].flatMap(input => {
   const times = [];
   for (let round = 0; round < 3; round++) for (let k = 0; k <= Number(input.max); k++) {
     input.value = k;

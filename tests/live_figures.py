@@ -9,8 +9,9 @@ from typing import Callable, NamedTuple
 import numpy as np
 import sympy as sp
 from scipy.linalg import expm
+from test_meta_figures import READOUTS
 
-from metacalc import Objective, figures, gradient_descent
+from metacalc import Objective, figures, gradient_descent, meta_figures
 
 theta = sp.Symbol("theta", real=True)
 x, y = sp.symbols("x y", real=True)
@@ -144,4 +145,6 @@ FIGURES = {
         LiveFigure(figures.valley, valley),
         LiveFigure(lambda: figures.hills(Objective(theta**2 / 10 + sp.sin(2 * theta), theta)), hills),
     ],
+    "chapters/04_meta_learning": [LiveFigure(getattr(meta_figures, name), READOUTS[name])
+                                  for name in ("update_arrows", "landscape", "two_levels")],
 }

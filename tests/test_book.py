@@ -270,6 +270,31 @@ def test_dragging_a_mark_moves_its_slider(open_page, page_name, i):
         assert after["x"] < box["x"] - 10, "the mark follows the pointer"
 
 
+def test_marks_can_be_switched_off(open_page):
+    page = open_page("chapters/04_meta_learning")
+    stage = stage_at(page, 0)
+    boxes = stage.get_by_role("group", name="show").get_by_role("checkbox")
+    labels = list(dict.fromkeys(m["toggle"] for m in FIGURES["chapters/04_meta_learning"][0].build().spec["marks"] if "toggle" in m))
+    assert boxes.evaluate_all("boxes => boxes.map(b => b.labels[0].textContent)") == labels
+    hidden = lambda: set(stage.locator(".stage-mark").evaluate_all(
+        "marks => marks.filter(m => getComputedStyle(m).display === 'none').map(m => m.dataset.toggle)"))
+    alpha, k, _ = stage.locator(SLIDERS).all()
+    alpha.fill("6")
+    k.fill("0")
+    assert "FOMAML’s θ* has left the picture" in stage.locator(".stage-readout").inner_text() and hidden() == set()
+    box = stage.get_by_role("checkbox", name="FOMAML", exact=True)
+    box.focus()
+    box.press("Space")
+    assert hidden() == {"FOMAML"} and "FOMAML’s θ* has left" not in stage.locator(".stage-readout").inner_text()
+    k.fill("1")
+    stage.get_by_role("checkbox", name="MAML", exact=True).click()
+    assert hidden() == {"FOMAML", "MAML"}
+    box.press("Space")
+    assert hidden() == {"MAML"}
+    stage.locator(".stage-reset").click()
+    assert hidden() == set() and all(b.is_checked() for b in boxes.all())
+
+
 @pytest.mark.parametrize("page_name", PAGES)
 def test_works_from_a_file(open_page, page_name):
     page = open_page(page_name, base=f"{HTML.as_uri()}/")

@@ -33,6 +33,14 @@ WRONG = {
     "gd-ex-decay": [("2/lambda_max", "curves"), ("1/(lambda_max + gamma)", "constant factor"), ("2/(lambda_max*gamma)", "add")],
     "gd-ex-momentum": [((0.5, 0.5, 0.5625), "Entry 1"), ((0.25, 0.25, 0.5625), "Entry 2"), ((0.25, 0.5, 0.7), "Entry 3"), ((2, 0.5, 0.5), "[0, 1)")],
     "gd-ex-edge": [((quadratic, 1.0, 1.0), "does not exceed"), ((quadratic, 0.3, 1.0), "two points"), ((quadratic, 0.3, 0.0), "does not move"), ((theta**2, 1, 1), "Objective")],
+    "ml-ex-two-steps": [("(1 - 2*alpha*theta)*(theta - alpha*theta**2 - alpha*(theta - alpha*theta**2)**2)**2", "One factor"),
+                        ("(theta - alpha*theta**2 - alpha*(theta - alpha*theta**2)**2)**2", "first-order"), ("theta**2", "depend on alpha")],
+    "ml-ex-one-factor": [("(1 - a*alpha)**(k - 1)", "other way round"), ("(1 - a*alpha)**(-k)", "not none"), (16, "depend on a")],
+    "ml-ex-repel": [(sp.Rational(2, 3), "inner loop"), (sp.Rational(1, 3), "not yet"), (0.41, "not equal")],
+    "ml-ex-agree": [(sp.Rational(2, 3), "threshold"), (1, "a₁ + a₂"), (-0.5, "sign")],
+    "ml-ex-taylor": [((5, -5), "Pairs"), ((5, 10), "mind the sign"), (5, "2 answers")],
+    "ml-ex-disagree": [((4, 4), "does not care"), ((4, 1), "larger ones"), ((5, 1), "between"), (3, "used")],
+    "ml-ex-envelope": [("a*(lam/(a + lam))**2", "iMAML"), ("a/(a + lam)", "up to λ"), ("a", "depend on lam")],
 }
 
 

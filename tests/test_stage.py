@@ -101,6 +101,15 @@ def test_several_figures_and_every_mark():
     assert len(stage.pictures) == 2 and stage.text == ""
 
 
+def test_marks_of_one_label_are_switched_together_and_stand_in_the_legend_once():
+    ax = panel("x", "y", (0, 1), (0, 1))
+    both = dict(label="ours", toggle=True)
+    stage = Stage(ax.figure, [Point(ax, 0.5, 0.5, **both), Arrow(ax, 0.1, 0.1, dx=0.2, dy=0.2, **both), Point(ax, 0.2, 0.2, label="theirs")],
+                  sliders(), alt="Three marks.")
+    assert [m.get("toggle") for m in stage.spec["marks"]] == ["ours", "ours", None]
+    assert [t.get_text() for t in ax.figure.legends[0].get_texts()] == ["ours", "theirs"]
+
+
 @pytest.mark.parametrize("make, word", [
     (lambda: Slider("eta", [], "rate"), "values"), (lambda: Slider("eta", [1, np.nan], "rate"), "values"),
     (lambda: Slider("eta", [2, 1], "rate"), "values"), (lambda: Slider("eta", [[1]], "rate"), "values"),
@@ -128,7 +137,7 @@ def test_bad_input_is_refused_by_name(make, word):
     (Point, dict(x=1.0, y=1.0, color="mauve"), "color"), (Point, dict(x=1.0, y=1.0, shape="star"), "shape"),
     (Path, dict(x=1.0, y=1.0, along="alpha"), "along"), (Curve, dict(x=[1.0, 2], y=np.ones((4, 2))), "y of Curve"),
     (Arrow, dict(x=1.0, y=1.0), "dx of Arrow"), (Curve, dict(x=np.ones(5), y=np.ones(4)), "equal length"),
-    (Path, dict(x=1.0, y=1.0, along="n", dash="xx"), "dash"), (Point, dict(x=1.0, y=1.0, drag="alpha"), "drag"),
+    (Point, dict(x=1.0, y=1.0, toggle=True), "toggle"), (Path, dict(x=1.0, y=1.0, along="n", dash="xx"), "dash"), (Point, dict(x=1.0, y=1.0, drag="alpha"), "drag"),
 ])
 def test_bad_marks_are_refused_by_name(kind, arguments, word):
     ax = panel("x", "y", (0, 1), (0, 1))

@@ -174,6 +174,8 @@ class Path(_Mark):
         A name in `COLORS`.
     label : str
         Entry in the legend; none if empty.
+    toggle : bool
+        Whether a reader can switch it off, by a box with its label; marks of one label go together.
     along : str
         Name of the slider that the path grows along.
     dash : str
@@ -203,7 +205,7 @@ class Point(_Mark):
 
     Parameters
     ----------
-    ax, x, y, color, label
+    ax, x, y, color, label, toggle
         As for `Path`.
     shape : str
         "o" disc, "s" square, "^" triangle or "D" diamond.
@@ -234,7 +236,7 @@ class Curve(_Mark):
 
     Parameters
     ----------
-    ax, x, y, color, label
+    ax, x, y, color, label, toggle
         As for `Path`.
     dash : str
         "-", "--", ":" or "-.".
@@ -263,7 +265,7 @@ class Arrow(_Mark):
 
     Parameters
     ----------
-    ax, x, y, color, label
+    ax, x, y, color, label, toggle
         As for `Path`.
     dx, dy : array_like
         Components in data units.
