@@ -162,7 +162,29 @@ class _Mark:
 
 
 @dataclass(frozen=True)
-class Path(_Mark):
+class _Line(_Mark):
+    """What a path and a curve share: how a joined row of points is drawn."""
+
+    dash: str = "-"
+    dots: bool = False
+
+    @property
+    def _style(self):
+        return dict(color=COLORS[self.color], lw=self.width, ls=self.dash, marker="o" if self.dots else None, ms=4.2, mew=0)
+
+    def look(self):
+        return {"kind": type(self).__name__.lower(), "dash": _DASHES[self.dash], "width": self.width,
+                "dot": 4.2 if self.dots else 0}
+
+    def handle(self):
+        return Line2D([], [], **self._style)
+
+    def paint(self, coordinates):
+        return self.ax.plot(*np.broadcast_arrays(*coordinates), **self._style)
+
+
+@dataclass(frozen=True)
+class Path(_Line):
     """A path that grows along one slider: at its position i the points 0, …, i, joined, are shown.
 
     Parameters
@@ -185,18 +207,8 @@ class Path(_Mark):
     """
 
     along: str = "n"
-    dash: str = "-"
     dots: bool = True
-
-    def look(self):
-        return {"kind": "path", "dash": _DASHES[self.dash], "width": 1.3, "dot": 4.2 if self.dots else 0}
-
-    def handle(self):
-        return Line2D([], [], color=COLORS[self.color], lw=1.3, ls=self.dash, marker="o" if self.dots else None, ms=4.2, mew=0)
-
-    def paint(self, coordinates):
-        return self.ax.plot(*coordinates, color=COLORS[self.color], lw=1.3, ls=self.dash,
-                            marker="o" if self.dots else None, ms=4.2, mew=0)
+    width = 1.3
 
 
 @dataclass(frozen=True)
@@ -231,7 +243,7 @@ class Point(_Mark):
 
 
 @dataclass(frozen=True)
-class Curve(_Mark):
+class Curve(_Line):
     """A curve that changes with the sliders; the last axis of its arrays runs along the curve.
 
     Parameters
@@ -244,19 +256,8 @@ class Curve(_Mark):
         Whether the points are marked.
     """
 
-    dash: str = "-"
-    dots: bool = False
     length = 1
-
-    def look(self):
-        return {"kind": "curve", "dash": _DASHES[self.dash], "width": 1.6, "dot": 4.2 if self.dots else 0}
-
-    def handle(self):
-        return Line2D([], [], color=COLORS[self.color], lw=1.6, ls=self.dash, marker="o" if self.dots else None, ms=4.2, mew=0)
-
-    def paint(self, coordinates):
-        return self.ax.plot(*np.broadcast_arrays(*coordinates), color=COLORS[self.color], lw=1.6, ls=self.dash,
-                            marker="o" if self.dots else None, ms=4.2, mew=0)
+    width = 1.6
 
 
 @dataclass(frozen=True)
