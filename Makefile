@@ -1,9 +1,12 @@
 # Two commands matter: `make book` and `make test`. Each sets up all that it needs in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/favicon.svg) code $(wildcard code/metacalc)
+SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/favicon.svg chapters/results/*.json) code $(wildcard code/metacalc)
 
-.PHONY: book test lab serve notebooks requirements oracles budgets bench clean
+.PHONY: book test lab serve notebooks studies requirements oracles budgets bench clean
+
+# Progress bars are for people: no cell of a built or tested notebook shows one.
+book test notebooks: export TQDM_DISABLE = 1
 
 book: _build/code
 	$(BIN)/jupyter-book build -W -n --keep-going .
@@ -22,6 +25,10 @@ serve: book
 # Runs the notebooks and stores their text outputs, which the tests compare.
 notebooks: .venv/installed
 	$(BIN)/python book/notebooks.py
+
+# Reruns the long studies whose results the chapters draw, and rewrites chapters/results/. Ctrl-C, and again, goes on.
+studies: .venv/installed
+	for study in studies/*.py; do $(BIN)/python $$study || exit 1; done
 
 # Measures page weight, times and latencies, and rewrites the table in CONTRIBUTING.md.
 budgets: book

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HTML = ROOT / "_build/html"
+os.environ["TQDM_DISABLE"] = "1"  # for the notebooks' kernels: nobody watches a progress bar
 
 
 def missing(what):

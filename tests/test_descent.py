@@ -13,6 +13,7 @@ from metacalc import (
     Objective,
     adam,
     backtracking,
+    clipped,
     convergence_factor,
     diverged,
     gradient_descent,
@@ -220,3 +221,13 @@ def test_a_start_of_the_wrong_shape_is_refused_by_name():
 def test_parameters_of_rules_are_checked(make):
     with pytest.raises(ValueError, match="beta|eps|limit|shrink|eta|path|eigenvalues"):
         make()
+
+
+def test_clipping_shortens_long_gradients_only_and_each_of_a_table_by_itself():
+    gradient = np.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]], np.float32)
+    direction, memory = clipped(momentum(0.5), 2.0).update(gradient, np.zeros_like(gradient))
+    np.testing.assert_allclose(direction, [[1.2, 1.6], [0.3, 0.4], [0, 0]], rtol=1e-6)
+    assert direction.dtype == np.float32
+    np.testing.assert_allclose(clipped(momentum(0.5), 2.0).update(gradient, memory)[0], 1.5 * direction, rtol=1e-6)
+    with pytest.raises(ValueError, match="max_norm"):
+        clipped(sgd(), 0)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metacalc.models import Quadratic
-from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids, _distinct
+from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids
+from metacalc.tasks.base import _distinct
 
 N_CLASSES, PER_CLASS = 12, 9
 

@@ -5,6 +5,7 @@ from metacalc.descent import (
     Rule,
     adam,
     backtracking,
+    clipped,
     convergence_factor,
     diverged,
     gradient_descent,
@@ -36,7 +37,7 @@ from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids
 __all__ = [
     "Arrow", "Batch", "Curve", "Evaluation", "FewShotClassification", "MLP", "Objective", "Path", "Point",
     "Quadratic", "Quadratics", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Training", "adam", "adapt",
-    "anil", "backtracking", "convergence_factor", "diverged", "evaluate", "finite_difference", "fomaml",
+    "anil", "backtracking", "clipped", "convergence_factor", "diverged", "evaluate", "finite_difference", "fomaml",
     "gradient_descent", "imaml", "in_parallel", "joint", "linear_regression", "logistic_regression", "maml",
     "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "reptile", "sgd", "step", "with_rates",
 ]

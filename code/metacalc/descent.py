@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 __all__ = [
-    "Rule", "adam", "backtracking", "convergence_factor", "diverged", "gradient_descent", "momentum", "nesterov",
+    "Rule", "adam", "backtracking", "clipped", "convergence_factor", "diverged", "gradient_descent", "momentum", "nesterov",
     "newton", "sgd",
 ]
 
@@ -106,6 +106,35 @@ def adam(beta1=0.9, beta2=0.999, eps=1e-8):
         return m / (1 - beta1**t) / ((v / (1 - beta2**t)) ** 0.5 + eps), (m, v, t)
 
     return Rule(init=lambda theta: (0.0 * theta, 0.0 * theta, 0), update=update)
+
+
+def clipped(rule, max_norm):
+    """The same rule, its gradients longer than `max_norm` shortened to that length (Pascanu et al. 2013, algorithm 1).
+
+    Parameters
+    ----------
+    rule : Rule
+    max_norm : float
+        Positive.
+
+    Raises
+    ------
+    ValueError
+        If `max_norm` is not positive.
+
+    Examples
+    --------
+    >>> clipped(sgd(), 1.0).update(np.array([3.0, 4.0]), None)[0]
+    array([0.6, 0.8])
+    """
+    max_norm = float(_positive(max_norm, "max_norm"))
+
+    def update(gradient, memory):
+        norm = np.sqrt((gradient * gradient).sum(axis=-1, keepdims=True))
+        return rule.update(gradient * np.minimum(1, max_norm / np.maximum(norm, 1e-30)), memory)
+
+    update.__qualname__ = f"clipped({rule.update.__qualname__}, {max_norm})"  # tells runs apart
+    return Rule(rule.init, update)
 
 
 def gradient_descent(grad, theta0, eta, n_iters, rule=None):

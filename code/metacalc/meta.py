@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from metacalc.descent import adam
 from metacalc.lowrank import steps, suits
-from metacalc.tasks import _positive_integer
+from metacalc.tasks.base import _positive_integer
 
 __all__ = [
     "Evaluation", "Training", "adapt", "anil", "evaluate", "fomaml", "imaml", "in_parallel", "joint", "maml",
@@ -412,7 +412,7 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
     executor : concurrent.futures.Executor, optional
         Works out the sum over tasks; see `in_parallel`.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show a progress bar; never with TQDM_DISABLE=1 in the environment.
 
     Returns
     -------
@@ -457,7 +457,8 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
 
     interrupted = False
     _keep_freed_memory()
-    bar = tqdm(total=n_iters, initial=state.t, disable=not progress, mininterval=0.5)
+    # Not disable=False, so that TQDM_DISABLE in the environment can silence it where nobody watches.
+    bar = tqdm(total=n_iters, initial=state.t, mininterval=0.5, **({} if progress else {"disable": True}))
     # One thread: on matrices of this size the library's threads cost more than they bring.
     with bar, threadpool_limits(1, "blas"), np.errstate(all="ignore"):
         try:

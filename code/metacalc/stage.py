@@ -357,7 +357,7 @@ class Stage(anywidget.AnyWidget):
     figure : matplotlib.figure.Figure or sequence of Figure
         What does not move. Several figures stand side by side where there is room, one below the other on a phone.
     marks : sequence of Path, Point, Curve, Arrow
-    sliders : sequence of one to three Slider
+    sliders : sequence of one to four Slider
         Their order is that of the axes of the marks' arrays.
     readout : Readout, optional
     alt : str
@@ -423,8 +423,8 @@ class Stage(anywidget.AnyWidget):
             raise ValueError("alt must describe the picture in words")
         if not figures or not all(isinstance(f, Figure) for f in figures):
             raise ValueError("figure must be a matplotlib Figure or a sequence of them")
-        if not 1 <= len(self.sliders) <= 3 or not all(isinstance(s, Slider) for s in self.sliders):
-            raise ValueError(f"sliders must be one to three Slider, got {self.sliders!r}")
+        if not 1 <= len(self.sliders) <= 4 or not all(isinstance(s, Slider) for s in self.sliders):
+            raise ValueError(f"sliders must be one to four Slider, got {self.sliders!r}")
         names = [s.name for s in self.sliders]
         for name in names:
             if names.count(name) > 1 or name.startswith("_") or hasattr(type(self), name) or name in vars(self):

@@ -1,0 +1,11 @@
+"""Task distributions: `distribution.sample(rng, n_tasks)` draws a `Batch`, each task with a support and a query set.
+
+Whatever is random comes from the `numpy.random.Generator` that is passed in, so that a seed fixes every task.
+"""
+
+from metacalc.tasks.base import Batch
+from metacalc.tasks.download import fetch
+from metacalc.tasks.few_shot import FewShotClassification
+from metacalc.tasks.synthetic import Quadratics, Sinusoids
+
+__all__ = ["Batch", "FewShotClassification", "Quadratics", "Sinusoids", "fetch"]

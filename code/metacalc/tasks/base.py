@@ -1,0 +1,95 @@
+"""What every task distribution gives, a `Batch`, and how its arguments are checked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metacalc.models import _data
+
+__all__ = ["Batch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A meta-batch of tasks: K shots each to learn from (support), and others to be judged on (query).
+
+    Parameters
+    ----------
+    x_support, y_support : array_like, shapes (n_tasks, K, ...)
+    x_query, y_query : array_like, shapes (n_tasks, n_query, ...)
+
+    Raises
+    ------
+    ValueError
+        If the four do not have the same number of tasks, at least one, or an x and its y not the same number of
+        examples, at least one; or if an entry is not finite.
+
+    Examples
+    --------
+    >>> x, y = np.ones((3, 5, 1)), np.zeros((3, 5, 1))
+    >>> batch = Batch(x, y, x, y)
+    >>> len(batch), len(batch[:2])
+    (3, 2)
+    """
+
+    x_support: np.ndarray
+    y_support: np.ndarray
+    x_query: np.ndarray
+    y_query: np.ndarray
+
+    def __post_init__(self):
+        for name in self.__dataclass_fields__:
+            array = np.asarray(getattr(self, name))
+            if array.dtype.kind not in "iu":  # class numbers stay integers
+                array = _data(array, name, array.dtype)
+            if array.ndim < 2 or 0 in array.shape[:2]:
+                raise ValueError(f"{name} must have shape (n_tasks, n_examples, ...), both at least 1; "
+                                 f"got {array.shape}")
+            object.__setattr__(self, name, array)
+        for name in self.__dataclass_fields__:
+            shape = getattr(self, name).shape
+            if shape[0] != len(self):
+                raise ValueError(f"{name} must hold {len(self)} tasks, as x_support does; got shape {shape}")
+        for x, y in (("x_support", "y_support"), ("x_query", "y_query")):
+            n, shape = getattr(self, x).shape[1], getattr(self, y).shape
+            if shape[1] != n:
+                raise ValueError(f"{y} must hold {n} examples a task, as {x} does; got shape {shape}")
+
+    def __len__(self):
+        return self.x_support.shape[0]
+
+    def __getitem__(self, tasks):
+        """The batch of the tasks that a slice or an array of indices names."""
+        return Batch(self.x_support[tasks], self.y_support[tasks], self.x_query[tasks], self.y_query[tasks])
+
+
+def _distinct(rng, n, m):
+    """For each entry of `n`, m different integers from 0, ..., n − 1 in random order: shape (*n.shape, m).
+
+    Floyd's algorithm (Bentley & Floyd 1987): draw from 0, ..., j for j = n − m, ..., n − 1, and take j itself if the
+    draw was taken already. Its time does not depend on n.
+    """
+    chosen = np.full((*n.shape, m), -1)
+    for i in range(m):
+        j = n - m + i
+        draw = rng.integers(0, j + 1)
+        taken = (chosen == draw[..., None]).any(axis=-1)
+        chosen[..., i] = np.where(taken, j, draw)
+    return rng.permuted(chosen, axis=-1)
+
+
+def _positive_integer(value, name):
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+def _interval(value, name):
+    """A pair low ≤ high of finite numbers."""
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a pair of numbers, got {value!r}") from None
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise ValueError(f"{name} must be a finite range low ≤ high, got {value!r}")
+    return low, high

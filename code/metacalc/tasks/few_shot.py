@@ -1,0 +1,106 @@
+"""Few-shot classification tasks from any labelled array."""
+
+from zlib import crc32
+
+import numpy as np
+
+from metacalc.models import _data
+from metacalc.tasks.base import Batch, _distinct, _positive_integer
+
+__all__ = ["FewShotClassification"]
+
+
+class FewShotClassification:
+    """N-way K-shot classification tasks from any labelled array (Vinyals et al. 2016; Lake et al. 2015).
+
+    A task draws N classes, numbers them 0, ..., N − 1 in a random order of its own, and draws from each K examples for
+    the support set and `n_query` others for the query set.
+
+    Parameters
+    ----------
+    x : array_like, shape (n_examples, d_in)
+        Examples, finite.
+    labels : array_like, shape (n_examples,)
+        The class of each: numbers or strings.
+    n_way : int
+        Classes N of a task, at least 2 and at most as many as there are.
+    k_shots, n_query : int
+        Support and query examples of each class in a task; no class may have fewer than both together.
+
+    Attributes
+    ----------
+    classes : ndarray
+        The different labels, sorted.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above; from `sample`, if `n_tasks` is not a positive integer.
+
+    Examples
+    --------
+    >>> x, labels = np.arange(40.0)[:, None], np.repeat(list("abcdefgh"), 5)
+    >>> train, test = FewShotClassification(x, labels, n_way=3, k_shots=2, n_query=3).split(["a", "d", "g"])
+    >>> "".join(train.classes), "".join(test.classes)
+    ('bcefh', 'adg')
+    >>> batch = train.sample(np.random.default_rng(0), n_tasks=4)
+    >>> batch.x_support.shape, batch.y_query.shape
+    ((4, 6, 1), (4, 9))
+    """
+
+    def __init__(self, x, labels, n_way=5, k_shots=1, n_query=15):
+        self.x = _data(x, "x", getattr(x, "dtype", np.float64))
+        self.labels = np.asarray(labels)
+        if self.x.ndim != 2 or 0 in self.x.shape:
+            raise ValueError(f"x must have shape (n_examples, d_in), got {self.x.shape}")
+        if self.labels.shape != self.x.shape[:1]:
+            raise ValueError(f"labels must have shape {self.x.shape[:1]}, one for each example; "
+                             f"got {self.labels.shape}")
+        for name, value in (("n_way", n_way), ("k_shots", k_shots), ("n_query", n_query)):
+            setattr(self, name, _positive_integer(value, name))
+        self.classes, counts = np.unique(self.labels, return_counts=True)
+        if not 2 <= self.n_way <= len(self.classes):
+            raise ValueError(f"n_way must be between 2 and {len(self.classes)}, the number of classes; got {n_way}")
+        if k_shots + n_query > counts.min():
+            raise ValueError(f"k_shots + n_query must be at most {counts.min()}, the size of the smallest class "
+                             f"({self.classes[counts.argmin()]}); got {k_shots} + {n_query}")
+        self._order = np.argsort(self.labels, kind="stable")
+        self._counts, self._starts = counts, np.cumsum(counts) - counts
+
+    def __repr__(self):
+        return (f"FewShotClassification({len(self.classes)} classes, {len(self.x)} examples, n_way={self.n_way}, "
+                f"k_shots={self.k_shots}, n_query={self.n_query}, crc32={crc32(np.ascontiguousarray(self.x)):08x})")
+
+    def with_shots(self, k_shots):
+        """The same tasks with another number of support examples a class."""
+        return FewShotClassification(self.x, self.labels, self.n_way, k_shots, self.n_query)
+
+    def split(self, test_classes):
+        """Two distributions with disjoint classes: for meta-training all others, for meta-testing `test_classes`.
+
+        `test_classes` is a sequence of labels; it must leave n_way classes or more on either side.
+        """
+        test_classes = np.asarray(test_classes)
+        unknown = np.setdiff1d(test_classes, self.classes)
+        if unknown.size:
+            raise ValueError(f"test_classes must be labels that occur; {unknown.tolist()} do not")
+        held_out = np.isin(self.labels, test_classes)
+        for n, side in ((len(np.unique(test_classes)), "meta-testing"),
+                        (len(self.classes) - len(np.unique(test_classes)), "meta-training")):
+            if n < self.n_way:
+                raise ValueError(f"test_classes must leave {self.n_way} or more classes for {side}, not {n}")
+        return tuple(FewShotClassification(self.x[side], self.labels[side], self.n_way, self.k_shots, self.n_query)
+                     for side in (~held_out, held_out))
+
+    def sample(self, rng, n_tasks):
+        """Draw a `Batch`: x of shape (n_tasks, N·K or N·n_query, d_in), class by class; y integers, (n_tasks, N·K)."""
+        n_tasks = _positive_integer(n_tasks, "n_tasks")
+        classes = _distinct(rng, np.full(n_tasks, len(self.classes)), self.n_way)
+        chosen = _distinct(rng, self._counts[classes], self.k_shots + self.n_query)
+        chosen = self._order[self._starts[classes][..., None] + chosen]  # (n_tasks, N, K + n_query)
+
+        def part(indices):
+            x = self.x[indices.reshape(n_tasks, -1)]
+            return x, np.tile(np.repeat(np.arange(self.n_way), indices.shape[-1]), (n_tasks, 1))
+
+        return Batch(*part(chosen[..., :self.k_shots]), *part(chosen[..., self.k_shots:]))

@@ -1,0 +1,120 @@
+"""Tasks made of formulas: quadratics and sine waves."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from metacalc.tasks.base import Batch, _interval, _positive_integer
+
+__all__ = ["Quadratics", "Sinusoids"]
+
+
+@dataclass(frozen=True)
+class Quadratics:
+    """Tasks L_i(θ) = ½ (θ − c_i)ᵀ A_i (θ − c_i) for the model `Quadratic`, which sees A_i and c_i as its data.
+
+    A_i = Q diag(a) Qᵀ with a_j uniform in `curvature` and Q uniform among the orthogonal matrices; c_i is normal with
+    standard deviation `spread` about 0. The query set is the support set: both are the task itself.
+
+    Parameters
+    ----------
+    d : int
+        Length of θ.
+    curvature : pair of float
+        Range of the curvatures, 0 < low ≤ high.
+    spread : float
+        Not negative.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range; from `sample`, if `n_tasks` is not a positive integer.
+
+    Examples
+    --------
+    >>> batch = Quadratics(d=2).sample(np.random.default_rng(0), n_tasks=3)
+    >>> batch.x_support.shape, batch.y_support.shape
+    ((3, 2, 2), (3, 2))
+    """
+
+    d: int = 1
+    curvature: tuple = (0.5, 2.0)
+    spread: float = 1.0
+
+    def __post_init__(self):
+        _positive_integer(self.d, "d")
+        low, _ = _interval(self.curvature, "curvature")
+        if low <= 0:
+            raise ValueError(f"curvature must be positive, got {self.curvature!r}")
+        if not (np.isfinite(self.spread) and self.spread >= 0):
+            raise ValueError(f"spread must be finite and not negative, got {self.spread!r}")
+
+    def sample(self, rng, n_tasks):
+        """Draw a `Batch`: x of shape (n_tasks, d, d) holds the A_i, y of shape (n_tasks, d) the c_i."""
+        n_tasks = _positive_integer(n_tasks, "n_tasks")
+        a = rng.uniform(*self.curvature, (n_tasks, self.d))
+        # QR of a normal matrix, its signs made unique, is uniform among the orthogonal matrices (Mezzadri 2007).
+        Q, R = np.linalg.qr(rng.normal(size=(n_tasks, self.d, self.d)))
+        Q *= np.sign(np.diagonal(R, axis1=-2, axis2=-1))[:, None, :]
+        A = (Q * a[:, None, :]) @ Q.swapaxes(-1, -2)
+        A, c = (A + A.swapaxes(-1, -2)) / 2, rng.normal(scale=self.spread, size=(n_tasks, self.d))
+        return Batch(A, c, A, c)
+
+
+@dataclass(frozen=True)
+class Sinusoids:
+    """Few-shot regression of sine waves, y = A sin(x − φ) (Finn, Abbeel & Levine 2017, section 5.1).
+
+    A, φ and x are uniform in their ranges; one amplitude and one phase a task.
+
+    Parameters
+    ----------
+    k_shots : int
+        Support points K of a task.
+    n_query : int
+        Query points of a task.
+    amplitude, phase, x_range : pair of float
+        Ranges low ≤ high of A, of φ (radians) and of x.
+    dtype : data type
+        float64, or float32 for a loop in single precision.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range; from `sample`, if `n_tasks` is not a positive integer.
+
+    Examples
+    --------
+    >>> batch = Sinusoids(k_shots=5).sample(np.random.default_rng(0), n_tasks=25)
+    >>> batch.x_support.shape, batch.y_query.shape
+    ((25, 5, 1), (25, 10, 1))
+    """
+
+    k_shots: int = 10
+    n_query: int = 10
+    amplitude: tuple = (0.1, 5.0)
+    phase: tuple = (0.0, np.pi)
+    x_range: tuple = (-5.0, 5.0)
+    dtype: type = np.float64
+
+    def __post_init__(self):
+        for name in ("k_shots", "n_query"):
+            _positive_integer(getattr(self, name), name)
+        for name in ("amplitude", "phase", "x_range"):
+            _interval(getattr(self, name), name)
+        if np.dtype(self.dtype) not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
+
+    def with_shots(self, k_shots):
+        """The same tasks with another number of support points."""
+        return replace(self, k_shots=k_shots)
+
+    def sample(self, rng, n_tasks):
+        """Draw a `Batch`: arrays of shape (n_tasks, K or n_query, 1)."""
+        n_tasks = _positive_integer(n_tasks, "n_tasks")
+        amplitude = rng.uniform(*self.amplitude, (n_tasks, 1, 1)).astype(self.dtype)
+        phase = rng.uniform(*self.phase, (n_tasks, 1, 1)).astype(self.dtype)
+        x = rng.uniform(*self.x_range, (n_tasks, self.k_shots + self.n_query, 1)).astype(self.dtype)
+        y = amplitude * np.sin(x - phase)
+        K = self.k_shots
+        return Batch(x[:, :K], y[:, :K], x[:, K:], y[:, K:])
