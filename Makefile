@@ -9,6 +9,7 @@ SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wi
 book test notebooks: export TQDM_DISABLE = 1
 
 book: _build/code
+	$(BIN)/python book/execute.py
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	@echo "The book is in _build/html/index.html"
 

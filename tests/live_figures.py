@@ -9,6 +9,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 import sympy as sp
 from scipy.linalg import expm
+import test_practice
 from test_meta_figures import READOUTS
 
 from metacalc import Objective, figures, gradient_descent, meta_figures
@@ -147,4 +148,5 @@ FIGURES = {
     ],
     "chapters/04_meta_learning": [LiveFigure(getattr(meta_figures, name), READOUTS[name])
                                   for name in ("update_arrows", "landscape", "two_levels")],
+    "chapters/05_practice": [LiveFigure(getattr(test_practice, name), READOUT) for name, READOUT in test_practice.READOUTS.items()],
 }

@@ -42,7 +42,7 @@ STYLE = {
     "xtick.color": COLORS["grey"], "xtick.labelcolor": COLORS["ink"], "ytick.color": COLORS["grey"],
     "ytick.labelcolor": COLORS["ink"],
 }
-_DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "7 2.5 1.5 2.5"}
+_DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "7 2.5 1.5 2.5", " ": "0 9999"}
 _SHAPES = "os^D"
 
 
@@ -201,7 +201,7 @@ class Path(_Line):
     along : str
         Name of the slider that the path grows along.
     dash : str
-        "-", "--", ":" or "-.".
+        "-", "--", ":", "-." or " ", which draws no line.
     dots : bool
         Whether the points are marked.
     """
@@ -251,7 +251,7 @@ class Curve(_Line):
     ax, x, y, color, label, toggle
         As for `Path`.
     dash : str
-        "-", "--", ":" or "-.".
+        "-", "--", ":", "-." or " ", which draws no line.
     dots : bool
         Whether the points are marked.
     """
@@ -463,7 +463,8 @@ class Stage(anywidget.AnyWidget):
             **mark.look(), "panel": figures.index(fig), "color": mark.color,
             "box": [round(float(v), 3) for v in (box.x0 * width, (1 - box.y1) * height, box.width * width,
                                                  box.height * height)],
-            "coordinates": [tables.add(_full_rank(c, len(names) + mark.length), np.float16) for c in mark.place()],
+            "coordinates": [tables.add(_collapsed(_full_rank(c, len(names) + mark.length).astype(np.float16), len(names)), np.float16)
+                            for c in mark.place()],
         }
         if mark.toggle:
             spec["toggle"] = mark.label
@@ -545,6 +546,15 @@ def _along(values, axis, rank):
 
 def _full_rank(array, rank):
     return array.reshape((1,) * (rank - array.ndim) + array.shape)
+
+
+def _collapsed(array, n_axes):
+    """The array with length 1 along those of its first axes that nothing changes along."""
+    for axis in range(n_axes):
+        first = array.take([0], axis)
+        if np.array_equal(np.broadcast_to(first, array.shape), array, equal_nan=True):
+            array = first
+    return array
 
 
 def _entry(array, index, extra=0):

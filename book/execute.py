@@ -1,0 +1,23 @@
+"""Execute the notebooks that changed, as many at a time as there are processors, into the cache that the build reads.
+
+A notebook that fails is left to the build, which then says why.
+"""
+
+from pathlib import Path
+
+from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
+
+ROOT = Path(__file__).parent.parent
+
+
+def main():
+    cache = get_cache(ROOT / "_build/.jupyter_cache")
+    for path in sorted((ROOT / "chapters").rglob("*.ipynb")):
+        if ".ipynb_checkpoints" not in path.parts:
+            cache.add_nb_to_project(str(path))
+    load_executor("local-parallel", cache).run_and_cache(timeout=300)
+
+
+if __name__ == "__main__":
+    main()

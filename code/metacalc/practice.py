@@ -1,0 +1,231 @@
+"""The sinusoid comparison of the practice chapter: who takes part, how each is trained, and what it is judged by."""
+
+import base64
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from metacalc.meta import anil, evaluate, fomaml, joint, maml, meta_sgd, meta_train, reptile, with_rates
+from metacalc.models import MLP
+from metacalc.tasks import Sinusoids
+
+__all__ = ["CONTENDERS", "Contender", "Run", "compared", "judged", "outside", "packed", "stored", "train", "unpacked"]
+
+MODEL, TASKS = MLP((1, 40, 40, 1)), Sinusoids(dtype=np.float32)
+SHOTS, STEPS = (5, 10, 20), (0, 1, 5, 10)
+ALPHA = 0.01  # the inner rate of the paper
+FINE_TUNING = (0.0003, 0.001, 0.003, 0.005, 0.01)  # rates that are tried where the objective names none
+
+
+class Contender(NamedTuple):
+    """One way to a start θ.
+
+    Attributes
+    ----------
+    method : callable or None
+        As `meta_train` takes it; None for a random start.
+    settings : dict
+        Its settings in training.
+    n_iters : int
+        The chapter's budget: about five seconds on one core, whatever the method.
+    rates : tuple
+        Rates to adapt with, among which validation tasks choose; None is a θ that carries its own.
+    """
+
+    method: object
+    settings: dict
+    n_iters: int
+    rates: tuple
+
+
+CONTENDERS = {
+    "MAML": Contender(maml, {"alpha": ALPHA}, 15_000, (ALPHA,)),
+    "FOMAML": Contender(fomaml, {"alpha": ALPHA}, 15_000, (ALPHA,)),
+    "Reptile": Contender(reptile, {"alpha": 0.005, "k": 5}, 6_000, FINE_TUNING),
+    "Meta-SGD": Contender(meta_sgd, {}, 10_000, (None,)),
+    "ANIL": Contender(anil, {"alpha": ALPHA}, 10_000, (ALPHA,)),
+    "joint": Contender(joint, {}, 15_000, FINE_TUNING),
+    "scratch": Contender(None, {}, 0, FINE_TUNING),
+}
+ASIDE = {"Reptile at 0.01": Contender(reptile, {"alpha": 0.01, "k": 5}, 6_000, (0.01,))}  # some of its runs end in NaN
+
+
+class Run(NamedTuple):
+    """A trained contender.
+
+    Attributes
+    ----------
+    theta : ndarray, shape (p,)
+        The θ, of those looked at during training, with the least validation error.
+    alpha : float or None
+        Rate to adapt with; None if θ carries its own.
+    only : slice or None
+        The part of θ that adapts.
+    iterations : ndarray, shape (n,)
+        When θ was looked at.
+    errors : ndarray, shape (n, len(STEPS))
+        Validation error then, with 5 shots, after `STEPS` inner steps.
+    snapshots : ndarray, shape (n, p)
+        The θ's.
+    """
+
+    theta: np.ndarray
+    alpha: float
+    only: slice
+    iterations: np.ndarray
+    errors: np.ndarray
+    snapshots: np.ndarray
+
+
+def train(name, n_iters=None, seed=0, looks=15, n_validation=400, progress=True):
+    """Train a contender and choose, on validation tasks, among its θ's and the rates to adapt with.
+
+    The tasks of validation are the same for all contenders, and nobody trains on them. The score is the mean error
+    with 5 shots after that of 1, 5 and 10 steps which suits the contender best.
+
+    Parameters
+    ----------
+    name : str
+        One of `CONTENDERS`.
+    n_iters : int, optional
+        The contender's own budget unless given.
+    seed : int
+        Of the start and the training tasks.
+    looks : int
+        How often θ is looked at after the start, at least 1: first often, later more seldom.
+    n_validation : int
+        Validation tasks.
+    progress : bool
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        If there is no such contender, or an argument is not as above.
+    """
+    contenders = CONTENDERS | ASIDE
+    if name not in contenders:
+        raise ValueError(f"name must be one of {list(contenders)}, got {name!r}")
+    method, settings, budget, rates = contenders[name]
+    n_iters = budget if n_iters is None else n_iters
+    if looks < 1:
+        raise ValueError(f"looks must be at least 1, got {looks!r}")
+    start = MODEL.init(np.random.default_rng(seed), np.float32)
+    start = with_rates(start, ALPHA) if method is meta_sgd else start
+    iterations, snapshots = [0], [start]
+    if method is not None:
+        wanted = set((n_iters * np.linspace(0, 1, looks + 1) ** 2).round().astype(int))
+
+        def look(t, loss, theta):
+            if t + 1 in wanted:
+                iterations.append(t + 1)
+                snapshots.append(theta)
+
+        meta_train(method, MODEL, TASKS, n_iters, theta0=start, seed=seed, callback=look, progress=progress, **settings)
+    only = MODEL.head if method is anil else None
+    errors = np.array([[_validation(theta, alpha, only, n_validation) for theta in snapshots] for alpha in rates])
+    score = np.where(np.isnan(errors), np.inf, errors)[..., 1:].min(axis=-1)
+    rate, best = np.unravel_index(score.argmin(), score.shape)
+    return Run(snapshots[best], rates[rate], only, np.array(iterations), errors[rate], np.array(snapshots))
+
+
+def judged(run, n_tasks=1000, seed=1000):
+    """`evaluate` on new tasks with 5, 10 and 20 shots, after 0, 1, 5 and 10 steps; the same tasks for every contender.
+
+    Returns
+    -------
+    Evaluation
+    """
+    return evaluate(MODEL, run.theta, TASKS, run.alpha, steps=STEPS, shots=SHOTS, n_tasks=n_tasks, seed=seed, only=run.only)
+
+
+def _validation(theta, alpha, only, n_tasks):
+    """Mean error with 5 shots after `STEPS`, infinite where a task overflows."""
+    result = evaluate(MODEL, theta, TASKS.with_shots(5), alpha, steps=STEPS, n_tasks=n_tasks, seed=500, limit=np.inf,
+                      only=only)
+    return np.where(result.diverged > 0, np.inf, result.mean)
+
+
+def packed(theta):
+    """θ, or several, in half precision as text."""
+    return base64.b64encode(np.asarray(theta, np.float16).tobytes()).decode()
+
+
+def unpacked(text):
+    """The θ's in a text made by `packed`, shape (n, p), in double precision."""
+    return np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, MODEL.n_params).astype(float)
+
+
+def stored(path, budget):
+    """The results of `studies/practice.py` for one budget.
+
+    Parameters
+    ----------
+    path : path
+        Of practice.json.
+    budget : {"short", "long"}
+
+    Returns
+    -------
+    dict
+        Contender → list of its runs, one for each seed.
+    """
+    results = json.loads(Path(path).read_text(encoding="utf-8"))["results"]
+    runs = {}
+    for key, run in results.items():
+        its_budget, name, _ = key.split("/")
+        if its_budget == budget:
+            runs.setdefault(name, []).append(run)
+    return runs
+
+
+def compared(tables, shots=5):
+    """Markdown table of mean ± half-width of its 95% confidence interval, median, and tasks diverged in 1,000.
+
+    Parameters
+    ----------
+    tables : dict
+        Contender → `Evaluation`.
+    shots : int
+        One of `SHOTS`.
+    """
+    i, lines = SHOTS.index(shots), [f"| {shots} shots | " + " | ".join(f"k = {k}" for k in STEPS) + " |", "| --- |" * len(STEPS) + " --- |"]
+    for name, table in tables.items():
+        cells = [f"{table.mean[i, j]:.2f} ± {table.ci[i, j]:.2f}; {table.median[i, j]:.2f}; {1000 * table.diverged[i, j]:.0f}"
+                 for j in range(len(STEPS))]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def outside(tables, short, confidence=0.999):
+    """Which entries of the tables lie where a further seed would not: outside the prediction interval from stored runs.
+
+    Parameters
+    ----------
+    tables : dict
+        Contender → `Evaluation`.
+    short : dict
+        `stored(path, "short")`.
+    confidence : float
+        Of each interval, Student's t on the logarithms of the errors (means and medians).
+
+    Returns
+    -------
+    list of str
+    """
+    found = []
+    for name, table in tables.items():
+        for column in ("mean", "median"):
+            size = lambda error: np.log(np.minimum(error, 100))  # beyond that a task has diverged
+            logs = size([run[column] for run in short[name]])
+            n = len(logs)
+            reach = stats.t.ppf((1 + confidence) / 2, n - 1) * logs.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n)
+            off = ~(np.abs(size(getattr(table, column)) - logs.mean(axis=0)) <= reach + 0.005)
+            found += [f"{name}: {column} with {SHOTS[i]} shots after {STEPS[j]} steps" for i, j in np.argwhere(off)]
+    return found

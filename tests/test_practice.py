@@ -1,0 +1,161 @@
+"""The practice chapter: its contenders and bands, its live figures without their code, and its stored results."""
+
+import functools
+import json
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from metacalc.meta import Evaluation
+from metacalc.practice import CONTENDERS, MODEL, SHOTS, STEPS, compared, judged, outside, packed, stored, train, unpacked
+from metacalc.practice_figures import LINE, SUPPORT, outer_learning, sinusoid_fits
+
+PATH = ROOT / "chapters/results/practice.json"
+MAML, JOINT = (stored(PATH, "long")[name][0] for name in ("MAML", "joint"))
+STARTS = {"MAML": (unpacked(MAML["theta"])[0], 0.01), "joint": (unpacked(JOINT["theta"])[0], JOINT["alpha"])}
+
+
+def net(theta, x):
+    """The net 1–40–40–1, for one θ, layer by layer."""
+    W1, b1, W2, b2, W3, b3 = (theta[i:j] for i, j in ((0, 40), (40, 80), (80, 1680), (1680, 1720), (1720, 1760), (1760, 1761)))
+    h = anp.maximum(0, x[:, None] * W1 + b1)
+    return anp.maximum(0, anp.dot(h, W2.reshape(40, 40)) + b2) @ W3 + b3
+
+
+def adapted(theta, alpha, x, y, k):
+    """φ_0, ..., φ_k."""
+    gradient, path = autograd.grad(lambda theta: anp.mean((net(theta, x) - y) ** 2)), [theta]
+    for _ in range(k):
+        path.append(path[-1] - alpha * gradient(path[-1]))
+    return path
+
+
+@functools.cache
+def fitted(who, amplitude, phase, K):
+    """Predictions on the line after 0, ..., 10 steps, and their mean squared errors; `who` is a start or a snapshot."""
+    theta, alpha = STARTS[who] if who in STARTS else (unpacked(MAML["snapshots"])[who], 0.01)
+    x = SUPPORT[:int(K)]
+    fits = np.array([net(phi, LINE) for phi in adapted(theta, alpha, x, amplitude * np.sin(x - phase), 10)])
+    return fits, ((fits - amplitude * np.sin(LINE - phase)) ** 2).mean(axis=-1)
+
+
+def fits_readout(amplitude, phase, K, k):
+    errors = [fitted(who, amplitude, np.pi * phase, K)[1][int(k)] for who in STARTS]
+    return (f"After {k:.0f} steps on {K:.0f} points, mean squared error on the whole interval: MAML {errors[0]:.3f}, "
+            f"joint {errors[1]:.3f}.")
+
+
+def outer_readout(n, k):
+    i = MAML["iterations"].index(int(n))
+    return (f"After {n:.0f} outer iterations: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3f} after {k:.0f} inner "
+            f"steps; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3f}.")
+
+
+def fits():
+    return sinusoid_fits(STARTS)
+
+
+def learning():
+    return outer_learning(MAML["iterations"], MAML["errors"], unpacked(MAML["snapshots"]))
+
+
+def check_fits(stage):
+    A, phi, shots, steps = (s.values for s in stage.sliders)
+    wave = A[:, None, None] * np.sin(LINE - np.pi * phi[:, None])
+    for who, marks in zip(STARTS, (stage.marks[:3], stage.marks[3:])):
+        truth, curve, dots = marks
+        for mark, x in ((truth, LINE), (curve, LINE), (dots, SUPPORT)):
+            np.testing.assert_array_equal(mark.x, x)
+        np.testing.assert_allclose(truth.y[:, :, 0, 0], wave, atol=1e-12)
+        expected = [[[fitted(who, a, np.pi * p, K)[0][steps.astype(int)] for K in shots] for p in phi] for a in A]
+        np.testing.assert_allclose(curve.y, expected, atol=1e-6)
+        for i, K in enumerate(shots.astype(int)):
+            points = A[:, None, None] * np.sin(SUPPORT[:K] - np.pi * phi[:, None])
+            np.testing.assert_allclose(dots.y[:, :, i, 0, :K], points, atol=1e-12)
+            assert np.isnan(dots.y[:, :, i, 0, K:]).all()
+
+
+def check_learning(stage):
+    *paths, point, before, after, _ = stage.marks
+    for mark in (*paths, point):
+        np.testing.assert_array_equal(mark.x[:, 0], MAML["iterations"])
+    for path, errors in zip(paths, np.array(MAML["errors"]).T):
+        np.testing.assert_array_equal(path.y[:, 0], errors)
+    np.testing.assert_array_equal(point.y, MAML["errors"])
+    expected = np.array([fitted(i, 3.0, 1.0, 10)[0] for i in range(len(MAML["iterations"]))])
+    np.testing.assert_array_equal(after.x, LINE)
+    np.testing.assert_allclose(after.y, expected[:, list(STEPS)], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(before.y, expected[:, :1], rtol=1e-6, atol=1e-6)
+
+
+READOUTS = {"learning": outer_readout, "fits": fits_readout}
+CHECKS = {"outer_readout": check_learning, "fits_readout": check_fits}
+
+
+def evaluation(run):
+    columns = (np.array(run[c]) for c in ("mean", "ci", "median", "diverged"))
+    return Evaluation(STEPS, SHOTS, *columns)
+
+
+def test_the_program_is_the_one_that_the_course_grew_from():
+    cells = json.loads((ROOT / "chapters/05_practice.ipynb").read_text(encoding="utf-8"))["cells"]
+    (program,) = ["".join(c["source"]) for c in cells if "def f(theta)" in "".join(c["source"])]
+    assert program.strip() == (ROOT / "tests/seed_program.py").read_text(encoding="utf-8").strip()
+
+
+def test_the_bands_tell_a_seed_from_another_algorithm():
+    """Every stored run lies in the bands of the others; no contender lies in those of another."""
+    short = stored(PATH, "short")
+    for name in CONTENDERS:
+        assert len(short[name]) >= 8
+        others = {name: short[name][1:]}
+        assert len(outside({name: evaluation(short[name][0])}, others)) <= 2
+    for name in CONTENDERS:
+        for other in CONTENDERS:
+            if {name, other} not in ({"MAML", "FOMAML"}, {"Reptile", "ANIL"}) and name != other:
+                assert outside({name: evaluation(short[other][0])}, short), (name, other)
+
+
+def test_the_stored_results_are_of_the_contenders_that_the_chapter_has():
+    settings = json.loads(PATH.read_text())["settings"]
+    assert {name: settings["contenders"][name] for name in CONTENDERS} == json.loads(
+        json.dumps({name: [c.settings, c.n_iters, c.rates] for name, c in CONTENDERS.items()}))
+    for name in CONTENDERS:
+        assert len(stored(PATH, "long")[name]) == len(settings["long"]["seeds"])
+        assert len(stored(PATH, "short")[name]) == len(settings["short"]["seeds"]) and 0 not in settings["short"]["seeds"]
+
+
+def test_training_keeps_what_validates_best():
+    run = train("joint", 60, looks=3, n_validation=20, progress=False)
+    assert run.iterations.tolist() == [0, 7, 27, 60] and run.errors.shape == (4, len(STEPS))
+    assert any(np.array_equal(run.theta, theta) for theta in run.snapshots)
+    same = train("joint", 60, looks=3, n_validation=20, progress=False)
+    np.testing.assert_array_equal(run.snapshots, same.snapshots)
+    for bad in (dict(name="none"), dict(name="MAML", n_iters=10, looks=0)):
+        with pytest.raises(ValueError, match="name|looks"):
+            train(**bad, progress=False)
+
+
+def test_all_contenders_start_alike_and_scratch_stays_there():
+    starts = {name: train(name, min(1, c.n_iters), looks=1, n_validation=5, progress=False).snapshots[0] for name, c in CONTENDERS.items()}
+    for theta in starts.values():
+        np.testing.assert_array_equal(theta[:MODEL.n_params], starts["scratch"])
+    text = compared({"scratch": judged(train("scratch", n_validation=5), n_tasks=5)})
+    assert text.count("\n") == 2 and "±" in text
+
+
+def test_theta_survives_packing_to_half_precision():
+    theta = MODEL.init(np.random.default_rng(0))
+    np.testing.assert_allclose(unpacked(packed(np.stack([theta, 2 * theta])))[1], 2 * theta, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONTENDERS)
+def test_the_long_results_are_reproduced(name):
+    """A minute or two a contender; the seed's own interval over tasks."""
+    for run in stored(PATH, "long")[name][:1]:
+        again = judged(train(name, 4 * CONTENDERS[name].n_iters, 0, 24, 1000, progress=False), 4000)
+        np.testing.assert_array_less(np.abs(again.mean - run["mean"]), np.add(again.ci, run["ci"]) + 1e-9)
