@@ -1,7 +1,9 @@
 # Two commands matter: `make book` and `make test`. Each sets up all that it needs in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/favicon.svg chapters/results/*.json) code $(wildcard code/metacalc)
+SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/favicon.svg chapters/results/*.json) code $(wildcard code/metacalc) benchmarks/results.md
+# Changes when a package is installed or removed: a page compares with the frameworks that are there.
+PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
 .PHONY: book test lab serve notebooks studies requirements oracles budgets bench clean
 
@@ -60,7 +62,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-# The cache of executed notebooks knows the notebooks only: what they import has changed, so all of it goes.
-_build/code: .venv/installed $(SOURCES)
+# The cache of executed notebooks knows the notebooks only: what they import or read has changed, so all of it goes.
+_build/code: .venv/installed $(SOURCES) $(PACKAGES)
 	rm -rf _build
 	@mkdir -p _build && touch $@

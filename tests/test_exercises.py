@@ -49,6 +49,13 @@ WRONG = {
     "pr-ex-rates": [("W_1", "several times"), ("b_4", "Give one")],
     "pr-ex-break": [(0.02, "most learn"), (0.03, "not most"), (0.1, "smaller"), (0.01, "not equal")],
     "pr-ex-pool": [("o/c", "of its own"), ("o*p", "depend on c")],
+    "tl-ex-passes": [((3, 1761), "other way round"), ((5283, 5283), "whole column"), (3, "2 answers")],
+    "tl-ex-hessian": [((1761, 1761**2), "symmetric"), ((1761**2, 1551441), "whole column"), ((1761, 1549680), "Entry 2")],
+    "tl-ex-truncated": [("a*(1 - alpha*a)**4*theta", "MAML, with nothing"), ("a*(1 - alpha*a)**2*theta", "first-order"), ("a*(1 - alpha*a)**3", "depend on theta")],
+    "tl-ex-wrong-place": [("a*(1 - alpha*a)*theta", "first-order"), ("a*(1 - alpha*a)**2*theta", "straight way"), (0, "does not depend"), ("alpha*a**2*(1 - alpha*a)*theta", "sign")],
+    "tl-ex-difference": [(lambda g, q, v: (g(q + 1e-7 * v) - g(q)) / 1e-7, "first order"), (lambda g, q, v: (g(q + 1e-4 * v) - g(q - 1e-4 * v)) / 1e-4, "factor of two"),
+                         (lambda g, q, v: g(q) * v, "1 gradients"), (lambda g, q, v: (g(q + v) - g(q - v)) / 2, "not the Hessian"), (lambda g, q, v: (g(q) * v).sum() + g(v).sum(), "shape"), (3, "function")],
+    "tl-ex-checkpoints": [((10, 10), "together"), ((50, 52), "smaller sum"), ((20, 25), "Entry 1")],
 }
 
 

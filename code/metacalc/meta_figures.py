@@ -9,7 +9,7 @@ from metacalc.models import Quadratic
 from metacalc.stage import COLORS, Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.tasks import Batch
 
-__all__ = ["landscape", "quadratic_tasks", "two_levels", "update_arrows"]
+__all__ = ["landscape", "quadratic_tasks", "step_graph", "two_levels", "update_arrows"]
 
 SHARPNESS, MINIMA = (4, 1, 0.5), (-2, 1, 2)
 MODEL = Quadratic(1)
@@ -208,3 +208,28 @@ def two_levels(k=3, n_iters=10):
                 **{f"p{i}": phi[..., i] for i in range(3)}),
         alt="Left: the losses of three tasks; from the common θ every task takes its own inner steps. Right: the mean loss after "
             "these steps as a function of θ, with the path of θ over the outer iterations.")
+
+
+def step_graph(axes):
+    """The computation graph of one MAML step, painted on `axes`; dashed is the arrow that first-order MAML cuts.
+
+    Each arrow is labelled with the derivative of its head by its tail. A derivative by θ is the sum over the ways that
+    lead from θ, each the product of its labels.
+    """
+    nodes = {  # place, and the room that arrows leave around the formula
+        r"$\theta$": (0, 0, 11), r"$\nabla L^S(\theta)$": (1.6, 1, 15), r"$\phi$": (3.2, 0, 11),
+        r"$L^Q(\phi)$": (5.2, 0, 24)}
+    theta, slope, phi, loss = nodes
+    arrows = [(theta, phi, "$I$", "center"), (theta, slope, "$H$", "right"), (slope, phi, r"$-\alpha$", "left"),
+              (phi, loss, r"$\nabla L^Q(\phi)$", "center")]
+    for tail, head, label, side in arrows:
+        (x0, y0, room), (x1, y1, room_ahead) = nodes[tail], nodes[head]
+        cut = label == "$H$"
+        axes.annotate("", (x1, y1), (x0, y0), arrowprops=dict(
+            arrowstyle="-|>", color=COLORS["orange" if cut else "blue"], lw=1.8, ls="--" if cut else "-",
+            shrinkA=room, shrinkB=room_ahead))
+        axes.annotate(label, ((x0 + x1) / 2, (y0 + y1) / 2), (0, 7), textcoords="offset points", fontsize=12, ha=side)
+    for name, (x, y, _) in nodes.items():
+        axes.annotate(name, (x, y), ha="center", va="center", fontsize=14)
+    axes.set(xlim=(-0.3, 5.8), ylim=(-0.3, 1.3))
+    axes.set_axis_off()
