@@ -7,9 +7,6 @@ PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
 .PHONY: book test lab serve notebooks studies requirements oracles budgets bench clean
 
-# Progress bars are for people: no cell of a built or tested notebook shows one.
-book test notebooks: export TQDM_DISABLE = 1
-
 book: _build/code
 	$(BIN)/python book/execute.py
 	$(BIN)/jupyter-book build -W -n --keep-going .

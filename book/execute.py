@@ -3,12 +3,15 @@
 A notebook that fails is left to the build, which then says why.
 """
 
+import os
 from pathlib import Path
 
 from jupyter_cache import get_cache
 from jupyter_cache.executors import load_executor
 
 ROOT = Path(__file__).parent.parent
+
+os.environ["TQDM_DISABLE"] = "1"  # nobody watches a progress bar here
 
 
 def main():

@@ -6,6 +6,7 @@ made by the build, and so is what cells tagged `nbval-ignore-output` print: it v
 
 import argparse
 import hashlib
+import os
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,8 @@ from nbclient import NotebookClient
 
 CHAPTERS = Path(__file__).parent.parent / "chapters"
 KEPT = {"text/plain", "text/latex", "text/markdown", "text/html"}
+
+os.environ["TQDM_DISABLE"] = "1"  # nobody watches a progress bar here
 
 
 def normalised(notebook):

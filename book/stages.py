@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.fileutil import copy_asset
 
 HERE = Path(__file__).parent
+os.environ["TQDM_DISABLE"] = "1"  # no cell of a page shows a progress bar
 PACKAGE = Path(metacalc.__file__).parent
 MATHJAX = Path(mathjax.__file__).parent / "static/mathjax/es5"
 NEEDS_KERNEL = ('<p class="needs-kernel">The controls of this cell need a running kernel: start the course with '

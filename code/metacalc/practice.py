@@ -195,7 +195,7 @@ def compared(tables, shots=5):
     shots : int
         One of `SHOTS`.
     """
-    i, lines = SHOTS.index(shots), [f"| {shots} shots | " + " | ".join(f"k = {k}" for k in STEPS) + " |", "| --- |" * len(STEPS) + " --- |"]
+    i, lines = SHOTS.index(shots), [f"| {shots} shots | " + " | ".join(f"k = {k}" for k in STEPS) + " |", "|" + " --- |" * (len(STEPS) + 1)]
     for name, table in tables.items():
         cells = [f"{table.mean[i, j]:.2f} ± {table.ci[i, j]:.2f}; {table.median[i, j]:.2f}; {1000 * table.diverged[i, j]:.0f}"
                  for j in range(len(STEPS))]
