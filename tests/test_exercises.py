@@ -42,7 +42,7 @@ WRONG = {
     "ml-ex-taylor": [((5, -5), "Pairs"), ((5, 10), "mind the sign"), (5, "2 answers")],
     "ml-ex-disagree": [((4, 4), "does not care"), ((4, 1), "larger ones"), ((5, 1), "between"), (3, "used")],
     "ml-ex-envelope": [("a*(lam/(a + lam))**2", "iMAML"), ("a/(a + lam)", "up to λ"), ("a", "depend on lam")],
-    "pr-ex-threshold": [(sp.Rational(2, 82), "Divide"), (sp.Rational(1, 41), "2/λ"), (1, "flat"), (3, "not equal")],
+    "pr-ex-threshold": [(sp.Rational(2, 82), "2/λ"), (1, "flat"), (3, "not equal")],
     "pr-ex-interval": [(5000, "root"), (100_000, "not equal")],
     "pr-ex-family": [(Sinusoids(5), "one line"), (Sinusoids(5, 5), "10 query"), (3, "sample(rng")],
     "pr-ex-tanh": [(MLP((1, 40, 40, 1), "tanh").init(np.random.default_rng(0)), "After one step"), (np.zeros(3), "vector")],

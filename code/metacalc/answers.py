@@ -206,7 +206,7 @@ EXERCISES = {
     "ml-ex-envelope": Exercise(a * lam / (a + lam), mistakes=((a * (lam / (a + lam)) ** 2, "That is iMAML's weight; here the outer loss contains the price too."),
                                                              (a / (a + lam), "Right up to λ: ∇V = λ(θ − φ*)."))),
     # Practice
-    "pr-ex-threshold": Exercise(R(2, 41), mistakes=((R(2, 82), "Divide the sum of squares by K."), (R(1, 41), "The threshold is 2/λ."),
+    "pr-ex-threshold": Exercise(R(2, 41), mistakes=((R(1, 41), "The threshold is 2/λ, and λ has the K points' mean in it, not their sum."),
                                                     (R(1), "That is the threshold of the intercept, the flat direction."))),
     "pr-ex-interval": Exercise(R(25_000), mistakes=((R(5_000), "The width goes with the root of n."),)),
     "pr-ex-family": Exercise(_lines),

@@ -203,7 +203,7 @@ def compared(tables, shots=5):
     return "\n".join(lines)
 
 
-def outside(tables, short, confidence=0.999):
+def outside(tables, short, confidence=0.99):
     """Which entries of the tables lie where a further seed would not: outside the prediction interval from stored runs.
 
     Parameters
