@@ -2,6 +2,7 @@
 `descent`, as in the text beside it."""
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import sympy as sp
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from metacalc.descent import convergence_factor, gradient_descent, momentum
 from metacalc.stage import COLORS, STYLE, Arrow, Curve, Path, Point, Readout, Slider, Stage
 
 __all__ = [
-    "chain", "direction", "euler_steps", "hills", "learning_to_learn", "panel", "parabola", "secant", "valley",
+    "chain", "direction", "euler_steps", "hills", "learning_path", "learning_to_learn", "panel", "parabola", "secant", "valley",
 ]
 
 
@@ -35,6 +36,28 @@ def panel(xlabel, ylabel, xlim, ylim, title="", yscale="linear", size=(3.7, 3.2)
         ax = Figure(figsize=size).subplots()
         ax.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, yscale=yscale, ylim=ylim, title=title)
     return ax
+
+
+CHAPTERS = ("Background", "The calculus link", "Gradient descent", "The mathematics of meta-learning", "Practice", "Applications",
+            "Tools", "Outlook", "Questions and answers")
+ROUTES = {  # which chapters, colour, dash, shape
+    "the whole course": (range(1, 10), "blue", "-", "o"),
+    "an evening of figures": ((3, 4, 5, 6, 9), "orange", "--", "s"),
+    "to use it at work": ((3, 4, 5, 6, 7, 9), "green", "-.", "^"),
+}
+
+
+def learning_path():
+    """The chapters as stops on three routes through the course, drawn on the current pyplot backend."""
+    with mpl.rc_context(STYLE):
+        ax = plt.subplots(figsize=(5.6, 4.2))[1]
+        for x, (name, (stops, color, dash, shape)) in enumerate(ROUTES.items()):
+            ax.plot([x] * len(stops), stops, dash, color=COLORS[color], marker=shape, ms=9, lw=2, label=name)
+        for number, chapter in enumerate(CHAPTERS, start=1):
+            ax.text(len(ROUTES) - 0.3, number, f"{number}  {chapter}", va="center", fontsize=10)
+        ax.set(xlim=(-0.5, 8), ylim=(9.6, 0.4))
+        ax.axis("off")
+        ax.figure.legend(loc="outside lower center", ncols=3)
 
 
 def learning_to_learn(sharpness=(4, 1, sp.Rational(1, 2)), minima=(-2, 1, 2), n_iters=30):

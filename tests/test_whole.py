@@ -1,0 +1,114 @@
+"""The course as one work: every sentence of the article it grew from has its place; search, index, order, reading times."""
+
+import re
+import sys
+
+import pytest
+import yaml
+from conftest import HTML, ROOT, missing
+from test_book import PAGES
+
+sys.path.insert(0, str(ROOT / "book"))
+from pages import reading_minutes, terms  # noqa: E402
+
+# Section of the article, page, anchor, and words that must stand in the section of that anchor.
+ARTICLE = [
+    ("title", "chapters/intro", "the-calculus-of-learning-to-learn", "learning to learn"),
+    ("1.1 meta-learning", "chapters/01_background", "{h1}", "learn how to learn|learning to learn|learning how to learn"),
+    ("1.2 the role of calculus: rates of change", "chapters/01_background", "{h1}", "rates? of change"),
+    ("1.2 the role of calculus: accumulation", "chapters/01_background", "{h1}", "accumulation"),
+    ("2.1 shared structure", "chapters/02_calculus_link", "{h1}", "share"),
+    ("2.2 calculus and meta-learning", "chapters/02_calculus_link", "{h1}", "differentiat"),
+    ("3.1 gradient descent", "chapters/03_gradient_descent", "{h1}", "gradient descent"),
+    ("3.2 two levels of learning", "chapters/04_meta_learning", "{h1}", "base learner"),
+    ("4.1 the update rule", "chapters/03_gradient_descent", "{h1}", "learning rate"),
+    ("4.2 the objective", "chapters/04_meta_learning", "ml-objective", "meta-learner"),
+    ("the program", "chapters/05_practice", "seed-program", "Optimal theta"),
+    ("5 language", "chapters/06_applications/language", "application-language", "language"),
+    ("5 vision", "chapters/06_applications/vision", "application-vision", "character"),
+    ("5 recommendation", "chapters/06_applications/recommendation", "application-recommendation", "rating"),
+    ("6 Deep Learning", "chapters/07_tools", "deep-learning-book", "Goodfellow"),
+    ("6 the specialization", "chapters/07_tools", "deep-learning-specialization", "Coursera"),
+    ("6 TensorFlow", "chapters/07_tools", "tensorflow-and-pytorch", "TensorFlow"),
+    ("6 PyTorch", "chapters/07_tools", "tensorflow-and-pytorch", "PyTorch"),
+    ("7 trends", "chapters/08_outlook", "trends", "challenge"),
+    ("7 more efficient algorithms", "chapters/08_outlook", "challenge-efficiency", "memory"),
+    ("7 theory", "chapters/08_outlook", "challenge-theory", "convex"),
+    ("7 more applications", "chapters/08_outlook", "challenge-applications", "in-context"),
+    ("8 the role of calculus", "chapters/09_faq", "faq-role-of-calculus", "calculus"),
+    ("8 how gradient descent works", "chapters/09_faq", "faq-gradient-descent", "gradient"),
+]
+
+
+def article(page):
+    if not (HTML / f"{page}.html").exists():
+        missing("the book is not built: run `make book`")
+    text = (HTML / f"{page}.html").read_text(encoding="utf-8")
+    return text[text.index("<article"):text.index("</article>")]
+
+
+@pytest.mark.parametrize("section, page, anchor, words", ARTICLE, ids=[row[0] for row in ARTICLE])
+def test_every_part_of_the_article_has_its_place(section, page, anchor, words):
+    text = article(page)
+    if anchor == "{h1}":
+        place = text
+    else:
+        start = text.index(f'id="{anchor}"')
+        place = text[start:]
+    assert re.search(words, re.sub(r"<[^>]+>", "", place), re.IGNORECASE), section
+
+
+def toc():
+    """Pages in the order of `_toc.yml`, as a reader turns them."""
+    def walk(entry):
+        yield from ([entry["file"]] if "file" in entry else [entry["root"]])
+        for key in ("chapters", "sections"):
+            for child in entry.get(key, []):
+                yield from walk(child)
+    return list(walk(yaml.safe_load((ROOT / "_toc.yml").read_text())))
+
+
+def test_previous_and_next_follow_the_table_of_contents():
+    order = [page for page in toc() if page != "genindex"]
+    for before, after in zip(order, order[1:]):
+        text = (HTML / f"{before}.html").read_text(encoding="utf-8")
+        (link,) = re.findall(r'<a class="right-next"\s+href="([^"]+)"', text)
+        assert (HTML / f"{before}.html").parent.joinpath(link).resolve() == (HTML / f"{after}.html").resolve()
+        text = (HTML / f"{after}.html").read_text(encoding="utf-8")
+        (link,) = re.findall(r'<a class="left-prev"\s+href="([^"]+)"', text)
+        assert (HTML / f"{after}.html").parent.joinpath(link).resolve() == (HTML / f"{before}.html").resolve()
+
+
+def test_the_index_leads_from_a_term_to_where_it_is_defined_and_used():
+    text = (HTML / "genindex.html").read_text(encoding="utf-8")
+    for term, page in (("gradient descent", "03_gradient_descent"), ("Hessian", "02_calculus_link"), ("support set", "01_background"),
+                       ("momentum", "03_gradient_descent"), ("Reptile", "04_meta_learning")):
+        entry = re.search(rf">{term}</a>.*?(?=<td|<li><a [^>]*>[^<\[])|{term}.*?</li>\s*</ul>", text, re.DOTALL | re.IGNORECASE)
+        assert entry and page in text[entry.start() - 300:entry.start() + 2500], term
+    assert len(re.findall(r"<a href=\"chapters/", text)) > len(terms())
+
+
+def test_chapters_say_how_long_they_take():
+    for page in PAGES:
+        if (ROOT / f"{page}.ipynb").exists():
+            said = re.search(r'class="reading-time">About (\d+) minutes? to read', article(page))
+            assert said and 1 <= int(said.group(1)) <= 90, page
+    live = article("chapters/03_gradient_descent")
+    assert " 3 live figures · " in live and re.search(r"· \d+ exercises</p>", live)
+    assert reading_minutes(400, 0, 0, 0) == 2 and reading_minutes(0, 4, 4, 0) == 2 and reading_minutes(0, 0, 0, 3) == 6
+
+
+@pytest.mark.parametrize("from_file", [False, True], ids=["server", "file"])
+def test_search_works_offline_and_leads_to_the_page(browser, server, from_file):
+    base = HTML.as_uri() + "/" if from_file else server[0]
+    page = browser.new_page()
+    left = []
+    page.on("request", lambda request: None if request.url.startswith((base, "data:", "blob:")) else left.append(request.url))
+    page.goto(f"{base}search.html?q=hessian")
+    page.wait_for_selector("#search-results ul.search li a")
+    found = page.locator("#search-results ul.search li a").evaluate_all("links => links.map(a => a.href)")
+    assert any("04_meta_learning" in link for link in found) and not left
+    page.locator("#search-results ul.search li a[href*='04_meta_learning']").first.click()
+    page.wait_for_selector("article h1")
+    assert "meta-learning" in page.locator("article h1").inner_text()
+    page.close()
