@@ -11,8 +11,9 @@ import sympy as sp
 from scipy.linalg import expm
 import test_practice
 from test_meta_figures import READOUTS
+from test_outlook_figures import READOUTS as OUTLOOK_READOUTS
 
-from metacalc import Objective, figures, gradient_descent, meta_figures
+from metacalc import Objective, figures, gradient_descent, meta_figures, outlook_figures
 
 theta = sp.Symbol("theta", real=True)
 x, y = sp.symbols("x y", real=True)
@@ -149,4 +150,5 @@ FIGURES = {
     "chapters/04_meta_learning": [LiveFigure(getattr(meta_figures, name), READOUTS[name])
                                   for name in ("update_arrows", "landscape", "two_levels")],
     "chapters/05_practice": [LiveFigure(getattr(test_practice, name), READOUT) for name, READOUT in test_practice.READOUTS.items()],
+    "chapters/08_outlook": [LiveFigure(getattr(outlook_figures, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
 }

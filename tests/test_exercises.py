@@ -56,6 +56,14 @@ WRONG = {
     "tl-ex-difference": [(lambda g, q, v: (g(q + 1e-7 * v) - g(q)) / 1e-7, "first order"), (lambda g, q, v: (g(q + 1e-4 * v) - g(q - 1e-4 * v)) / 1e-4, "factor of two"),
                          (lambda g, q, v: g(q) * v, "1 gradients"), (lambda g, q, v: (g(q + v) - g(q - v)) / 2, "not the Hessian"), (lambda g, q, v: (g(q) * v).sum() + g(v).sum(), "shape"), (3, "function")],
     "tl-ex-checkpoints": [((10, 10), "together"), ((50, 52), "smaller sum"), ((20, 25), "Entry 1")],
+    "out-ex-truncated": [(1, "walked"), (6, "2m"), (5, "full"), (4, "not equal")],
+    "out-ex-error": [("(1 - a*alpha)**(t - k)", "ratio"), ("(1 - a*alpha)**(k - t) - 1", "more factors"), ("1 - (1 - a*alpha)**(t - k)", "sign")],
+    "out-ex-convex": [((quadratic, 0.5), "is convex there"), ((metacalc.Objective(sp.sin(theta), theta), 0.1), "not convex on"),
+                      ((metacalc.Objective(theta**4, theta), 0.1), "at most 1"), ((theta**4, 0.1), "Objective"), (3, "used")],
+    "out-ex-even": [((sp.sqrt(3) + 1) / (3 * sp.sqrt(3) + 1), "smaller"), (sp.Rational(1, 2), "factor a"), (0.175, "exact")],
+    "out-ex-attention": [("N/(N + d + 1)", "without noise"), ("N/(N + d + 1 + d*sigma**2)", "Divide"), ("sigma", "depend on")],
+    "out-ex-rate": [(sp.Rational(1, 2), "mean of the losses"), (sp.Rational(2, 5), "factor 3"), (0.36, "exact")],
+    "out-ex-ridge": [("a*(b - c)/b", "pulls towards 0"), ("(c - b)/b", "sharper"), ("a*(c - b)", "not equal")],
 }
 
 

@@ -27,10 +27,12 @@ from metacalc.meta import (
     maml,
     meta_sgd,
     meta_train,
+    rate_schedule,
     reptile,
     with_rates,
 )
 from metacalc.models import MLP, Quadratic, logistic_regression
+from metacalc.outlook_figures import best_rates
 from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids
 
 NETS = [MLP((1, 40, 40, 1)), MLP((1, 6, 5, 1), activation="tanh"), MLP((2, 5, 3), criterion="cross-entropy"),
@@ -244,6 +246,79 @@ def test_fomaml_and_reptile_are_gradients_at_the_adapted_parameters(fast):
         close(gradient, np.mean([g for _, g in losses], axis=0))
         inner = sum(model.grad(path[j], batch.x_support, batch.y_support) for j in range(k))
         close(reptile(model, theta, batch, 0.1, k)[1], inner.mean(0))
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_learned_rates_of_steps_are_differentiated_one_by_one(k):
+    rates = np.random.default_rng(11).uniform(-0.05, 0.2, k)
+    theta, A, c, B, b, batch = quadratics(3)
+    J = [np.eye(3) - rate * A for rate in rates]
+    ends = [theta - c]
+    for factor in J:
+        ends.append((factor @ ends[-1][..., None])[..., 0])
+    v, expected = (B @ (ends[k] + c - b)[..., None])[..., 0], []
+    for factor, e in zip(reversed(J), reversed(ends[:-1])):
+        expected.append(-((A @ e[..., None])[..., 0] * v).sum(axis=-1).mean())
+        v = (factor @ v[..., None])[..., 0]
+    loss, gradient = rate_schedule(Quadratic(3), rates, batch, theta)
+    close(loss, Quadratic(3).loss(ends[k] + c, B, b).mean())
+    close(gradient, expected[::-1])
+    for model in NETS[1:3]:
+        theta, batch = problem(model, 12)
+        table = np.stack([rates, rates[::-1], np.full(k, 0.05)])
+        loss, gradient = rate_schedule(model, table, batch, theta)
+        close(gradient, finite_difference(lambda r: rate_schedule(model, r, batch, theta)[0], table), 1e-6)
+        close(loss[2], maml(model, theta, batch, 0.05, k)[0])
+        close(gradient[2].sum(), meta_sgd(model, with_rates(theta, 0.05), batch, k)[1][model.n_params:].sum())
+
+
+def test_a_schedule_is_trained_by_the_same_loop():
+    tasks = Quadratics(1, spread=0.0)
+    run = meta_train(rate_schedule, Quadratic(1), tasks, 300, eta=0.05, theta0=[0.2, 0.3], start=[1.0], progress=False)
+    batch = tasks.sample(np.random.default_rng(1), 500)
+    best = best_rates(batch.x_support.ravel(), 2)
+    reached, least, before = (rate_schedule(Quadratic(1), r, batch, [1.0])[0] for r in (run.theta, best, [0.2, 0.3]))
+    assert least < reached < 1.1 * least < 0.1 * before
+
+
+@pytest.mark.parametrize("truncate", [0, 1, 3, 5, 9])
+def test_truncation_leaves_out_the_factors_of_the_first_steps(truncate):
+    k, through = 5, min(truncate, 5)
+    theta, A, c, B, b, batch = quadratics(3)
+    J = np.eye(3) - 0.3 * A
+    phi = c + (np.linalg.matrix_power(J, k) @ (theta - c)[..., None])[..., 0]
+    query = (B @ (phi - b)[..., None])
+    close(maml(Quadratic(3), theta, batch, 0.3, k, truncate=truncate)[1],
+          (np.linalg.matrix_power(J, through) @ query)[..., 0].mean(axis=0))
+    for model in NETS[:3]:
+        theta, batch = problem(model, 9)
+        path = adapt(model, theta, batch.x_support, batch.y_support, 0.05, k)
+        loss, gradient = maml(model, theta, batch, 0.05, k, truncate=truncate)
+        close(loss, model.loss(path[k], batch.x_query, batch.y_query).mean())
+        late = path[k - through]  # from there on exactly, and each task from its own point
+        tasks = [batch[i:i + 1] for i in range(4)]
+        close(gradient, np.mean([maml(model, late[i], task, 0.05, through)[1] for i, task in enumerate(tasks)]
+                                if through else model.grad(late, batch.x_query, batch.y_query), axis=0))
+
+
+def test_only_the_full_gradient_keeps_every_step():
+    model = NETS[1]
+    theta, batch = problem(model, 10, n_tasks=50)
+    peaks = {}
+    for name, run in (("full", lambda k: maml(model, theta, batch, 0.05, k, fast=False)),
+                      ("last two", lambda k: maml(model, theta, batch, 0.05, k, truncate=2)),
+                      ("first order", lambda k: fomaml(model, theta, batch, 0.05, k, fast=False)),
+                      ("Reptile", lambda k: reptile(model, theta, batch, 0.05, k)),
+                      ("implicit", lambda k: imaml(model, theta, batch, 0.05, k, cg_steps=3))):
+        for k in (10, 40):
+            tracemalloc.start()
+            run(k)
+            peaks[name, k] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    iterate = theta.nbytes * len(batch)
+    for name in ("last two", "first order", "Reptile", "implicit"):
+        assert abs(peaks[name, 40] - peaks[name, 10]) < iterate
+    assert peaks["full", 40] - peaks["full", 10] > 30 * iterate
 
 
 def test_imaml_solves_its_linear_system_and_approaches_the_true_gradient():
@@ -709,6 +784,9 @@ def test_bad_arguments_are_refused(method, change, message):
     (lambda b: joint(Quadratic(2), np.ones(3), b), "theta must have"),
     (lambda b: adapt(Quadratic(2), np.ones(2), b.x_support, b.y_support, 0.1, lam=-1), "lam must be"),
     (lambda b: maml(Quadratic(2), np.ones(2), b, 0.1, only=[5]), "only must be"),
+    (lambda b: maml(Quadratic(2), np.ones(2), b, 0.1, truncate=-1), "truncate must be"),
+    (lambda b: rate_schedule(Quadratic(2), [], b, np.ones(2)), "theta must have a last axis of one or more rates"),
+    (lambda b: rate_schedule(Quadratic(2), [0.1], b, np.ones(3)), "start must have shape"),
     (lambda b: in_parallel(maml, "pool"), "executor must be"),
     (lambda b: in_parallel(maml, ThreadPoolExecutor(1), 0), "n_chunks must be"),
 ])

@@ -27,6 +27,7 @@ from metacalc.meta import (
     maml,
     meta_sgd,
     meta_train,
+    rate_schedule,
     reptile,
     with_rates,
 )
@@ -39,5 +40,5 @@ __all__ = [
     "Quadratic", "Quadratics", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Training", "adam", "adapt",
     "anil", "backtracking", "clipped", "convergence_factor", "diverged", "evaluate", "finite_difference", "fomaml",
     "gradient_descent", "imaml", "in_parallel", "joint", "linear_regression", "logistic_regression", "maml",
-    "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "reptile", "sgd", "step", "with_rates",
+    "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "rate_schedule", "reptile", "sgd", "step", "with_rates",
 ]

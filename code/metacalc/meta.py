@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import warnings
+from collections import deque
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
@@ -18,13 +19,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from metacalc.descent import adam
+from metacalc.descent import _count, adam
 from metacalc.lowrank import steps, suits
 from metacalc.tasks.base import _positive_integer
 
 __all__ = [
     "Evaluation", "Training", "adapt", "anil", "evaluate", "fomaml", "imaml", "in_parallel", "joint", "maml",
-    "meta_sgd", "meta_train", "reptile", "with_rates",
+    "meta_sgd", "meta_train", "rate_schedule", "reptile", "with_rates",
 ]
 
 
@@ -69,12 +70,12 @@ def adapt(model, theta, x, y, alpha, k=1, only=None, lam=0.0):
            [4.5, 5. ]])
     """
     theta, alpha = _start(model, theta, alpha, k)
-    path = _path(model, theta, x, y, _masked(theta, alpha, only), k, _not_negative(lam, "lam"))
+    path = _iterates(model, theta, x, y, _masked(theta, alpha, only), k, _not_negative(lam, "lam"))
     return np.stack(np.broadcast_arrays(*path))
 
 
 @np.errstate(all="ignore")
-def maml(model, theta, batch, alpha, k=1, only=None, fast=True):
+def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
     """Model-agnostic meta-learning, exact: differentiates through all k inner steps (Finn, Abbeel & Levine 2017).
 
     The chain rule along the path, with H the Hessian of the support loss (there equation 1, for k = 1):
@@ -92,7 +93,11 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True):
     only : slice or array of indices, optional
         The entries of θ that the inner loop moves; all unless given.
     fast : bool
-        Take an `MLP` with one inner rate by `metacalc.lowrank`: the same to rounding, in about half the time.
+        Take an `MLP` with one inner rate, unless truncated, by `metacalc.lowrank`: the same to rounding, in about half
+        the time.
+    truncate : int, optional
+        Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity
+        (Shaban et al. 2019): 0 is `fomaml`, k or more is exact. No more steps than these are kept in memory.
 
     Returns
     -------
@@ -115,10 +120,11 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True):
     array([0.125])
     """
     theta, alpha = _start(model, theta, alpha, k)
-    if fast and suits(model, theta, alpha, only):
+    through = k if truncate is None else min(_count(truncate, "truncate"), k)
+    if fast and through == k and suits(model, theta, alpha, only):
         return steps(model, theta, batch, alpha, k)
     alpha = _masked(theta, alpha, only)
-    phi, hessians = _over_tasks(theta), []
+    phi, hessians = _over_tasks(theta), deque(maxlen=through)
     for _ in range(k):
         gradient, hessian, _ = _linearize(model, phi, batch.x_support, batch.y_support)
         phi = phi - alpha * gradient
@@ -138,8 +144,8 @@ def fomaml(model, theta, batch, alpha, k=1, only=None, fast=True):
     theta, alpha = _start(model, theta, alpha, k)
     if fast and suits(model, theta, alpha, only):
         return steps(model, theta, batch, alpha, k, second_order=False)
-    path = _path(model, theta, batch.x_support, batch.y_support, _masked(theta, alpha, only), k)
-    v, _, loss = _linearize(model, path[k], batch.x_query, batch.y_query)
+    phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, _masked(theta, alpha, only), k))
+    v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
     return loss().mean(axis=-1), v.mean(axis=-2)
 
 
@@ -201,6 +207,60 @@ def meta_sgd(model, theta, batch, k=1):
 
 
 @np.errstate(all="ignore")
+def rate_schedule(model, theta, batch, start):
+    """Learns the rates of k steps of gradient descent, one for each step, from a fixed start (Maclaurin et al. 2015).
+
+    The meta-parameters are the rates, φ_j = φ_{j−1} − α_j ∇L_support(φ_{j−1}). With v_k = ∇L_query(φ_k) and
+    v_{j−1} = (I − α_j H(φ_{j−1})) v_j the hypergradient is ∂L_query(φ_k)/∂α_j = −∇L_support(φ_{j−1}) · v_j.
+
+    Parameters
+    ----------
+    model : model
+    theta : array_like, shape (..., k)
+        The rates α_1, ..., α_k. A learned one may turn negative.
+    batch : Batch
+    start : array_like, shape (p,)
+        Where every task starts, φ_0.
+
+    Returns
+    -------
+    loss : float or ndarray, shape (...)
+    gradient : ndarray, shape (..., k)
+
+    Raises
+    ------
+    ValueError
+        If `theta` has no last axis of at least one rate, `start` is not of the model's length, or the batch does not
+        suit the model.
+
+    Examples
+    --------
+    >>> from metacalc.models import Quadratic
+    >>> from metacalc.tasks import Batch
+    >>> batch = Batch([[[2.0]]], [[0.0]], [[[2.0]]], [[0.0]])      # one task, θ²
+    >>> rate_schedule(Quadratic(1), [0.25, 0.25], batch, start=[1.0])      # the loss is ((1 − 2α_1)(1 − 2α_2))²
+    (np.float64(0.0625), array([-0.5, -0.5]))
+    """
+    theta, start = np.asarray(theta), np.asarray(start)
+    theta = theta if theta.dtype.kind == "f" else theta.astype(float)
+    if theta.ndim == 0 or theta.shape[-1] == 0:
+        raise ValueError(f"theta must have a last axis of one or more rates, got shape {theta.shape}")
+    if start.shape != (model.n_params,):
+        raise ValueError(f"start must have shape ({model.n_params},), got {start.shape}")
+    phi, steps = start.astype(theta.dtype), []
+    for alpha in np.moveaxis(theta, -1, 0)[..., None, None]:
+        gradient, hessian, _ = _linearize(model, phi, batch.x_support, batch.y_support)
+        phi = phi - alpha * gradient
+        steps.append((alpha, gradient, hessian))
+    v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
+    slopes = []
+    for alpha, gradient, hessian in reversed(steps):
+        slopes.append(-(gradient * v).sum(axis=-1).mean(axis=-1))
+        v = v - hessian(alpha * v)
+    return loss().mean(axis=-1), np.stack(slopes[::-1], axis=-1)
+
+
+@np.errstate(all="ignore")
 def reptile(model, theta, batch, alpha, k=1):
     """Reptile: descends (θ − φ_k) / α, the sum of the inner gradients (Nichol, Achiam & Schulman 2018, algorithm 1).
 
@@ -208,9 +268,9 @@ def reptile(model, theta, batch, alpha, k=1):
     training on the support sets. Parameters, returns and errors as in `maml`.
     """
     theta, alpha = _start(model, theta, alpha, k)
-    path = _path(model, theta, batch.x_support, batch.y_support, alpha, k)
-    loss = model.loss(path[k], batch.x_query, batch.y_query).mean(axis=-1)
-    return loss, ((path[0] - path[k]) / alpha).mean(axis=-2)
+    phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, alpha, k))
+    loss = model.loss(phi, batch.x_query, batch.y_query).mean(axis=-1)
+    return loss, ((_over_tasks(theta) - phi) / alpha).mean(axis=-2)
 
 
 @np.errstate(all="ignore")
@@ -259,7 +319,7 @@ def imaml(model, theta, batch, alpha, k=10, lam=1.0, cg_steps=10):
     if not _not_negative(lam, "lam") > 0:
         raise ValueError(f"lam must be positive, got {lam!r}")
     cg_steps = _positive_integer(cg_steps, "cg_steps")
-    phi = _path(model, theta, batch.x_support, batch.y_support, alpha, k, lam)[k]
+    phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, alpha, k, lam))
     v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
     hessian = _linearize(model, phi, batch.x_support, batch.y_support)[1]
     v = _conjugate_gradients(lambda u: u + hessian(u) / lam, v, cg_steps)
@@ -577,17 +637,21 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
     return Evaluation(steps, None if shots is None else tuple(shots), *columns)
 
 
-def _path(model, theta, x, y, alpha, k, lam=0.0):
-    """[φ_0, ..., φ_k], each of shape (..., n_tasks, p), but for φ_0 = θ, which the tasks share."""
+def _iterates(model, theta, x, y, alpha, k, lam=0.0):
+    """φ_0, ..., φ_k one by one, each of shape (..., n_tasks, p), but for φ_0 = θ, which the tasks share."""
     theta = phi = _over_tasks(theta)
-    path = [theta]
+    yield theta
     for _ in range(k):
         direction = model.grad(phi, x, y)
         if lam:
             direction = direction + lam * (phi - theta)
         phi = phi - alpha * direction
-        path.append(phi)
-    return path
+        yield phi
+
+
+def _last(iterates):
+    """The last of them, none of the others being kept."""
+    return deque(iterates, maxlen=1).pop()
 
 
 def _conjugate_gradients(times, b, n_steps):
