@@ -13,7 +13,7 @@ book: _build/code
 	@echo "The book is in _build/html/index.html"
 
 test: book
-	$(BIN)/pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --notebook-dir chapters

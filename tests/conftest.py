@@ -1,18 +1,55 @@
-"""A real browser and a server for the built book. In CI a missing one is a failure, elsewhere a skip that is said."""
+"""A real browser, a server and the pages of the built book. In CI a missing one is a failure, elsewhere a skip that is said.
+
+Opening a page costs more than most of what is asked of it. So a page is opened twice, as a reader at a desk and one with
+a phone has it, and the tests of a page, of whatever file, follow one another in one process.
+"""
 
 import functools
 import http.server
 import importlib
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 HTML = ROOT / "_build/html"
 os.environ["TQDM_DISABLE"] = "1"  # for the notebooks' kernels: nobody watches a progress bar
+DESK = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light", "reduced_motion": "no-preference"}
+PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "reduced_motion": "no-preference"}
+
+
+def pages_of(entry):
+    yield from ([entry["file"]] if "file" in entry else [])
+    yield from ([entry["root"]] if "root" in entry else [])
+    for key in ("parts", "chapters", "sections", "subtrees", "entries"):
+        for child in entry.get(key, []):
+            yield from pages_of(child)
+
+
+PAGES = list(pages_of(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """What stays together in one process: the tests of a page, of a notebook, of a file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPage(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            return next((page for page in PAGES if re.search(rf"\[(.*-)?{re.escape(page)}(-.*)?\]", test)), file)
+
+    return ByPage(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long and is one piece comes first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_lab.py", "test_hub.py"))
 
 
 def missing(what):
@@ -31,7 +68,7 @@ def optional(module):
 def browser():
     from playwright.sync_api import sync_playwright
 
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    program = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         missing("no Chromium on this machine: the pages are not tested in a browser")
     with sync_playwright() as playwright:
@@ -60,3 +97,51 @@ def server():
         threading.Thread(target=http_server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{http_server.server_port}/", not_found
         http_server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def opened(browser, server):
+    """Pages of the book that are open: a function from name and kind of reader to the page and its troubles so far."""
+    address, not_found = server
+    pages = {}
+
+    def close(keep=None):
+        for key in [key for key in pages if key[0] != keep]:
+            pages.pop(key)[0].context.close()
+
+    def visit(page_name, reader):
+        close(keep=page_name)
+        key = page_name, str(reader)
+        if key not in pages:
+            base = address if reader is DESK else f"{HTML.as_uri()}/"
+            page, troubles = browser.new_context(**reader).new_page(), []
+            page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
+            page.on("pageerror", lambda error: troubles.append(str(error)))
+            page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
+            page.on("request", lambda request: None if request.url.startswith((base, "data:", "blob:")) else troubles.append(f"left: {request.url}"))
+            pages[key] = page, troubles
+            page.goto(f"{base}{page_name}.html")
+            page.evaluate("window.MathJax?.startup?.promise.then(() => true)")
+            page.wait_for_function("!document.querySelector('.stage:not([data-live])')")
+        return pages[key]
+
+    yield visit
+    close()
+    assert not not_found, not_found
+
+
+@pytest.fixture
+def visit(opened, server):
+    """Open a page, or come back to it; and fail at the end if anything went wrong on it or anything left the server."""
+    wrong = [server[1]]
+
+    def opened_page(page_name, reader=DESK):
+        page, troubles = opened(page_name, reader)
+        wrong.append(troubles)
+        return page
+
+    yield opened_page
+    told = [trouble for troubles in wrong for trouble in troubles]
+    for troubles in wrong:
+        troubles.clear()
+    assert not told

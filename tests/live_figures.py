@@ -4,7 +4,9 @@
 sliders' positions to the readout. A page with a stage that is not listed fails the tests.
 """
 
-from typing import Callable, NamedTuple
+from dataclasses import dataclass
+from functools import cache
+from typing import Callable
 
 import numpy as np
 import sympy as sp
@@ -19,9 +21,15 @@ theta = sp.Symbol("theta", real=True)
 x, y = sp.symbols("x y", real=True)
 
 
-class LiveFigure(NamedTuple):
-    build: Callable
+@dataclass(frozen=True)
+class LiveFigure:
+    make: Callable
     readout: Callable
+
+    @cache
+    def build(self):
+        """The figure, made once for all the tests of a process: what they change they put back."""
+        return self.make()
 
 
 def learning_to_learn(n, alpha):
@@ -95,8 +103,11 @@ def chain(k, start, eta):
             "of the first k factors.")
 
 
+SQUARE = Objective(theta**2, theta)
+
+
 def parabola(n, eta):
-    end = gradient_descent(Objective(theta**2, theta).grad, 10.0, eta, int(n))[-1]
+    end = gradient_descent(SQUARE.grad, 10.0, eta, int(n))[-1]
     regimes = {eta < 0.5: "the error shrinks monotonically", eta == 0.5: "the minimum is reached in one step",
                0.5 < eta < 1: "the error oscillates and shrinks", eta == 1: "θ jumps back and forth for ever",
                eta > 1: "the error oscillates and grows: divergence"}

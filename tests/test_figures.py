@@ -204,9 +204,11 @@ def test_one_wrong_entry_is_noticed(figure):
             place = tuple(s // 2 for s in wrong.shape)
             wrong[place] += 0.01
             object.__setattr__(mark, name, wrong)
-            with pytest.raises(AssertionError):
-                check(stage)
-            object.__setattr__(mark, name, table)
+            try:
+                with pytest.raises(AssertionError):
+                    check(stage)
+            finally:
+                object.__setattr__(mark, name, table)
 
 
 @pytest.mark.parametrize("figure", ALL)

@@ -388,8 +388,8 @@ def test_maml_agrees_with_jax(model, k):
         return one_loss(jax.numpy, model, phi, xq, yq)
 
     with jax.enable_x64(True):
-        loss, expected = jax.value_and_grad(lambda q: jax.vmap(task_loss, (None, 0, 0, 0, 0))(
-            q, batch.x_support, batch.y_support, batch.x_query, batch.y_query).mean())(theta)
+        loss, expected = jax.jit(jax.value_and_grad(lambda q: jax.vmap(task_loss, (None, 0, 0, 0, 0))(
+            q, batch.x_support, batch.y_support, batch.x_query, batch.y_query).mean()))(theta)
     value, gradient = maml(model, theta, batch, 0.1, k)
     close(value, loss)
     close(gradient, expected)
@@ -497,14 +497,15 @@ def test_threads_give_the_serial_result(method, extra):
             close(gradient, method(model, theta, batch, **extra)[1])
 
 
-def test_processes_give_the_serial_result_even_if_a_worker_is_killed():
+def test_processes_give_the_serial_result_even_if_they_are_killed():
     serial = meta_train(**ARGUMENTS)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         close(meta_train(**ARGUMENTS, executor=pool).theta, serial.theta)
 
         def kill(iteration, loss, theta):
             if iteration == 4:
-                os.kill(next(iter(pool._processes)), signal.SIGKILL)
+                for pid in list(pool._processes):  # all: the last one could do all that is left before the loss is noticed
+                    os.kill(pid, signal.SIGKILL)
 
         with pytest.warns(UserWarning, match="a worker of .* was lost"):
             close(meta_train(**ARGUMENTS, executor=pool, callback=kill).theta, serial.theta)
@@ -645,10 +646,18 @@ def test_the_trace_is_bounded_and_keeps_the_means():
 
 
 def test_memory_does_not_grow_with_the_length_of_a_run():
+    """The loop's own: drawing tasks and working out gradients, which is slow when watched, is left out."""
+    class Nothing:
+        def sample(self, rng, n_tasks):
+            return None
+
+    def still(model, theta, batch):
+        return theta @ theta, 0 * theta
+
     peaks = []
     for n_iters in (1000, 4000):
         tracemalloc.start()
-        meta_train(**QUICK, n_iters=n_iters)
+        assert meta_train(still, Quadratic(2), Nothing(), n_iters, progress=False).n_iters == n_iters
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 20_000  # 3,000 numbers kept would be 24,000 bytes or more

@@ -29,7 +29,7 @@ def derived(k):
     after = loss.subs(theta, end)
     directions = {"joint": sp.diff(loss, theta), "MAML": sp.diff(after, theta), "FOMAML": sp.diff(loss, theta).subs(theta, end),
                   "Reptile": (theta - end) / alpha, "iMAML": sp.diff(loss.subs(theta, near), theta), "Meta-SGD": sp.diff(after, alpha)}
-    return {name: sp.lambdify(symbols[:-1], expression) for name, expression in directions.items()}
+    return {name: sp.lambdify(symbols[:-1], expression, cse=True) for name, expression in directions.items()}
 
 
 def closed(name, a, c, alpha, lam, theta, k):

@@ -3,35 +3,39 @@
 `READOUTS` and `CHECKS` are what `live_figures` and `test_figures` know of these figures.
 """
 
-import numpy as np
-import pytest
+from functools import cache
 
-from metacalc import meta_figures
+import numpy as np
 
 A, C = np.array([4.0, 1.0, 0.5]), np.array([-2.0, 1.0, 2.0])
 NAMES = ["joint", "MAML", "FOMAML", "Reptile", "iMAML"]
 
 
+@cache
 def weights(alpha, k):
     """The weight of each task, by hand; iMAML has λ = 1/(kα)."""
     left, lam = (1 - alpha * A) ** k, 1 / (k * alpha)
     return {"joint": A, "MAML": A * left**2, "FOMAML": A * left, "Reptile": (1 - left) / alpha, "iMAML": A * (lam / (A + lam)) ** 2}
 
 
+@cache
 def gradient(name, alpha, k, theta):
     return (weights(alpha, k)[name] * (theta - C)).mean()
 
 
+@cache
 def fixed(name, alpha, k):
     w = weights(alpha, k)[name]
     return (w * C).sum() / w.sum()
 
 
+@cache
 def by_alpha(alpha, k, theta):
     """The derivative of ½a(1 − αa)^{2k}(θ − c)² by α."""
     return (-k * A**2 * (1 - alpha * A) ** (2 * k - 1) * (theta - C) ** 2).mean()
 
 
+@cache
 def meta_loss(alpha, k, theta):
     return (A / 2 * (1 - alpha * A) ** (2 * k) * (theta - C) ** 2).mean()
 
@@ -50,6 +54,7 @@ def landscape(alpha, k):
             f"The outer loop is stable for rates below 2/{bends:.4g} = {2 / bends:.4g}.")
 
 
+@cache
 def outer_path(alpha, beta, n_iters=10, k=3):
     best, factor = fixed("MAML", alpha, k), 1 - beta * weights(alpha, k)["MAML"].mean()
     return best + factor ** np.arange(n_iters + 1) * (-4 - best)
@@ -138,11 +143,6 @@ def check_two_levels(stage):
 
 
 CHECKS = {"update_arrows": check_update_arrows, "landscape": check_landscape, "two_levels": check_two_levels}
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_marks_at_every_position(name):
-    CHECKS[name](getattr(meta_figures, name)())
 
 
 def test_what_the_captions_claim():

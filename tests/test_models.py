@@ -89,8 +89,8 @@ def test_gradient_and_hvp_agree_with_jax(model):
     with jax.enable_x64(True):
         theta, v, x, y = problem(model, np.random.default_rng(2))
         f = lambda q, x, y: one_loss(jax.numpy, model, q, x, y)  # noqa: E731
-        grads = jax.vmap(jax.grad(f))(theta, x, y)
-        hvps = jax.vmap(lambda q, v, x, y: jax.jvp(lambda q: jax.grad(f)(q, x, y), (q,), (v,))[1])(theta, v, x, y)
+        grads = jax.jit(jax.vmap(jax.grad(f)))(theta, x, y)
+        hvps = jax.jit(jax.vmap(lambda q, v, x, y: jax.jvp(lambda q: jax.grad(f)(q, x, y), (q,), (v,))[1]))(theta, v, x, y)
     np.testing.assert_allclose(model.grad(theta, x, y), grads, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(model.hvp(theta, v, x, y), hvps, rtol=1e-10, atol=1e-11)
 

@@ -1,0 +1,239 @@
+"""The live figures of the built book in a real browser: with keys, mouse, play button, from a file and without JavaScript."""
+
+import base64
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from conftest import HTML, PHONE, ROOT
+from live_figures import FIGURES
+from test_figures import same_readout
+
+from metacalc.stage import _format
+
+SLIDERS = "input[type=range]"
+every_stage = pytest.mark.parametrize("page_name, i", [pytest.param(page, i, id=f"{page}-{i}") for page, figures in FIGURES.items() for i in range(len(figures))],
+                                      scope="module")
+AT_POSITIONS = """(stage, positions) => positions.map((position) => {
+  stage.querySelectorAll("input[type=range]").forEach((input, i) => {
+    input.value = position[i];
+    input.dispatchEvent(new Event("input", {bubbles: true}));
+  });
+  const middle = (box) => [box.x + box.width / 2, box.y + box.height / 2];
+  return {readout: stage.querySelector(".stage-readout").innerText,
+          places: [...stage.querySelectorAll(".stage-mark")].map((mark) => middle(mark.querySelector("path").getBBox()))};
+})"""
+
+
+def stage_at(page, i):
+    """A stage in view, as it is when the page is new."""
+    stage = page.locator(".stage").nth(i)
+    stage.scroll_into_view_if_needed()
+    stage.locator(".stage-reset").click()
+    stage.locator("select").select_option("1")
+    return stage
+
+
+def drawn(stage):
+    """What is drawn: the outlines of all marks."""
+    return stage.locator(".stage-mark path").evaluate_all("paths => paths.map(p => p.getAttribute('d')).join('|')")
+
+
+def values(stage):
+    return [float(v) for v in stage.locator(SLIDERS).evaluate_all("inputs => inputs.map(i => i.value)")]
+
+
+@every_stage
+def test_page_carries_the_tables(page_name, i):
+    text = (HTML / f"{page_name}.html").read_text(encoding="utf-8")
+    data = json.loads(re.findall(r'<script type="application/json" class="stage-data">(.*?)</script>', text, re.DOTALL)[i])
+    stage = FIGURES[page_name][i].build()
+    assert base64.b64decode(data["table"]) == stage.table and data["spec"] == json.loads(json.dumps(stage.spec))
+
+
+@every_stage
+def test_sliders_move_the_marks(visit, page_name, i):
+    stage = stage_at(visit(page_name), i)
+    for slider in stage.locator(SLIDERS).all():
+        before, start = drawn(stage), slider.input_value()
+        assert slider.get_attribute("aria-label") and slider.get_attribute("aria-valuetext")
+        slider.focus()
+        slider.press("End")
+        slider.press("ArrowLeft")
+        slider.press("ArrowLeft")
+        last = int(slider.get_attribute("max"))
+        assert int(slider.input_value()) == last - 2
+        by_keyboard = drawn(stage)
+        box = slider.bounding_box()
+        slider.page.mouse.click(box["x"] + 0.2 * box["width"], box["y"] + box["height"] / 2)
+        assert int(slider.input_value()) < last - 2
+        by_mouse = drawn(stage)
+        assert len({by_keyboard, by_mouse}) == 2 and (by_keyboard != before or int(start) == last - 2)
+
+
+@every_stage
+def test_numbers_and_marks_are_the_loop_s(visit, page_name, i):
+    figure = FIGURES[page_name][i]
+    model = figure.build()
+    rng = np.random.default_rng(i)
+    sizes = [s.values.size for s in model.sliders]
+    positions = [model.position, [0] * len(sizes), [n - 1 for n in sizes], *(rng.integers(sizes).tolist() for _ in range(12))]
+    for position, shown in zip(positions, stage_at(visit(page_name), i).evaluate(AT_POSITIONS, positions)):
+        expected = figure.readout(*(s.values[k] for s, k in zip(model.sliders, position)))
+        # Sentences of the view about marks outside the picture come last, in the order of the marks.
+        core = "\n".join(shown["readout"].split("\n")[:expected.count("\n") + 1])
+        assert same_readout(core, expected), (position, shown, expected)
+        check_points(model, position, **shown)
+
+
+def check_points(model, position, readout, places):
+    """Every point is drawn where its numbers say, or at the edge, with a word about it, if that is outside."""
+    for (x, y), mark, look in zip(places, model.marks, model.spec["marks"], strict=True):
+        if look["kind"] != "point":
+            continue
+        shape = tuple(s.values.size for s in model.sliders)
+        u, v = (float(np.broadcast_to(c, shape)[tuple(position)]) for c in mark.place())
+        width, height = look["box"][2:]
+        if abs(u) <= 0.499 and abs(v) <= 0.499:
+            assert abs(x - (0.5 + u) * width) < 1 and abs(y - (0.5 - v) * height) < 1
+        elif max(abs(u), abs(v)) > 0.501:
+            assert f"{look['name']} has left the picture" in readout
+            assert -1 <= x <= width + 1 and -1 <= y <= height + 1
+
+
+def test_view_and_python_write_numbers_alike(browser):
+    rng = np.random.default_rng(0)
+    specs = ["d", ".0f", ".1f", ".2f", ".3f", ".6f", ".1e", ".2e", ".1g", ".3g", ".4g", ".6g"]
+    numbers = [0.0, -0.0, 0.25, 2.5, 3.5, 0.125, -0.375, 1e22, -1e22, 12345.0, 123450.0, 0.5, 1.5, 1e-5, 9.9995, 99999.5, 4.66e-10, 1e100,
+               -0.0004, np.inf, -np.inf, np.nan, *(rng.integers(-200, 200, 60) / 16), *(10.0 ** rng.uniform(-12, 12, 200) * rng.choice([-1, 1], 200))]
+    cases = [[float(v), spec] for v in numbers for spec in specs]
+    source = (ROOT / "code/metacalc/stage.js").read_text(encoding="utf-8").replace("export default", "const module =")
+    page = browser.new_page()
+    written = page.evaluate("([source, cases]) => { const f = new Function(source + '; return format;')(); return cases.map(([v, s]) => f(v, s)); }",
+                            [source, cases])
+    page.close()
+    assert [(v, s, w) for (v, s), w in zip(cases, written) if w != _format(v, s)] == []
+
+
+@pytest.mark.parametrize("page_name", ["chapters/03_gradient_descent"])
+def test_divergence_is_told(visit, page_name):
+    stage = stage_at(visit(page_name), 0)
+    n, eta = stage.locator(SLIDERS).all()
+    eta.fill("47")
+    n.fill("60")
+    said = stage.locator(".stage-readout").inner_text()
+    assert "divergence" in said and "θ has left the picture" in said and "The loss has left the picture" in said
+    points = stage.locator('[data-mark="point"] path').evaluate_all("paths => paths.map(p => p.getAttribute('d'))")
+    assert all(points) and "NaN" not in drawn(stage) and "Infinity" not in drawn(stage)
+
+
+@every_stage
+def test_dragging_a_mark_moves_its_slider(visit, page_name, i):
+    page = visit(page_name)
+    stage = stage_at(page, i)
+    model = FIGURES[page_name][i].build()
+    for grip, look in zip(stage.locator(".stage-grip").all(), [m for m in model.spec["marks"] if "drag" in m]):
+        slider = stage.locator(SLIDERS).nth(look["drag"])
+        before = int(slider.input_value())
+        box = grip.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] - 40, box["y"] + box["height"] / 2, steps=4)
+        page.mouse.up()
+        moved = int(slider.input_value())
+        assert moved != before
+        after = grip.bounding_box()
+        assert after["x"] < box["x"] - 10, "the mark follows the pointer"
+
+
+@pytest.mark.parametrize("page_name", ["chapters/04_meta_learning"])
+def test_marks_can_be_switched_off(visit, page_name):
+    page = visit(page_name)
+    stage = stage_at(page, 0)
+    boxes = stage.get_by_role("group", name="show").get_by_role("checkbox")
+    labels = list(dict.fromkeys(m["toggle"] for m in FIGURES[page_name][0].build().spec["marks"] if "toggle" in m))
+    assert boxes.evaluate_all("boxes => boxes.map(b => b.labels[0].textContent)") == labels
+    hidden = lambda: set(stage.locator(".stage-mark").evaluate_all(
+        "marks => marks.filter(m => getComputedStyle(m).display === 'none').map(m => m.dataset.toggle)"))
+    alpha, k, _ = stage.locator(SLIDERS).all()
+    alpha.fill("6")
+    k.fill("0")
+    assert "FOMAML’s θ* has left the picture" in stage.locator(".stage-readout").inner_text() and hidden() == set()
+    box = stage.get_by_role("checkbox", name="FOMAML", exact=True)
+    box.focus()
+    box.press("Space")
+    assert hidden() == {"FOMAML"} and "FOMAML’s θ* has left" not in stage.locator(".stage-readout").inner_text()
+    k.fill("1")
+    stage.get_by_role("checkbox", name="MAML", exact=True).click()
+    assert hidden() == {"FOMAML", "MAML"}
+    box.press("Space")
+    assert hidden() == {"MAML"}
+    stage.locator(".stage-reset").click()
+    assert hidden() == set() and all(b.is_checked() for b in boxes.all())
+
+
+@every_stage
+def test_works_from_a_file_on_a_phone(visit, page_name, i):
+    stage = stage_at(visit(page_name, PHONE), i)
+    before = drawn(stage)
+    slider = stage.locator(SLIDERS).first
+    slider.fill("1" if slider.input_value() != "1" else "2")
+    assert drawn(stage) != before
+
+
+@pytest.mark.parametrize("page_name", list(FIGURES))
+def test_without_javascript_the_picture_stands(browser, server, page_name):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{server[0]}{page_name}.html")
+    for i, figure in enumerate(FIGURES[page_name]):
+        stage = page.locator(".stage").nth(i)
+        model = figure.build()
+        assert stage.locator(".stage-panel > svg").count() == len(model.pictures)
+        assert stage.locator(".stage-mark path").count() > 0
+        assert stage.locator(".stage-readout").inner_text() == model.text
+        assert stage.locator(".stage-panels").get_attribute("aria-label")
+    context.close()
+
+
+@pytest.mark.parametrize("page_name", ["chapters/03_gradient_descent"])
+def test_print_shows_the_picture_without_controls(visit, page_name):
+    page = visit(page_name)
+    stage = stage_at(page, 0)
+    page.emulate_media(media="print")
+    assert not stage.locator(".stage-controls").is_visible() and stage.locator(".stage-panel > svg").first.is_visible()
+    page.emulate_media(media="screen")
+
+
+@every_stage
+def test_play_advances_and_stops(visit, page_name, i):
+    """On a clock that the test turns. At the pace that the figure has, and at no more than two steps a second for who wants calm."""
+    page, model = visit(page_name), FIGURES[page_name][i].build()
+    stage = stage_at(page, i)
+    played, button = stage.locator(SLIDERS).nth(model.spec["play"]), stage.locator(".stage-play")
+    last = model.sliders[model.spec["play"]].values.size - 1
+    pace = min(20, max(2, last / 6))
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
+    for motion, steps in (("no-preference", pace), ("reduce", 2)):
+        page.emulate_media(reduced_motion=motion)
+        played.fill("0")
+        before = drawn(stage)
+        button.press("Enter")
+        page.clock.run_for(1600)
+        assert math.floor(steps * 1.5) <= int(played.input_value()) <= min(last, steps * 1.6) and "Pause" in button.inner_text()
+        button.click()
+        stopped = played.input_value(), drawn(stage)
+        page.clock.run_for(3000)
+        assert (played.input_value(), drawn(stage)) == stopped and stopped[1] != before
+        stage.locator(".stage-reset").click()
+        assert tuple(int(v) for v in values(stage)) == model.position
+    page.emulate_media(reduced_motion="no-preference")
+    stage.locator("select").select_option("4")
+    played.fill(str(last - 2))
+    button.click()
+    page.clock.run_for(1500)
+    assert "Play" in button.inner_text() and played.input_value() == str(last)
+    page.clock.resume()
