@@ -44,13 +44,13 @@ def fitted(who, amplitude, phase, K):
 
 def fits_readout(amplitude, phase, K, k):
     errors = [fitted(who, amplitude, np.pi * phase, K)[1][int(k)] for who in STARTS]
-    return (f"After {k:.0f} steps on {K:.0f} points, mean squared error on the whole interval: MAML {errors[0]:.3f}, "
+    return (f"After k = {k:.0f} steps on {K:.0f} points, mean squared error on the whole interval: MAML {errors[0]:.3f}, "
             f"joint {errors[1]:.3f}.")
 
 
 def outer_readout(n, k):
     i = MAML["iterations"].index(int(n))
-    return (f"After {n:.0f} outer iterations: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3f} after {k:.0f} inner "
+    return (f"After {n:.0f} outer iterations: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3f} after k = {k:.0f} inner "
             f"steps; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3f}.")
 
 
@@ -81,7 +81,7 @@ def check_fits(stage):
 def check_learning(stage):
     *paths, point, before, after, _ = stage.marks
     for mark in (*paths, point):
-        np.testing.assert_array_equal(mark.x[:, 0], MAML["iterations"])
+        np.testing.assert_array_equal(mark.x[:, 0], np.array(MAML["iterations"]) / 1000)
     for path, errors in zip(paths, np.array(MAML["errors"]).T):
         np.testing.assert_array_equal(path.y[:, 0], errors)
     np.testing.assert_array_equal(point.y, MAML["errors"])

@@ -45,15 +45,15 @@ def sinusoid_fits(starts, shots=(5, 10, 20), steps=(0, 1, 2, 3, 5, 10)):
         fits = fits.transpose(2, 0, 1, 3).reshape(*grid, len(shots), len(steps), LINE.size)
         ax = panel("x", "y", (-5, 5), (-6.5, 6.5), name)
         panels.append(ax.figure)
-        marks += [Curve(ax, LINE, truth.reshape(*grid, 1, 1, LINE.size), color="grey", dash="--", label="the sine wave"),
-                  Curve(ax, LINE, fits, color=color, label="the net"),
-                  Curve(ax, SUPPORT, dots, color="ink", dash=" ", dots=True, label="support points")]
+        marks += [Curve(ax, LINE, truth.reshape(*grid, 1, 1, LINE.size), color="grey", dash="--", label="sine wave"),
+                  Curve(ax, LINE, fits, color=color, label="net"),
+                  Curve(ax, SUPPORT, dots, color="ink", dash=" ", dots=True, label="points")]
     first, second = starts
     return Stage(
         panels, marks,
         [Slider("amplitude", amplitudes, "amplitude A", 3.5, ".1f"), Slider("phase", phases, "phase φ", 0.5, ".2f", "π"),
          Slider("K", shots, "support points K", 5, "d"), Slider("k", steps, "inner steps k", 1, "d")],
-        Readout("After {k:d} steps on {K:d} points, mean squared error on the whole interval: " + first + " {first:.3f}, " + second
+        Readout("After k = {k:d} steps on {K:d} points, mean squared error on the whole interval: " + first + " {first:.3f}, " + second
                 + " {second:.3f}.", first=errors[first], second=errors[second]), play="k",
         alt=f"Two panels with the same sine wave and the same support points: the fit of the net that starts from {first}, and of "
             f"the one that starts from {second}, after k gradient steps on these points.")
@@ -78,22 +78,23 @@ def outer_learning(iterations, errors, snapshots, amplitude=3.0, phase=1.0, K=10
     x, wave = SUPPORT[:K], lambda x: amplitude * np.sin(x - phase)
     fits = np.stack([_fits(theta, ALPHA, x, wave(x)[None], STEPS)[:, 0] for theta in np.asarray(snapshots, float)])
     mse = ((fits - wave(LINE)) ** 2).mean(axis=-1)
-    left = panel("outer iterations", "validation error, logarithmic", (-0.03 * iterations[-1], 1.03 * iterations[-1]), (0.2, 40),
+    thousands = np.array(iterations) / 1000
+    left = panel("thousands of outer iterations", "validation error, logarithmic", (-0.03 * thousands[-1], 1.03 * thousands[-1]), (0.2, 40),
                  "learning to learn", yscale="log")
     right = panel("x", "y", (-5, 5), (-6.5, 6.5), "one task")
     right.plot(LINE, wave(LINE), color=COLORS["grey"], lw=1.4, ls="--")
     right.plot(x, wave(x), "o", color=COLORS["ink"], ms=4.2, mew=0)
-    marks = [Path(left, np.array(iterations)[:, None], errors[:, j, None], color=color, dash=dash, label=f"{STEPS[j]} inner steps",
+    marks = [Path(left, thousands[:, None], errors[:, j, None], color=color, dash=dash, label=f"k = {STEPS[j]}",
                   along="n", dots=False)
              for j, (color, dash) in enumerate((("grey", "--"), ("green", "-."), ("purple", ":"), ("blue", "-")))]
-    marks += [Point(left, np.array(iterations)[:, None], errors, color="red", shape="D", name="The error"),
-              Curve(right, LINE, fits[:, :1], color="grey", label="before adapting"),
+    marks += [Point(left, thousands[:, None], errors, color="red", shape="D", name="The error"),
+              Curve(right, LINE, fits[:, :1], color="grey", label="before"),
               Curve(right, LINE, fits, color="blue", label="after k steps"),
-              Curve(right, [9, 9], [0, 0], color="grey", dash="--", label="the sine wave")]
+              Curve(right, [9, 9], [0, 0], color="grey", dash="--", label="the wave")]
     return Stage(
         [left.figure, right.figure], marks,
         [Slider("n", iterations, "outer iterations", iterations[-1], "d"), Slider("k", STEPS, "inner steps k", 1, "d")],
-        Readout("After {n:d} outer iterations: validation error {error:.3f} after {k:d} inner steps; on the task shown {mse:.3f}.",
+        Readout("After {n:d} outer iterations: validation error {error:.3f} after k = {k:d} inner steps; on the task shown {mse:.3f}.",
                 error=errors, mse=mse),
         alt="Left: the validation error with 5 points after 0, 1, 5 and 10 inner steps, falling over the outer iterations. Right: one "
             f"sine wave with {K} support points, the net before adapting and after k steps.")
