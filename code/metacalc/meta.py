@@ -517,8 +517,8 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
 
     interrupted = False
     _keep_freed_memory()
-    # Not disable=False, so that TQDM_DISABLE in the environment can silence it where nobody watches.
-    bar = tqdm(total=n_iters, initial=state.t, mininterval=0.5, **({} if progress else {"disable": True}))
+    silent = not progress or os.environ.get("TQDM_DISABLE") == "1"  # tqdm's own variable, which it ignores in notebooks
+    bar = tqdm(total=n_iters, initial=state.t, disable=silent, mininterval=0.5)
     # One thread: on matrices of this size the library's threads cost more than they bring.
     with bar, threadpool_limits(1, "blas"), np.errstate(all="ignore"):
         try:
