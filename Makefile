@@ -5,7 +5,7 @@ SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wi
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
-.PHONY: book test lab serve notebooks studies requirements oracles budgets bench clean
+.PHONY: book test lab hub serve notebooks studies requirements oracles budgets bench clean
 
 book: _build/code
 	$(BIN)/python book/execute.py
@@ -17,6 +17,15 @@ test: book
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --notebook-dir chapters
+
+# A trial of the JupyterHub for a class: any name, the password gradient-descent, homes in .hub, all users one account.
+hub: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[hub]'
+	@mkdir -p .hub
+	@echo "http://127.0.0.1:8000 (stop with Ctrl-C)"
+	cd .hub && $(CURDIR)/$(BIN)/jupyterhub --config $(CURDIR)/hub/jupyterhub_config.py --Authenticator.allow_all=True \
+	  --JupyterHub.authenticator_class=shared-password --SharedPasswordAuthenticator.user_password=gradient-descent \
+	  --JupyterHub.spawner_class=simple --SimpleLocalProcessSpawner.home_dir_template='$(CURDIR)/.hub/{username}'
 
 serve: book
 	@echo "http://localhost:8000 (stop with Ctrl-C)"
@@ -34,9 +43,9 @@ studies: .venv/installed
 budgets: book
 	$(BIN)/python book/budgets.py
 
-# The frameworks and the cluster that the tests compare with where they are installed.
+# The frameworks and the cluster that the tests compare with where they are installed, and the hub that they start.
 oracles: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[oracles]'
+	$(BIN)/python -m pip install --quiet --editable '.[hub,oracles]'
 
 # Compares the meta-learning loops with the peers, in an environment of its own, and rewrites benchmarks/results.md.
 bench:
