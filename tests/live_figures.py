@@ -14,6 +14,8 @@ from scipy.linalg import expm
 import test_practice
 from test_meta_figures import READOUTS
 from test_outlook_figures import READOUTS as OUTLOOK_READOUTS
+from test_recommendation import BUILD as RECOMMENDATION
+from test_recommendation import READOUTS as RECOMMENDATION_READOUTS
 
 from metacalc import Objective, figures, gradient_descent, meta_figures, outlook_figures
 
@@ -162,4 +164,6 @@ FIGURES = {
                                   for name in ("update_arrows", "landscape", "two_levels")],
     "chapters/05_practice": [LiveFigure(getattr(test_practice, name), READOUT) for name, READOUT in test_practice.READOUTS.items()],
     "chapters/08_outlook": [LiveFigure(getattr(outlook_figures, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
+    "chapters/06_applications/recommendation": [LiveFigure(RECOMMENDATION[name], RECOMMENDATION_READOUTS[name])
+                                                for name in ("rating_errors", "cuisines")],
 }

@@ -64,6 +64,13 @@ WRONG = {
     "out-ex-attention": [("N/(N + d + 1)", "without noise"), ("N/(N + d + 1 + d*sigma**2)", "Divide"), ("sigma", "depend on")],
     "out-ex-rate": [(sp.Rational(1, 2), "mean of the losses"), (sp.Rational(2, 5), "factor 3"), (0.36, "exact")],
     "out-ex-ridge": [("a*(b - c)/b", "pulls towards 0"), ("(c - b)/b", "sharper"), ("a*(c - b)", "not equal")],
+    "rc-ex-offset": [("tau2/noise", "other way round"), ("noise", "spread"), ("2*noise/tau2", "constant factor")],
+    "rc-ex-two": [("tau2 - c**2/tau2", "without noise"), ("c**2/(tau2 + noise)", "takes away"), ("tau2", "depend on")],
+    "rc-ex-steps": [("log(lam/(K + lam))/log(1 - alpha)", "curvature"), ("log(K/(K + lam))/log(1 - 2*alpha)", "left of the way"), ("5", "depend on")],
+    "rc-ex-taylor": [("k*alpha", "without h"), ("k*(k - 1)*alpha**2/2", "binomial"), ("k*(k + 1)*alpha**2", "constant factor")],
+    "rc-ex-em": [("s/n", "forgets"), ("(s/n + t)/2", "weighted"), ("s/(n + nu)", "something to say")],
+    "rc-ex-question": [([[1, 0, 0], [0, 1, 0], [0, 0, 2]], "most uncertain item is the best"), ([[1, 0.5, 0.5], [0.5, 1, 0.5], [0.5, 0.5, 1]], "together"),
+                       ([[1, 2, 0], [2, 1, 0], [0, 0, 3]], "semidefinite"), ([[1, 0], [0, 1]], "3 × 3"), (3, "used")],
 }
 
 

@@ -14,6 +14,7 @@ from metacalc.descent import (
     newton,
     sgd,
 )
+from metacalc.gaussian import GaussianPrior
 from metacalc.meta import (
     Evaluation,
     Training,
@@ -33,11 +34,11 @@ from metacalc.meta import (
 )
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression
 from metacalc.stage import Arrow, Curve, Path, Point, Readout, Slider, Stage
-from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids
+from metacalc.tasks import Batch, FewShotClassification, Quadratics, RatingTasks, Sinusoids
 
 __all__ = [
-    "Arrow", "Batch", "Curve", "Evaluation", "FewShotClassification", "MLP", "Objective", "Path", "Point",
-    "Quadratic", "Quadratics", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Training", "adam", "adapt",
+    "Arrow", "Batch", "Curve", "Evaluation", "FewShotClassification", "GaussianPrior", "MLP", "Objective", "Path", "Point",
+    "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Training", "adam", "adapt",
     "anil", "backtracking", "clipped", "convergence_factor", "diverged", "evaluate", "finite_difference", "fomaml",
     "gradient_descent", "imaml", "in_parallel", "joint", "linear_regression", "logistic_regression", "maml",
     "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "rate_schedule", "reptile", "sgd", "step", "with_rates",

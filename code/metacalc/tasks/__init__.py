@@ -6,6 +6,7 @@ Whatever is random comes from the `numpy.random.Generator` that is passed in, so
 from metacalc.tasks.base import Batch
 from metacalc.tasks.download import fetch
 from metacalc.tasks.few_shot import FewShotClassification
+from metacalc.tasks.ratings import RatingTasks, food_world_cup, person_folds
 from metacalc.tasks.synthetic import Quadratics, Sinusoids
 
-__all__ = ["Batch", "FewShotClassification", "Quadratics", "Sinusoids", "fetch"]
+__all__ = ["Batch", "FewShotClassification", "Quadratics", "RatingTasks", "Sinusoids", "fetch", "food_world_cup", "person_folds"]

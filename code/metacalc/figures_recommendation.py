@@ -1,0 +1,226 @@
+"""The figures of the application to recommendation, drawn from what its study stored (`studies/recommendation.py`)."""
+
+from typing import NamedTuple
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+
+from metacalc.figures import panel
+from metacalc.gaussian import GaussianPrior
+from metacalc.meta import adapt
+from metacalc.models import MLP
+from metacalc.stage import COLORS, STYLE, Curve, Path, Point, Readout, Slider, Stage
+
+__all__ = ["Taste", "comparison", "cuisines", "gaps", "learned"]
+
+N_STEPS, N_ROWS = 5, 16
+
+
+class Taste(NamedTuple):
+    """What the study learned of all people's tastes: a net that MAML has trained to adapt, and a Gaussian prior.
+
+    Attributes
+    ----------
+    countries : tuple of str
+    model : MLP
+        Ratings as a function of a one-hot row.
+    theta : ndarray, shape (p,)
+        Its start.
+    alpha, steps : float, int
+        Inner rate, and the number of steps that did best on validation people.
+    prior : GaussianPrior
+    rated : ndarray
+        The share of people who rated each cuisine.
+    """
+
+    countries: tuple
+    model: MLP
+    theta: np.ndarray
+    alpha: float
+    steps: int
+    prior: GaussianPrior
+    rated: np.ndarray
+
+    def predict(self, ratings, k):
+        """Ratings of all cuisines expected of somebody, by MAML after k steps and by the posterior mean.
+
+        Parameters
+        ----------
+        ratings : dict
+            Country: rating; may be empty.
+        k : int
+            Gradient steps.
+
+        Returns
+        -------
+        ndarray, shape (2, n_items)
+
+        Raises
+        ------
+        ValueError
+            If a country is not among those rated, or a rating is not from 1 to 5.
+        """
+        unknown = [name for name in ratings if name not in self.countries]
+        if unknown:
+            raise ValueError(f"ratings must be of some of {', '.join(self.countries)}; got {unknown}")
+        y = np.array([list(ratings.values())], float)
+        if not np.all((y >= 1) & (y <= 5)):
+            raise ValueError(f"ratings must lie between 1 and 5, got {ratings}")
+        items = np.array([[self.countries.index(name) for name in ratings]], int)
+        return np.array([self._path(items, y, k)[k, 0], self.prior.predict(items, y)[0]])
+
+    def _path(self, items, y, k=N_STEPS):
+        """Predictions (k + 1, n_people, n_items) after 0, ..., k steps; without ratings there is nothing to descend."""
+        x = np.eye(len(self.countries))
+        if items.shape[1] == 0 or k == 0:
+            path = np.broadcast_to(self.theta, (k + 1, len(items), self.theta.size))
+        else:
+            path = adapt(self.model, self.theta, x[items], y[..., None], self.alpha, k)
+        return self.model.predict(path, x)[..., 0]
+
+
+def learned(results):
+    """The `Taste` in the study's results, as `json.load` gives them."""
+    live, settings = results["results"]["live"], results["settings"]
+    d = len(live["countries"])
+    cov = np.zeros((d, d))
+    cov[np.triu_indices(d)] = live["cov"]
+    cov += np.triu(cov, 1).T
+    model = MLP((d, settings["hidden"], 1), activation=settings["activation"])
+    return Taste(tuple(live["countries"]), model, np.array(live["theta"]), live["alpha"], live["steps"],
+                 GaussianPrior(live["mean"], cov, live["noise"]), np.array(live["rated"]))
+
+
+def cuisines(taste, asked=None):
+    """Three cuisines to rate with sliders, and what MAML and the Gaussian prior expect of the others.
+
+    Parameters
+    ----------
+    taste : Taste
+    asked : sequence of three str, optional
+        Countries; those that tell most about the others, among the most widely known, unless given.
+    """
+    known = np.argsort(-taste.rated, kind="stable")
+    if asked is None:
+        asked = [taste.countries[i] for i in taste.prior.best_questions(known[:N_ROWS].tolist(), 3)]
+    asked = [taste.countries.index(name) for name in asked]
+    shown = asked + sorted((i for i in known if i not in asked), key=lambda i: -taste.rated[i])[:N_ROWS - 3]
+    maml, posterior, spread = _tables(taste, asked)
+    moved = lambda z: np.sqrt(((z - z[:1, :1, :1]) ** 2).mean(axis=-1))  # from what is said of somebody unknown
+    shift, shift_posterior = moved(maml), moved(posterior)
+
+    rows = panel("rating", "", (-0.6, 5.6), (-0.7, N_ROWS - 0.3), "what you would say of each", size=(4.1, 5.2))
+    rows.set_xticks(range(6), ["not\ntried", "1", "2", "3", "4", "5"])
+    rows.set_yticks(range(N_ROWS), [taste.countries[i] for i in reversed(shown)])
+    rows.axhline(N_ROWS - 3.5, color=COLORS["grey"], lw=0.8)
+    rows.axvline(0.5, color=COLORS["grey"], lw=0.8)
+    right = panel("gradient steps", "change of the 40 predictions (rms)", (-0.3, N_STEPS + 0.3), (-0.1, 2.3),
+                  "how far the ratings carry", size=(3.4, 3.2))
+    marks = []
+    for row, i in zip(range(N_ROWS - 1, -1, -1), shown):
+        rows.plot(taste.prior.mean[i], row, marker="|", ms=11, mew=1.5, color=COLORS["grey"])
+        sd = np.sqrt(spread[..., i, None]) * [-1, 1]
+        marks += [Curve(rows, posterior[..., i, None] + sd, row - 0.16, color="green"),
+                  Point(rows, posterior[..., i], row - 0.16, color="green", shape="s", label="Gaussian prior (± 1 sd)",
+                        name=f"The posterior mean of {taste.countries[i]}"),
+                  Point(rows, maml[..., i], row + 0.16, color="blue", label="MAML", name=f"MAML’s {taste.countries[i]}")]
+    sliders, shape = [], np.arange(6.0)
+    for axis, i in enumerate(asked):
+        name, place = taste.countries[i], shape.reshape([-1 if a == axis else 1 for a in range(4)])
+        sliders.append(Slider(_trait(name), shape, f"{name} (0: not tried)", (5, 2, 0)[axis], "d"))
+        marks.append(Point(rows, place, N_ROWS - 1 - axis, color="red", shape="^", label="your rating", name=f"Your {name}",
+                           drag=_trait(name)))
+    sliders.append(Slider("k", np.arange(N_STEPS + 1), "gradient steps", taste.steps, "d"))
+    marks += [Curve(right, [-0.3, N_STEPS + 0.3], shift_posterior[..., None], color="green", dash="--", label="Gaussian prior"),
+              Path(right, np.arange(N_STEPS + 1.0), shift, color="blue", along="k", label="MAML"),
+              Point(right, np.arange(N_STEPS + 1.0), shift, color="blue", name="MAML’s change")]
+    others = np.array([i for i in range(len(taste.countries)) if i not in asked])
+    tables = {}
+    for name, z in (("maml", maml), ("prior", posterior)):
+        best = z[..., others].argmax(axis=-1)
+        tables[f"best_{name}"] = np.array(taste.countries)[others[best]]
+        tables[f"top_{name}"] = z[..., others].max(axis=-1)
+    return Stage(
+        [rows.figure, right.figure], marks, sliders,
+        Readout("After {k:d} steps MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The Gaussian prior: "
+                "{best_prior} ({top_prior:.2f}).\nChange of the predictions (root mean square): MAML {shift:.3f}, Gaussian prior {shift_prior:.3f}.",
+                shift=shift, shift_prior=shift_posterior, **tables),
+        play="k",
+        alt="Left: three cuisines that the reader rates and thirteen others, with the rating that MAML expects of each after some "
+            "gradient steps and the one that the Gaussian prior expects, with its standard deviation; a tick marks the average "
+            "person. Right: how far the predictions have moved from the average person’s, for each number of gradient steps.")
+
+
+def _trait(country):
+    return country.lower().replace(" ", "_")
+
+
+def _tables(taste, asked):
+    """Predictions for all positions: axes are the three ratings, 0 for none, the steps and the items; the prior's variance."""
+    shape, d = (6, 6, 6), len(taste.countries)
+    positions = np.stack(np.meshgrid(*[np.arange(6)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    maml, posterior, spread = np.empty((216, N_STEPS + 1, d)), np.empty((216, 1, d)), np.empty((216, 1, d))
+    given = positions > 0
+    for pattern in np.unique(given, axis=0):
+        here = (given == pattern).all(axis=1)
+        items = np.tile(np.array(asked)[pattern], (here.sum(), 1))
+        y = positions[here][:, pattern].astype(float)
+        maml[here] = np.moveaxis(taste._path(items, y), 0, 1)
+        posterior[here, 0], spread[here, 0] = taste.prior.predict(items, y), taste.prior.variance(items)
+    return maml.reshape(*shape, -1, d), posterior.reshape(*shape, 1, d), spread.reshape(*shape, 1, d)
+
+
+LOOKS = {  # colour, shape
+    "damped offset": ("grey", "s"), "joint + fine-tuning": ("ink", "o"), "Reptile": ("purple", "o"), "FOMAML": ("orange", "^"),
+    "MAML": ("blue", "D"), "ANIL": ("blue", "^"), "Gaussian prior": ("green", "s"),
+}
+
+
+def comparison(results):
+    """Error of each method on held-out people, and its paired difference to the Gaussian prior, for each number of ratings.
+
+    Parameters
+    ----------
+    results : dict
+        The study's file, as `json.load` gives it.
+    """
+    table, shots = results["results"]["table"], results["settings"]["shots"]
+    of = lambda name, field: np.array([table[str(K)][name][field] for K in shots]).T
+    left = panel("mean squared error", "", (0.54, 0.76), (-0.6, len(LOOKS) - 0.4), "error on held-out people", size=(4.2, 3.2))
+    right = panel("difference", "", (-0.015, 0.095), (-0.6, len(LOOKS) - 0.4), "minus the Gaussian prior’s error", size=(4.2, 3.2))
+    right.axvline(0, color=COLORS["grey"], lw=1)
+    marks = []
+    for ax, field in ((left, "mse"), (right, "minus prior")):
+        ax.set_yticks(range(len(LOOKS)), list(LOOKS)[::-1])
+        for row, (name, (color, shape)) in zip(range(len(LOOKS) - 1, -1, -1), LOOKS.items()):
+            mean, half = of(name, field)
+            marks += [Curve(ax, mean[:, None] + half[:, None] * [-1, 1], row, color=color),
+                      Point(ax, mean, row, color=color, shape=shape, name=name)]
+    (maml, half), (offset, _) = of("MAML", "minus prior"), of("damped offset", "mse")
+    return Stage(
+        [left.figure, right.figure], marks, [Slider("shots", shots, "ratings seen, K", 5, "d")],
+        Readout("From {shots:d} ratings: Gaussian prior {prior:.3f}, MAML {maml:.3f}, joint + fine-tuning {joint:.3f}, damped offset "
+                "{offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
+                prior=of("Gaussian prior", "mse")[0], maml=of("MAML", "mse")[0], joint=of("joint + fine-tuning", "mse")[0],
+                offset=offset, more=maml, half=half),
+        alt="Left: the mean squared error of seven methods on held-out people, with 95% intervals. Right: the paired difference of "
+            "each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is worse.")
+
+
+def gaps(results):
+    """Who rates what: the mean rating of a cuisine against how many rated it, and of a person against how many they rated."""
+    data = results["results"]["data"]
+    with mpl.rc_context(STYLE | {"figure.facecolor": "white"}):
+        fig, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
+        left.scatter(data["item_share"], data["item_mean"], s=22, color=COLORS["blue"])
+        for i in [int(np.argmax(data["item_share"])), *np.argsort(data["item_mean"])[[0, -1]]]:
+            name = results["results"]["live"]["countries"][i]
+            left.annotate(name, (data["item_share"][i], data["item_mean"][i]), xytext=(-6, -3), textcoords="offset points", ha="right")
+        left.set(xlabel="share of people who rated it", ylabel="mean rating", title="40 cuisines", xlim=(0, 1))
+        low, high, _, mean, half = np.array(data["groups"]).T
+        right.errorbar(range(len(mean)), mean, half, fmt="s", color=COLORS["green"], capsize=3)
+        right.set_xticks(range(len(mean)), [f"{a:.0f}–{b:.0f}" for a, b in zip(low, high)])
+        right.set(xlabel="number of cuisines rated", ylabel="mean rating", title="people")
+    plt.close(fig)
+    return fig
