@@ -108,7 +108,7 @@ def check_cuisines(stage):
         close(bar.x, means[..., i, None] + np.sqrt(variances[..., i, None]) * [-1, 1])
         close(prior.x, means[..., i])
         close(maml.x, paths[..., i])
-        close([bar.y, prior.y, maml.y - 0.32], 15 - n - 0.16)
+        close([bar.y, prior.y, maml.y - 0.42], 15 - n - 0.21)
         assert LIVE["countries"][i] in prior.name and LIVE["countries"][i] in maml.name
     for axis, mark in enumerate((first, second, third)):
         close(np.moveaxis(mark.x, axis, 0).ravel(), np.arange(6))

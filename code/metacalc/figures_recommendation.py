@@ -116,19 +116,19 @@ def cuisines(taste, asked=None):
     rows.axhline(N_ROWS - 3.5, color=COLORS["grey"], lw=0.8)
     rows.axvline(0.5, color=COLORS["grey"], lw=0.8)
     right = panel("gradient steps", "change of the 40 predictions (rms)", (-0.3, N_STEPS + 0.3), (-0.1, 2.3),
-                  "how far the ratings carry", size=(3.4, 3.2))
+                  "how far the ratings carry", size=(4.1, 3.6))
     marks = []
     for row, i in zip(range(N_ROWS - 1, -1, -1), shown):
         rows.plot(taste.prior.mean[i], row, marker="|", ms=11, mew=1.5, color=COLORS["grey"])
         sd = np.sqrt(spread[..., i, None]) * [-1, 1]
-        marks += [Curve(rows, posterior[..., i, None] + sd, row - 0.16, color="green"),
-                  Point(rows, posterior[..., i], row - 0.16, color="green", shape="s", label="Gaussian prior (± 1 sd)",
+        marks += [Curve(rows, posterior[..., i, None] + sd, row - 0.21, color="green"),
+                  Point(rows, posterior[..., i], row - 0.21, color="green", shape="s", label="Gaussian prior (± 1 sd)",
                         name=f"The posterior mean of {taste.countries[i]}"),
-                  Point(rows, maml[..., i], row + 0.16, color="blue", label="MAML", name=f"MAML’s {taste.countries[i]}")]
+                  Point(rows, maml[..., i], row + 0.21, color="blue", label="MAML", name=f"MAML’s {taste.countries[i]}")]
     sliders, shape = [], np.arange(6.0)
     for axis, i in enumerate(asked):
         name, place = taste.countries[i], shape.reshape([-1 if a == axis else 1 for a in range(4)])
-        sliders.append(Slider(_trait(name), shape, f"{name} (0: not tried)", (5, 2, 0)[axis], "d"))
+        sliders.append(Slider(_trait(name), shape, f"{name} (0: none)", (5, 2, 0)[axis], "d"))
         marks.append(Point(rows, place, N_ROWS - 1 - axis, color="red", shape="^", label="your rating", name=f"Your {name}",
                            drag=_trait(name)))
     sliders.append(Slider("k", np.arange(N_STEPS + 1), "gradient steps", taste.steps, "d"))
@@ -214,9 +214,10 @@ def gaps(results):
     with mpl.rc_context(STYLE | {"figure.facecolor": "white"}):
         fig, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
         left.scatter(data["item_share"], data["item_mean"], s=22, color=COLORS["blue"])
-        for i in [int(np.argmax(data["item_share"])), *np.argsort(data["item_mean"])[[0, -1]]]:
-            name = results["results"]["live"]["countries"][i]
-            left.annotate(name, (data["item_share"][i], data["item_mean"][i]), xytext=(-6, -3), textcoords="offset points", ha="right")
+        for i in np.argsort(data["item_mean"])[[0, -1]]:
+            side = 1 if data["item_share"][i] < 0.5 else -1
+            left.annotate(results["results"]["live"]["countries"][i], (data["item_share"][i], data["item_mean"][i]), xytext=(7 * side, -3),
+                          textcoords="offset points", ha="left" if side > 0 else "right")
         left.set(xlabel="share of people who rated it", ylabel="mean rating", title="40 cuisines", xlim=(0, 1))
         low, high, _, mean, half = np.array(data["groups"]).T
         right.errorbar(range(len(mean)), mean, half, fmt="s", color=COLORS["green"], capsize=3)
