@@ -1,6 +1,5 @@
 """Learning a language from a few words, languages and whole families held out: writes chapters/results/language.json."""
 
-import base64
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ from metacalc.letters import (
     MODEL, RATES, STEPS, TRAINING, best_adaptation, bits, contenders, counted_bits, prior_mean,
 )
 from metacalc.meta import joint, maml, meta_train
+from metacalc.practice import packed
 from metacalc.studies import Results, choose
 from metacalc.tasks.languages import NextLetter, folds, split
 from tqdm.auto import tqdm
@@ -129,7 +129,7 @@ def run(settings, results):
             runs = trained(sides, name)
             found = summary(sides, runs)
             if [design, fold] == settings["figure"] and name in ("joint", "MAML"):
-                found["theta"] = base64.b64encode(runs[0][0].theta.astype(np.float16).tobytes()).decode()
+                found["theta"] = packed(runs[0][0].theta)
             return found
 
         results.once(f"{design}/{fold}/languages", lambda: sides.test.codes)

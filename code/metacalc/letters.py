@@ -1,15 +1,22 @@
 """The language page's contenders and what they are asked: how many bits a letter costs them, and to spell words."""
 
+import json
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from metacalc.descent import adam, clipped
 from metacalc.meta import adapt, anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP
+from metacalc.practice import unpacked
 from metacalc.tasks.base import _positive_integer
 from metacalc.tasks.languages import ALPHABET, CONTEXT, encode, one_hot
 
 __all__ = [
     "MODEL", "TRAINING", "best_adaptation", "bits", "contenders", "counted_bits", "posterior_mean", "prior_mean", "spell",
+    "start", "stored",
 ]
 
 SIZE = len(ALPHABET)
@@ -65,10 +72,11 @@ def bits(model, theta, batch, alpha, n_steps, only=None):
     array([4.75, 4.1 ])
     """
     found = []
-    for first in range(0, len(batch), 20):  # the paths of all tasks at once would not stay in the cache
-        part = batch[first:first + 20]
-        path = adapt(model, theta, part.x_support, part.y_support, alpha, n_steps, only)
-        found.append([model.loss(phi, part.x_query, part.y_query) for phi in path])
+    with threadpool_limits(1, "blas"):  # on matrices of this size further threads cost more than they bring
+        for first in range(0, len(batch), 20):  # the paths of all tasks at once would not stay in the cache
+            part = batch[first:first + 20]
+            path = adapt(model, theta, part.x_support, part.y_support, alpha, n_steps, only)
+            found.append([model.loss(phi, part.x_query, part.y_query) for phi in path])
     return np.concatenate(found, axis=1) / np.log(2)
 
 
@@ -210,3 +218,50 @@ def spell(model, theta, rng, n_words, longest=14):
         drawn = (np.cumsum(p, axis=-1) < chance[:, None] * p.sum(axis=-1, keepdims=True)).sum(axis=-1)
         letters = np.concatenate([letters, np.minimum(drawn, SIZE - 1)[:, None]], axis=1)
     return ["".join(ALPHABET[i] for i in word[CONTEXT:]).split(ALPHABET[-1])[0] for word in letters]
+
+
+class Stored(NamedTuple):
+    """What `studies/language.py` found with one thing held out.
+
+    Attributes
+    ----------
+    settings : dict
+    codes : list of str
+        The languages in the order of the folds that tested them.
+    bits : dict of str: ndarray, shape (len(settings["shots"]), len(codes))
+        Contender → bits per letter of each language after adapting.
+    runs : list of dict
+        One for each fold: contender → what was chosen, and more.
+    """
+
+    settings: dict
+    codes: list
+    bits: dict
+    runs: list
+
+
+def stored(path, design):
+    """The results in language.json.
+
+    Parameters
+    ----------
+    path : path
+    design : {"language", "family"}
+        What was held out.
+
+    Returns
+    -------
+    Stored
+    """
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    settings, results = content["settings"], content["results"]
+    runs = [{key.split("/")[2]: run for key, run in results.items() if key.startswith(f"{design}/{fold}/")}
+            for fold in range(settings["n_folds"])]
+    names = ["joint", *(name for name in settings["contenders"] if name != "joint"), "scratch", "bigrams"]
+    bits = {name: np.concatenate([np.array(run[name]["bits"]) for run in runs], axis=1) for name in names}
+    return Stored(settings, sum((run["languages"] for run in runs), []), bits, runs)
+
+
+def start(stored, name):
+    """θ of a contender that the study kept for the live figure, shape (p,), in double precision."""
+    return unpacked(stored.runs[stored.settings["figure"][1]][name]["theta"], MODEL)[0]

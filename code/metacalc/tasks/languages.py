@@ -161,7 +161,17 @@ def overlap(one, other):
 
 @cache
 def _similar():
-    return {frozenset(pair) for pair in combinations(families(), 2) if overlap(*pair) >= SIMILAR}
+    """Every pair of languages with an `overlap` of `SIMILAR` or more, all pairs at once."""
+    codes, spellings = list(families()), {}
+    entities = {e: i for i, e in enumerate(sorted({e for code in codes for e in names(code)}))}
+    table = np.full((len(codes), len(entities)), -1)
+    for row, code in zip(table, codes):
+        for entity, words in names(code).items():
+            row[entities[entity]] = spellings.setdefault(words, len(spellings))
+    named = table >= 0
+    shared = named.astype(int) @ named.T
+    alike = np.array([((table == row) & named).sum(axis=1) for row in table])
+    return {frozenset((codes[i], codes[j])) for i, j in np.argwhere(alike >= SIMILAR * shared) if i < j}
 
 
 @cache
@@ -334,13 +344,17 @@ def encode(words):
     [('___', 's'), ('__s', 'u')]
     """
     mark = ALPHABET[-1]
-    letters = np.array([[ALPHABET.index(c) for c in piece] for word in words
-                        for piece in _pieces(mark * CONTEXT + word + mark, CONTEXT + 1)])
-    return letters[:, :CONTEXT], letters[:, CONTEXT], np.array([len(word) + 1 for word in words])
+    text = "".join(mark * CONTEXT + word + mark for word in words)
+    lengths = np.array([len(word) + 1 for word in words])
+    places = np.array([ALPHABET.index(c) for c in text])
+    starts = np.cumsum(lengths + CONTEXT) - lengths - CONTEXT
+    windows = _runs(starts, lengths)[:, None] + np.arange(CONTEXT + 1)
+    return places[windows[:, :-1]], places[windows[:, -1]], lengths
 
 
-def _pieces(text, n):
-    return (text[i:i + n] for i in range(len(text) - n + 1))
+def _runs(starts, lengths):
+    """start, start + 1, ... for each length, one run behind the other."""
+    return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
 
 
 def one_hot(contexts, dtype=np.float64):
@@ -435,10 +449,9 @@ class NextLetter:
         for t, language in enumerate(languages):
             x, y, lengths, starts = self._encoded[language]
             order = rng.permutation(len(lengths))
-            ends = np.cumsum(lengths[order])
-            n_words = np.searchsorted(ends, m) + 1  # of the support; the query starts with the next one
-            rows = np.repeat(starts[order] - ends + lengths[order], lengths[order]) + np.arange(ends[-1])
-            rows = np.concatenate([rows[:m], rows[ends[n_words - 1]:][:n]])
+            rows, ends = _runs(starts[order], lengths[order]), np.cumsum(lengths[order])
+            # The query starts with the first word that the support has nothing of.
+            rows = np.concatenate([rows[:m], rows[ends[np.searchsorted(ends, m)]:][:n]])
             contexts[t], following[t] = x[rows], y[rows]
         x = one_hot(contexts, self.dtype)
         return Batch(x[:, :m], following[:, :m], x[:, m:], following[:, m:])
