@@ -11,6 +11,7 @@ from typing import Callable
 import numpy as np
 import sympy as sp
 from scipy.linalg import expm
+import test_language
 import test_practice
 from test_meta_figures import READOUTS
 from test_outlook_figures import READOUTS as OUTLOOK_READOUTS
@@ -166,4 +167,5 @@ FIGURES = {
     "chapters/08_outlook": [LiveFigure(getattr(outlook_figures, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
     "chapters/06_applications/recommendation": [LiveFigure(RECOMMENDATION[name], RECOMMENDATION_READOUTS[name])
                                                 for name in ("rating_errors", "cuisines")],
+    "chapters/06_applications/language": [LiveFigure(test_language.BUILD[name], readout) for name, readout in test_language.READOUTS.items()],
 }

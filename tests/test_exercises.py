@@ -71,6 +71,12 @@ WRONG = {
     "rc-ex-em": [("s/n", "forgets"), ("(s/n + t)/2", "weighted"), ("s/(n + nu)", "something to say")],
     "rc-ex-question": [([[1, 0, 0], [0, 1, 0], [0, 0, 2]], "most uncertain item is the best"), ([[1, 0.5, 0.5], [0.5, 1, 0.5], [0.5, 0.5, 1]], "together"),
                        ([[1, 2, 0], [2, 1, 0], [0, 0, 3]], "semidefinite"), ([[1, 0], [0, 1]], "3 × 3"), (3, "used")],
+    "la-ex-slope": [("p - 1", "natural"), ("p/log(2)", "did not come"), ("(1 - p)/log(2)", "sign")],
+    "la-ex-bits": [((-sp.log(sp.Rational(17, 64), 2), sp.Rational(17, 64)), "Average"), ((3, 8), "Entry 2"), (3, "2 answers")],
+    "la-ex-posterior": [(sp.Rational(3, 10), "without the prior"), (sp.Rational(1, 8), "without the counts"), (1, "not equal")],
+    "la-ex-half": [("N/(N + alpha)", "frequencies"), ("alpha", "depend on N")],
+    "la-ex-curvature": [((sp.Rational(1, 4), 4), "2/λ"), ((1, 2), "Entry 1")],
+    "la-ex-apart": [(("es", "an"), "one family"), (("fi", "sw"), "agree"), (("fi", "fi"), "different"), (3, "used")],
 }
 
 

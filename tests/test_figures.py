@@ -9,6 +9,7 @@ from live_figures import (
     BOWL, BOWL_START, CENTRAL, DISTANCES, FIGURES, FLOW_END, FORWARD, POINTS, euler_path, heavy_ball, theta, tilted, wells_path,
 )
 from scipy.linalg import expm
+from test_language import CHECKS as LANGUAGE_CHECKS
 from test_meta_figures import CHECKS as META_CHECKS
 from test_outlook_figures import CHECKS as OUTLOOK_CHECKS
 from test_practice import CHECKS as PRACTICE_CHECKS
@@ -183,7 +184,7 @@ def check_chain(stage):
 
 CHECKS = {"chain": check_chain, "direction": check_direction, "euler_steps": check_euler_steps, "secant": check_secant,
           "learning_to_learn": check_learning_to_learn, "parabola": check_parabola, "valley": check_valley, "hills": check_hills,
-          **META_CHECKS, **PRACTICE_CHECKS, **OUTLOOK_CHECKS, **RECOMMENDATION_CHECKS}
+          **META_CHECKS, **PRACTICE_CHECKS, **OUTLOOK_CHECKS, **RECOMMENDATION_CHECKS, **LANGUAGE_CHECKS}
 
 
 @pytest.mark.parametrize("figure", ALL)

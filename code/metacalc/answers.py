@@ -13,6 +13,7 @@ from metacalc.gaussian import GaussianPrior
 from metacalc.meta import evaluate
 from metacalc.models import MLP
 from metacalc.tasks import Batch, Sinusoids
+from metacalc.tasks.languages import SIMILAR, families, overlap
 
 a, alpha, eta, gamma, h, k, lam, lambda_max, t, theta, theta_0, x, y = sp.symbols(
     "a alpha eta gamma h k lam lambda_max t theta theta_0 x y", positive=True)
@@ -145,6 +146,17 @@ def _best_question(answer):
         return "Two of your items are the most uncertain together."
     best, loudest = prior.best_questions(range(3), 1)[0], int(np.diagonal(cov).argmax())
     return "For your matrix the most uncertain item is the best question." if best == loudest else ""
+
+
+def _not_apart(answer):
+    """For la-ex-apart: two languages of different families that must not stand on two sides."""
+    one, other = answer
+    family = families()
+    if not {one, other} <= family.keys() or one == other:
+        return "Give the codes of two different languages of families()."
+    if family[one] == family[other]:
+        return "These two are of one family."
+    return "" if overlap(one, other) >= SIMILAR else f"Only {overlap(one, other):.0%} of their names agree."
 
 
 phi_1 = theta - alpha * theta**2
@@ -289,4 +301,12 @@ EXERCISES = {
     "rc-ex-em": Exercise((s + nu * t) / (n + nu), mistakes=((s / n, "That forgets the word of the ν others."), ((s / n + t) / 2, "The two are weighted with n and ν."),
                                                            (s / (n + nu), "The ν others have something to say: t."))),
     "rc-ex-question": Exercise(_best_question),
+    # Language
+    "la-ex-slope": Exercise((p - 1) / sp.log(2), mistakes=((p - 1, "That is the slope in natural units, not in bits."),
+                                                           (p / sp.log(2), "That is for a letter that did not come."))),
+    "la-ex-bits": Exercise((R(3), R(1, 8)), mistakes=(((-sp.log(R(17, 64), 2), R(17, 64)), "Average the bits, not the probabilities."),)),
+    "la-ex-posterior": Exercise(R(1, 6), mistakes=((R(3, 10), "That is the frequency, without the prior."), (R(1, 8), "That is the prior, without the counts."))),
+    "la-ex-half": Exercise(alpha / (N + alpha), mistakes=((N / (N + alpha), "That is the weight of the frequencies."),)),
+    "la-ex-curvature": Exercise((R(1, 4), R(8)), mistakes=(((R(1, 4), R(4)), "The threshold is 2/λ, not 1/λ."),)),
+    "la-ex-apart": Exercise(_not_apart),
 }

@@ -1,0 +1,204 @@
+"""The pictures of the language page, drawn from the stored study."""
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
+
+from metacalc.figures import panel
+from metacalc.letters import MODEL, counted_bits, prior_mean, spell, start
+from metacalc.meta import adapt
+from metacalc.stage import COLORS, STYLE, Curve, Point, Readout, Slider, Stage
+from metacalc.studies import interval
+from metacalc.tasks import Batch
+from metacalc.tasks.languages import ALPHABET, encode, english, families, folds, names, one_hot, split
+
+__all__ = ["adapting", "gains", "shown_words", "stopping"]
+
+SHOWN = ("cy", "ga", "ha", "id", "mi", "mt", "so", "to")
+CONTEXTS = ("___", "__k", "_ma", "ara", "ini")
+STEPS = (0, 1, 2, 3, 5, 8, 12)
+LOOKS = {"MAML": ("blue", "-", "o"), "joint": ("orange", "--", "s"), "FOMAML": ("purple", "-.", "^"), "ANIL": ("green", ":", "D"),
+         "Reptile": ("grey", "-.", "v"), "bigrams": ("ink", ":", "x"), "scratch": ("red", "--", "+")}
+
+
+def _words(study):
+    """What the words of the live figure's fold are on its three sides."""
+    fold = study.settings["figure"][1]
+    return split(folds("family", study.settings["n_folds"])[fold], fold % 3)
+
+
+def shown_words(study, seed=0):
+    """The words of the languages that the live figure shows, in a random order.
+
+    Parameters
+    ----------
+    study : Stored
+        With whole families held out.
+    seed : int
+
+    Returns
+    -------
+    dict of str: (support, query)
+        Language → two lists of words, each as many as the study's largest number of shots.
+    """
+    test, n = _words(study)[2], max(study.settings["shots"])
+    shuffled = {code: [test[code][i] for i in np.random.default_rng(seed).permutation(len(test[code]))] for code in SHOWN}
+    return {code: (words[:n], words[n:2 * n]) for code, words in shuffled.items()}
+
+
+def _task(support, query):
+    """One task with these very words."""
+    x_support, y_support, _ = encode(support)
+    x_query, y_query, _ = encode(query)
+    return Batch(one_hot(x_support)[None], y_support[None], one_hot(x_query)[None], y_query[None])
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def adapting(study, seed=0):
+    """Two starts adapting to a language of a family that neither has met: next letters, bits, and words that they spell.
+
+    Parameters
+    ----------
+    study : Stored
+        With whole families held out.
+    seed : int
+        Fixes the order of the words, and the chances of spelling.
+    """
+    fold, shots = study.settings["figure"][1], study.settings["shots"]
+    run, mark = study.runs[fold], ALPHABET[-1]
+    train, words = _words(study)[0], shown_words(study, seed)
+    shape = len(SHOWN), len(shots), len(STEPS), len(CONTEXTS)
+    contexts = one_hot([[ALPHABET.index(c) for c in context] for context in CONTEXTS])
+    p = {name: np.empty((*shape, len(ALPHABET))) for name in ("MAML", "joint")}
+    cost = {name: np.empty((*shape[:2], STEPS[-1] + 1)) for name in p}
+    counted, spelt, seen = np.empty(shape[:2]), {name: np.empty(shape[:3], "U96") for name in p}, np.empty(shape[:2], "U96")
+    priors = {key: prior_mean(train, *key) for key in {tuple(key) for *key, _ in run["bigrams"]["chosen"]}}
+    for j, K in enumerate(shots):
+        *key, strength = run["bigrams"]["chosen"][j]
+        for i, code in enumerate(SHOWN):
+            support, query = words[code]
+            task = _task(support[:K], query)
+            counted[i, j] = counted_bits(task, priors[tuple(key)], [strength])[0, 0]
+            seen[i, j] = ", ".join(support[:min(K, 5)]) + (", …" if K > 5 else "")
+            for name in p:
+                theta, rate = start(study, name), run[name]["chosen"][j][0]
+                path = adapt(MODEL, theta, task.x_support, task.y_support, rate, STEPS[-1])[:, 0]
+                cost[name][i, j] = MODEL.loss(path, task.x_query, task.y_query) / np.log(2)
+                for k, step in enumerate(STEPS):
+                    p[name][i, j, k] = MODEL.predict(path[step], contexts)
+                    spelt[name][i, j, k] = ", ".join(spell(MODEL, path[step], np.random.default_rng(seed), 5))
+    own = np.array([_frequencies(code) for code in SHOWN])
+
+    letters = np.arange(len(ALPHABET))
+    left = panel("next letter", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next", size=(4.3, 3.3))
+    left.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))  # as much room for 0.1 as for 0.4
+    left.set_yticks([0, 0.02, 0.1, 0.2, 0.4, 0.7, 1])
+    left.set_ylim(0, 1.02)
+    left.set_xticks(letters, [*ALPHABET[:-1], "end"], fontsize=7)
+    right = panel("gradient steps", "bits per letter", (-0.4, STEPS[-1] + 0.4), (2.5, 5), "words not seen", size=(3.6, 3.3))
+    marks = [Curve(left, letters, own[:, None, None], color="grey", dash=" ", dots=True, label="all its names")]
+    for name, table in p.items():
+        color, dash, shape_ = LOOKS[name]
+        marks += [Curve(left, letters, table, color=color, dash=dash, label=name)]
+    marks.append(Curve(right, [-1, STEPS[-1] + 1], np.repeat(counted[:, :, None, None, None], 2, axis=-1), color="grey", dash=":",
+                       label="counting"))
+    for name in p:
+        color, dash, shape_ = LOOKS[name]
+        marks += [Curve(right, np.arange(STEPS[-1] + 1), cost[name][:, :, None, None], color=color, dash=dash),
+                  Point(right, np.array(STEPS)[:, None], cost[name][:, :, STEPS, None], color=color, shape=shape_, name=name)]
+    family = families()
+    title = np.array([f"{english(code)} ({family[code]})" for code in SHOWN])[:, None, None, None]
+    after = np.array([f"after “{context.replace(mark, '')}”" if context != mark * 3 else "at the start of a word" for context in CONTEXTS])
+    after = np.array([text + (" at its start" if context.startswith(mark) and context != mark * 3 else "") for text, context in zip(after, CONTEXTS)])
+    likely = {name: np.array([*ALPHABET[:-1], "the end"])[table.argmax(axis=-1)] for name, table in p.items()}
+    return Stage(
+        [left.figure, right.figure], marks,
+        [Slider("language", np.arange(1, len(SHOWN) + 1), "language", 5, "d"), Slider("K", shots, "words seen K", 10, "d"),
+         Slider("k", STEPS, "gradient steps k", 5, "d"), Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d")],
+        Readout("{title}, seen: {seen}\nMost likely {after}: MAML {best_MAML}, joint {best_joint}.\nBits per letter: MAML {MAML:.2f}, "
+                "joint {joint:.2f}, counting {counted:.2f}.\nMAML spells: {spelt_MAML}.\nJoint spells: {spelt_joint}.",
+                title=title, seen=seen[..., None, None], after=after, counted=counted[..., None, None],
+                **{f"best_{name}": table for name, table in likely.items()},
+                **{name: table[:, :, STEPS, None] for name, table in cost.items()},
+                **{f"spelt_{name}": table[..., None] for name, table in spelt.items()}),
+        play="k",
+        alt="Left: the probability of each letter, and of the end of the word, to come next: of the net that starts from MAML's θ, of "
+            "the one that starts from the joint θ, and in all names of the language. Right: both nets' bits per letter on words not "
+            "seen, against the gradient steps, and those of counting.")
+
+
+def _frequencies(code):
+    """What follows each of `CONTEXTS` in all names of a language, shape (contexts, 27)."""
+    x, y, _ = encode(sorted({word for words in names(code).values() for word in words}))
+    found = [(x == [ALPHABET.index(c) for c in context]).all(axis=1) for context in CONTEXTS]
+    return np.array([np.bincount(y[f], minlength=len(ALPHABET)) / max(f.sum(), 1) for f in found])
+
+
+def stopping(study):
+    """Joint training stopped too early, in time and too late, and what MAML seems to gain on it.
+
+    Parameters
+    ----------
+    study : Stored
+        With languages held out.
+    """
+    stops = np.array(study.settings["stops"])
+    joint, maml = ({key: [run["stopped"][name][key] for run in study.runs] for key in ("valid", "bits")} for name in ("joint", "MAML"))
+    valid = {"joint": np.mean(joint["valid"], axis=0), "MAML": np.mean(maml["valid"], axis=0)}
+    test = {name: np.concatenate([np.array(b) for b in found["bits"]], axis=1) for name, found in (("joint", joint), ("MAML", maml))}
+    place = study.settings["shots"].index(study.settings["trained_shots"])
+    chosen = study.bits["MAML"][place]
+    gain = test["joint"] - chosen
+    mean, half = np.array([interval(row) for row in gain]).T
+    fair, fair_half = interval(study.bits["joint"][place] - chosen)
+    order = np.sort(gain, axis=1)
+    left = panel("outer iterations of joint training", "bits per letter", (stops[0] * 0.8, stops[-1] * 1.25), (3.55, 4.05), "when to stop", size=(4, 3.2))
+    left.set_xscale("log")
+    right = panel("language, sorted", "gain of MAML in bits", (-2, gain.shape[1] + 1), (-0.1, 0.6), "what MAML seems to gain")
+    right.axhline(0, color=COLORS["grey"], lw=0.9, ls="--")
+    rank = np.arange(gain.shape[1])
+    return Stage(
+        [left.figure, right.figure],
+        [Curve(left, stops, valid["joint"], color="grey", dash="--", dots=True, label="validation"),
+         Curve(left, stops, test["joint"].mean(axis=1), color="orange", dots=True, label="test"),
+         Curve(left, [1, 1e5], np.full(2, chosen.mean()), color="blue", dash=":", label="MAML"),
+         Point(left, stops, test["joint"].mean(axis=1), color="red", shape="D", name="The stop"),
+         Curve(right, rank, order, color="blue", dash=" ", dots=True, label="one language"),
+         Curve(right, [-9, 999], np.repeat(mean[:, None], 2, axis=1), color="red", label="mean")],
+        [Slider("t", stops, "joint training stopped after", stops[-1], "d")],
+        Readout("Stopped after {t:d} iterations, joint training needs {bits:.3f} bits per letter: MAML seems to gain {mean:.3f} ± "
+                "{half:.3f}.\nStopped where validation says: {fair:.3f} ± {fair_half:.3f}.", bits=test["joint"].mean(axis=1), mean=mean,
+                half=half, fair=fair, fair_half=fair_half),
+        alt="Left: bits per letter of joint training with fine-tuning against the iteration at which it is stopped, on validation and on "
+            "test languages, beside MAML's. Right: the difference between joint training and MAML, language by language.")
+
+
+def gains(studies):
+    """What each contender gains on joint training and fine-tuning, against the number of words seen, with 95% intervals.
+
+    Parameters
+    ----------
+    studies : dict of str: Stored
+        Title → study.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 3.4))
+        for ax, (title, study) in zip(figure.subplots(1, len(studies), sharey=True), studies.items()):
+            shots = np.array(study.settings["shots"])
+            for i, name in enumerate(name for name in LOOKS if name not in ("joint", "scratch")):
+                color, dash, shape = LOOKS[name]
+                mean, half = interval((study.bits["joint"] - study.bits[name]).T)
+                ax.errorbar(shots * 1.04 ** (i - 2), mean, half, color=COLORS[color], ls=dash, marker=shape, ms=4, lw=1.3, label=name)
+            ax.axhline(0, color=COLORS["grey"], lw=0.9)
+            ax.set(xscale="log", xlabel="words seen K", title=title)
+            ax.set_xticks(shots, shots)
+            ax.minorticks_off()
+        figure.axes[0].set_ylabel("bits per letter gained on joint")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    return figure

@@ -1,0 +1,267 @@
+"""The language page's contenders and what they are asked: how many bits a letter costs them, and to spell words."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from metacalc.descent import adam, clipped
+from metacalc.meta import adapt, anil, fomaml, joint, maml, reptile
+from metacalc.models import MLP
+from metacalc.practice import unpacked
+from metacalc.tasks.base import _positive_integer
+from metacalc.tasks.languages import ALPHABET, CONTEXT, encode, one_hot
+
+__all__ = [
+    "MODEL", "TRAINING", "best_adaptation", "bits", "contenders", "counted_bits", "posterior_mean", "prior_mean", "spell",
+    "start", "stored",
+]
+
+SIZE = len(ALPHABET)
+MODEL = MLP((CONTEXT * SIZE, 64, SIZE), "tanh", "cross-entropy")
+TRAINING = {"eta": 2e-3, "rule": clipped(adam(), 1.0), "n_tasks": 10, "dtype": np.float32}
+RATES, STEPS = (0.25, 1.0, 4.0), 15  # of adaptation, among which validation chooses
+
+
+def contenders():
+    """What is trained: {name: (method, settings to try, inner rates to try or None for the setting's, what adapts)}."""
+    return {
+        "joint": (joint, [{}], RATES[:2], None),
+        "MAML": (maml, [{"alpha": 4.0, "k": 1}, {"alpha": 1.0, "k": 3}, {"alpha": 2.0, "k": 3}], None, None),
+        "FOMAML": (fomaml, [{"alpha": 4.0, "k": 1}, {"alpha": 1.0, "k": 3}, {"alpha": 2.0, "k": 3}], None, None),
+        "Reptile": (reptile, [{"alpha": 0.25, "k": 5}, {"alpha": 0.5, "k": 3}], RATES[:2], None),
+        "ANIL": (anil, [{"alpha": 4.0, "k": 1}, {"alpha": 4.0, "k": 3}], None, MODEL.head),
+    }
+
+
+def best_adaptation(theta, batch, rates=RATES, n_steps=STEPS, only=None):
+    """The inner rate and the number of steps with the fewest bits per letter on a batch of validation tasks."""
+    found = {rate: bits(MODEL, theta, batch, rate, n_steps, only).mean(axis=1) for rate in rates}
+    rate = min(found, key=lambda rate: np.nan_to_num(found[rate], nan=np.inf).min())
+    return rate, int(np.nan_to_num(found[rate], nan=np.inf).argmin())
+
+
+def bits(model, theta, batch, alpha, n_steps, only=None):
+    """Bits per letter on the query words, before and after each inner step: the cross-entropy divided by ln 2.
+
+    Parameters
+    ----------
+    model : MLP
+        With the cross-entropy.
+    theta : ndarray, shape (p,)
+    batch : Batch
+    alpha : float
+    n_steps : int
+        At least 1.
+    only : slice, optional
+        As in `adapt`.
+
+    Returns
+    -------
+    ndarray, shape (n_steps + 1, n_tasks)
+
+    Examples
+    --------
+    >>> from metacalc.models import logistic_regression
+    >>> from metacalc.tasks.languages import NextLetter, names
+    >>> finnish = NextLetter({"fi": set(sum(names("fi").values(), ()))}, dtype=np.float64)
+    >>> batch = finnish.sample(np.random.default_rng(0), 50)
+    >>> bits(logistic_regression(81, 27), np.zeros(82 * 27), batch, 1.0, 10).mean(axis=1).round(2)[[0, 10]]
+    array([4.75, 4.1 ])
+    """
+    found = []
+    with threadpool_limits(1, "blas"):  # on matrices of this size further threads cost more than they bring
+        for first in range(0, len(batch), 20):  # the paths of all tasks at once would not stay in the cache
+            part = batch[first:first + 20]
+            path = adapt(model, theta, part.x_support, part.y_support, alpha, n_steps, only)
+            found.append([model.loss(phi, part.x_query, part.y_query) for phi in path])
+    return np.concatenate(found, axis=1) / np.log(2)
+
+
+def posterior_mean(n, m, strength):
+    """Mean of the probabilities after counts n, under a Dirichlet prior of mean m: (n + αm)/(N + α).
+
+    Parameters
+    ----------
+    n : array_like, shape (..., size)
+        How often each outcome was seen; N is their sum.
+    m : array_like, shape (..., size)
+        Positive, with the sum 1.
+    strength : float
+        α: how many observations the prior counts for; positive.
+
+    Returns
+    -------
+    ndarray, shape (..., size)
+
+    Raises
+    ------
+    ValueError
+        If `strength` is not positive.
+
+    Examples
+    --------
+    >>> posterior_mean([3, 1], [0.5, 0.5], strength=4)
+    array([0.625, 0.375])
+    """
+    if not np.all(np.asarray(strength) > 0):
+        raise ValueError(f"strength must be positive, got {strength!r}")
+    n, m = np.asarray(n, float), np.asarray(m, float)
+    return (n + strength * m) / (n.sum(axis=-1, keepdims=True) + strength)
+
+
+def prior_mean(words, order=1, strength=100.0):
+    """What follows `order` letters in all languages together: the prior for a language that is not among them.
+
+    The posterior mean of their counts, whose own prior mean is what follows one letter less, and so on down to the
+    uniform distribution (MacKay & Peto 1995).
+
+    Parameters
+    ----------
+    words : dict of str: sequence of str
+        Each language's words.
+    order : int
+        0, 1, 2 or 3 letters.
+    strength : float
+        Of the prior at each order; positive.
+
+    Returns
+    -------
+    ndarray, shape (27, 27, 27, 27)
+        The last axis is the next letter, the others are the three letters before it, whatever the order.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above.
+
+    Examples
+    --------
+    >>> q = ALPHABET.index("q")
+    >>> ALPHABET[prior_mean({"en": ["equator", "quarter", "iraq"]}, strength=0.1)[0, 4, q].argmax()]
+    'u'
+    """
+    if order not in range(CONTEXT + 1):
+        raise ValueError(f"order must be 0, 1, 2 or 3, got {order!r}")
+    contexts, following, _ = encode([word for own in words.values() for word in own])
+    mean = np.full((1,) * CONTEXT + (SIZE,), 1 / SIZE)
+    for known in range(order + 1):
+        n = np.zeros((1,) * (CONTEXT - known) + (SIZE,) * (known + 1))
+        np.add.at(n, (*np.where(np.arange(CONTEXT) < CONTEXT - known, 0, contexts).T, following), 1)
+        mean = posterior_mean(n, mean, strength)
+    return np.broadcast_to(mean, (SIZE,) * (CONTEXT + 1))
+
+
+def counted_bits(batch, prior, strengths):
+    """Bits per letter on the query words of bigrams counted in the support words, under a Dirichlet prior.
+
+    Parameters
+    ----------
+    batch : Batch
+        From `NextLetter`.
+    prior : ndarray, shape (27, 27, 27, 27)
+        As from `prior_mean`.
+    strengths : sequence of float
+
+    Returns
+    -------
+    ndarray, shape (len(strengths), n_tasks)
+
+    Examples
+    --------
+    >>> from metacalc.tasks.languages import NextLetter, names
+    >>> batch = NextLetter({"fi": set(sum(names("fi").values(), ()))}).sample(np.random.default_rng(0), 50)
+    >>> counted_bits(batch, np.full((27,) * 4, 1 / 27), [1, 10, 1e9]).mean(axis=1).round(1)
+    array([4.2, 4.1, 4.8])
+    """
+    def letters(x):
+        return x.reshape(*x.shape[:-1], CONTEXT, SIZE).argmax(axis=-1)
+
+    support, query = letters(batch.x_support), letters(batch.x_query)
+    tasks = np.arange(len(batch))[:, None]
+    n = np.zeros((len(batch), SIZE, SIZE))
+    np.add.at(n, (tasks, support[..., -1], batch.y_support), 1)
+    n, m = n[tasks, query[..., -1]], prior[tuple(np.moveaxis(query, -1, 0))]  # what each query letter is predicted with
+    p = np.array([np.take_along_axis(posterior_mean(n, m, a), batch.y_query[..., None], -1)[..., 0] for a in strengths])
+    return -np.log2(p).mean(axis=-1)
+
+
+def spell(model, theta, rng, n_words, longest=14):
+    """Words spelt by chance, letter by letter, from the model's probabilities.
+
+    Parameters
+    ----------
+    model : model
+        One that predicts the next letter from `one_hot` contexts.
+    theta : ndarray, shape (p,)
+    rng : numpy.random.Generator
+        Asked n_words × longest times, whatever the model: with the same seed two models meet the same chances.
+    n_words, longest : int
+        Words, and letters that a word has at most.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> from metacalc.models import logistic_regression
+    >>> spell(logistic_regression(81, 27), np.zeros(82 * 27), np.random.default_rng(0), 3, longest=5)
+    ['rhbay', 'aqgrk', 'bvnfp']
+    """
+    chances = rng.random((_positive_integer(n_words, "n_words"), _positive_integer(longest, "longest")))
+    letters = np.full((n_words, CONTEXT), SIZE - 1)
+    for chance in chances.T:
+        p = model.predict(theta, one_hot(letters[:, -CONTEXT:], theta.dtype))
+        drawn = (np.cumsum(p, axis=-1) < chance[:, None] * p.sum(axis=-1, keepdims=True)).sum(axis=-1)
+        letters = np.concatenate([letters, np.minimum(drawn, SIZE - 1)[:, None]], axis=1)
+    return ["".join(ALPHABET[i] for i in word[CONTEXT:]).split(ALPHABET[-1])[0] for word in letters]
+
+
+class Stored(NamedTuple):
+    """What `studies/language.py` found with one thing held out.
+
+    Attributes
+    ----------
+    settings : dict
+    codes : list of str
+        The languages in the order of the folds that tested them.
+    bits : dict of str: ndarray, shape (len(settings["shots"]), len(codes))
+        Contender → bits per letter of each language after adapting.
+    runs : list of dict
+        One for each fold: contender → what was chosen, and more.
+    """
+
+    settings: dict
+    codes: list
+    bits: dict
+    runs: list
+
+
+def stored(path, design):
+    """The results in language.json.
+
+    Parameters
+    ----------
+    path : path
+    design : {"language", "family"}
+        What was held out.
+
+    Returns
+    -------
+    Stored
+    """
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    settings, results = content["settings"], content["results"]
+    runs = [{key.split("/")[2]: run for key, run in results.items() if key.startswith(f"{design}/{fold}/")}
+            for fold in range(settings["n_folds"])]
+    names = ["joint", *(name for name in settings["contenders"] if name != "joint"), "scratch", "bigrams"]
+    bits = {name: np.concatenate([np.array(run[name]["bits"]) for run in runs], axis=1) for name in names}
+    return Stored(settings, sum((run["languages"] for run in runs), []), bits, runs)
+
+
+def start(stored, name):
+    """θ of a contender that the study kept for the live figure, shape (p,), in double precision."""
+    return unpacked(stored.runs[stored.settings["figure"][1]][name]["theta"], MODEL)[0]

@@ -1,0 +1,143 @@
+"""Learning a language from a few words, languages and whole families held out: writes chapters/results/language.json."""
+
+from pathlib import Path
+
+import numpy as np
+from metacalc.letters import (
+    MODEL, RATES, STEPS, TRAINING, best_adaptation, bits, contenders, counted_bits, prior_mean,
+)
+from metacalc.meta import joint, maml, meta_train
+from metacalc.practice import packed
+from metacalc.studies import Results, choose
+from metacalc.tasks.languages import NextLetter, folds, split
+from tqdm.auto import tqdm
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = {
+    "designs": ["language", "family"], "n_folds": 5, "seeds": [0, 1], "n_iters": 500, "every": 50,
+    "shots": [1, 2, 5, 10, 20, 50], "trained_shots": 10, "n_valid": 2, "n_test": 8,
+    "contenders": {name: [settings, rates] for name, (_, settings, rates, _) in contenders().items()},
+    "rates": RATES, "n_steps": STEPS, "scratch": {"rates": [0.5, 1.0], "n_steps": 60},
+    "bigrams": {"orders": [1, 2, 3], "pooled": [20, 80, 320], "strengths": [2, 4, 8, 16, 32, 64, 128]},
+    "training": {"eta": TRAINING["eta"], "n_tasks": TRAINING["n_tasks"], "rule": "adam, gradients clipped to 1"},
+    "stops": [25, 50, 100, 200, 400, 1000, 2000], "figure": ["family", 4],
+}
+
+
+class Sides:
+    """The three sides of a fold, and the tasks on which all are compared."""
+
+    def __init__(self, settings, design, fold):
+        self.words = split(folds(design, settings["n_folds"])[fold], fold % 3)
+        self.train, self.valid, self.test = (NextLetter(words, settings["trained_shots"]) for words in self.words)
+        self.settings = settings
+
+    def batch(self, side, shots):
+        tasks, n = getattr(self, side).with_shots(shots), self.settings[f"n_{side}"]
+        return tasks.of_each(np.random.default_rng(1 if side == "valid" else 2), n)
+
+    def by_language(self, values):
+        """The mean over each test language's tasks."""
+        return values.reshape(*values.shape[:-1], -1, self.settings["n_test"]).mean(axis=-1)
+
+
+def judged(sides, theta, rates, n_steps, only=None):
+    """With each number of shots: the rate and steps that validate best, and each test language's bits per letter."""
+    chosen, found = [], []
+    for shots in sides.settings["shots"]:
+        rate, steps = best_adaptation(theta, sides.batch("valid", shots), rates, n_steps, only)
+        values = bits(MODEL, theta, sides.batch("test", shots), rate, max(steps, 1), only)
+        chosen.append([rate, steps])
+        found.append(sides.by_language(values[steps]))
+    return chosen, np.array(found)
+
+
+def trained(sides, name, progress=False):
+    """A contender: its settings chosen with the first seed, trained with all of them."""
+    settings, (method, grid, rates, only) = sides.settings, contenders()[name]
+    grid = settings["contenders"][name][0]
+    valid = sides.batch("valid", settings["trained_shots"])
+    runs = []
+    for seed in settings["seeds"]:
+        best = choose(method, MODEL, sides.train, lambda theta, rate: bits(MODEL, theta, valid, rate, settings["n_steps"], only).mean(axis=1),
+                      grid, n_iters=settings["n_iters"], every=settings["every"], rates=rates, seed=seed, progress=False, **TRAINING)
+        grid = [best.setting]
+        runs.append((best, *judged(sides, best.theta, settings["rates"], settings["n_steps"], only)))
+    return runs
+
+
+def summary(sides, runs):
+    best, chosen, _ = runs[0]
+    found = np.array([found for _, _, found in runs])
+    place = sides.settings["shots"].index(sides.settings["trained_shots"])
+    return {"setting": best.setting, "iterations": [run[0].iteration for run in runs], "chosen": chosen,
+            "seeds": found[:, place].mean(axis=-1), "bits": found.mean(axis=0).round(4)}
+
+
+def scratch(sides):
+    """Random starts that adapt to the shown words alone."""
+    options = sides.settings["scratch"]
+    runs = [judged(sides, MODEL.init(np.random.default_rng(seed), np.float32), options["rates"], options["n_steps"])
+            for seed in sides.settings["seeds"]]
+    return {"chosen": runs[0][0], "bits": np.mean([found for _, found in runs], axis=0).round(4)}
+
+
+def bigrams(sides):
+    """Counts under a Dirichlet prior from the training languages, its order and strengths chosen on validation tasks."""
+    options, chosen, found = sides.settings["bigrams"], [], []
+    priors = {(order, pooled): prior_mean(sides.words[0], order, pooled) for order in options["orders"] for pooled in options["pooled"]}
+    for shots in sides.settings["shots"]:
+        valid = sides.batch("valid", shots)
+        table = {key: counted_bits(valid, prior, options["strengths"]).mean(axis=1) for key, prior in priors.items()}
+        key = min(table, key=lambda key: table[key].min())
+        strength = options["strengths"][int(table[key].argmin())]
+        chosen.append([*key, strength])
+        found.append(sides.by_language(counted_bits(sides.batch("test", shots), priors[key], [strength])[0]))
+    return {"chosen": chosen, "bits": np.round(found, 4)}
+
+
+def stopped(sides, method, setting, rates):
+    """Test bits of one training that is stopped after each of `stops` iterations; rate and steps from validation."""
+    shots, rows = sides.settings["trained_shots"], []
+    valid, test = sides.batch("valid", shots), sides.batch("test", shots)
+
+    def look(t, loss, theta):
+        if t + 1 in sides.settings["stops"]:
+            rate, steps = best_adaptation(theta, valid, rates, sides.settings["n_steps"])
+            on_valid = bits(MODEL, theta, valid, rate, max(steps, 1))[steps].mean()
+            rows.append((on_valid, rate, steps, sides.by_language(bits(MODEL, theta, test, rate, max(steps, 1))[steps]).round(4)))
+
+    meta_train(method, MODEL, sides.train, sides.settings["stops"][-1], callback=look, progress=False, **setting, **TRAINING)
+    return dict(zip(("valid", "rate", "steps", "bits"), zip(*rows)))
+
+
+def run(settings, results):
+    todo = [(design, fold, name) for design in settings["designs"] for fold in range(settings["n_folds"])
+            for name in ["bigrams", "scratch", *settings["contenders"], *(["stopped"] if design == "language" else [])]]
+    sides, place = None, None
+    for design, fold, name in tqdm(todo, desc="language"):
+        if place != (design, fold):
+            sides, place = Sides(settings, design, fold), (design, fold)
+        key = f"{design}/{fold}/{name}"
+
+        def work():
+            if name in ("bigrams", "scratch"):
+                return {"bigrams": bigrams, "scratch": scratch}[name](sides)
+            if name == "stopped":
+                setting = results.stored[f"{design}/{fold}/MAML"]["setting"]
+                return {"joint": stopped(sides, joint, {}, settings["rates"][:2]), "MAML": stopped(sides, maml, setting, [setting["alpha"]])}
+            runs = trained(sides, name)
+            found = summary(sides, runs)
+            if [design, fold] == settings["figure"] and name in ("joint", "MAML"):
+                found["theta"] = packed(runs[0][0].theta)
+            return found
+
+        results.once(f"{design}/{fold}/languages", lambda: sides.test.codes)
+        results.once(key, work)
+
+
+if __name__ == "__main__":
+    results = Results(ROOT / "_build/studies/language.json", SETTINGS)
+    run(SETTINGS, results)
+    results.write(ROOT / "chapters/results/language.json")
+    results.path.unlink()

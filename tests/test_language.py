@@ -1,0 +1,212 @@
+"""The language page: its live figures without their code, and the stored study.
+
+`READOUTS` and `CHECKS` are what `live_figures` and `test_figures` know of these figures.
+"""
+
+import functools
+from collections import Counter
+
+import numpy as np
+from conftest import ROOT
+from scipy import stats
+
+from metacalc.figures_language import CONTEXTS, SHOWN, adapting, gains, shown_words, stopping
+from metacalc.letters import start, stored
+from metacalc.tasks.languages import families, folds, names, split
+
+PATH = ROOT / "chapters/results/language.json"
+LANGUAGE, FAMILY = (stored(PATH, design) for design in ("language", "family"))
+LETTERS = "abcdefghijklmnopqrstuvwxyz_"
+ENGLISH = dict(cy="Welsh", ga="Irish", ha="Hausa", id="Indonesian", mi="Māori", mt="Maltese", so="Somali", to="Tongan")
+AFTER = ["at the start of a word", "after “k” at its start", "after “ma” at its start", "after “ara”", "after “ini”"]
+FOLD = FAMILY.settings["figure"][1]
+RUN, K_TEN = FAMILY.runs[FOLD], FAMILY.settings["shots"].index(10)
+
+
+def weights(phi):
+    return phi[:5184].reshape(81, 64), phi[5184:5248], phi[5248:6976].reshape(64, 27), phi[6976:]
+
+
+def rows(pairs):
+    """One-hot rows of (three letters, next letter), and the next letters' numbers."""
+    x = np.zeros((len(pairs), 81))
+    for row, (context, _) in zip(x, pairs):
+        for place, letter in enumerate(context):
+            row[27 * place + LETTERS.index(letter)] = 1
+    return x, np.array([LETTERS.index(y) for _, y in pairs])
+
+
+def probabilities(phi, x):
+    W, b, V, c = weights(phi)
+    h = np.tanh(x @ W + b)
+    e = np.exp(h @ V + c)
+    return h, e / e.sum(axis=1, keepdims=True)
+
+
+def pairs(words):
+    return [(("___" + word)[i:i + 3], (word + "_")[i]) for word in words for i in range(len(word) + 1)]
+
+
+@functools.cache
+def shown():
+    return shown_words(FAMILY)
+
+
+@functools.cache
+def task(code, K):
+    support, query = shown()[code]
+    return rows(pairs(support[:K])), rows(pairs(query))
+
+
+@functools.cache
+def adapted(name, code, K):
+    """φ_0, ..., φ_12, by the gradient written out by hand."""
+    (x, y), _ = task(code, K)
+    rate, path = RUN[name]["chosen"][FAMILY.settings["shots"].index(K)][0], [start(FAMILY, name)]
+    for _ in range(12):
+        W, b, V, c = weights(path[-1])
+        h, p = probabilities(path[-1], x)
+        delta = (p - np.eye(27)[y]) / len(y)
+        back = (delta @ V.T) * (1 - h**2)
+        gradient = np.concatenate([(x.T @ back).ravel(), back.sum(axis=0), (h.T @ delta).ravel(), delta.sum(axis=0)])
+        path.append(path[-1] - rate * gradient)
+    return path
+
+
+@functools.cache
+def cost(name, code, K, k):
+    _, (x, y) = task(code, K)
+    p = probabilities(adapted(name, code, K)[k], x)[1]
+    return -np.log2(p[np.arange(len(y)), y]).mean()
+
+
+@functools.cache
+def spelt(name, code, K, k):
+    found = []
+    for chances in np.random.default_rng(0).random((5, 14)):
+        word = "___"
+        for chance in chances:
+            p = probabilities(adapted(name, code, K)[k], rows([(word[-3:], "a")])[0])[1][0]
+            word += LETTERS[min(int((np.cumsum(p) < chance).sum()), 26)]
+            if word[-1] == "_":
+                break
+        found.append(word[3:].rstrip("_"))
+    return ", ".join(found)
+
+
+@functools.cache
+def backing_off():
+    """Counts of each letter after none to three letters, in the training languages."""
+    seen = Counter()
+    for own in split(folds("family")[FOLD], FOLD % 3)[0].values():
+        for context, y in pairs(own):
+            seen.update((context[i:], y) for i in range(4))
+    total = Counter()
+    for (context, _), n in seen.items():
+        total[context] += n
+    return seen, total
+
+
+@functools.cache
+def counted(code, K):
+    order, pooled, strength = RUN["bigrams"]["chosen"][FAMILY.settings["shots"].index(K)]
+    seen, total = backing_off()
+    support, query = shown()[code]
+    own, previous = Counter((c[-1], y) for c, y in pairs(support[:K])), Counter(c[-1] for c, _ in pairs(support[:K]))
+    bits = []
+    for context, y in pairs(query):
+        p = 1 / 27
+        for known in range(order + 1):
+            tail = context[3 - known:]
+            p = (seen[tail, y] + pooled * p) / (total[tail] + pooled)
+        bits.append(-np.log2((own[context[-1], y] + strength * p) / (previous[context[-1]] + strength)))
+    return np.mean(bits)
+
+
+def next_letters(name, code, K, k):
+    return probabilities(adapted(name, code, K)[k], rows([(context, "a") for context in CONTEXTS])[0])[1]
+
+
+def adapting_readout(language, K, k, context):
+    code, K, k, place = SHOWN[int(language) - 1], int(K), int(k), int(context) - 1
+    support, _ = shown()[code]
+    seen = ", ".join(support[:min(K, 5)]) + (", …" if K > 5 else "")
+    best = {name: [*LETTERS[:26], "the end"][next_letters(name, code, K, k)[place].argmax()] for name in ("MAML", "joint")}
+    return (f"{ENGLISH[code]} ({families()[code]}), seen: {seen}\nMost likely {AFTER[place]}: MAML {best['MAML']}, joint {best['joint']}.\n"
+            f"Bits per letter: MAML {cost('MAML', code, K, k):.2f}, joint {cost('joint', code, K, k):.2f}, counting {counted(code, K):.2f}.\n"
+            f"MAML spells: {spelt('MAML', code, K, k)}.\nJoint spells: {spelt('joint', code, K, k)}.")
+
+
+def mean_and_half_width(differences):
+    found = stats.ttest_1samp(differences, 0).confidence_interval()
+    return np.mean(differences), (found.high - found.low) / 2
+
+
+@functools.cache
+def stops(t):
+    i = LANGUAGE.settings["stops"].index(int(t))
+    return np.concatenate([run["stopped"]["joint"]["bits"][i] for run in LANGUAGE.runs])
+
+
+def chosen(name):
+    return np.concatenate([run[name]["bits"][K_TEN] for run in LANGUAGE.runs])
+
+
+def stopping_readout(t):
+    mean, half = mean_and_half_width(stops(t) - chosen("MAML"))
+    fair = mean_and_half_width(chosen("joint") - chosen("MAML"))
+    return (f"Stopped after {t:.0f} iterations, joint training needs {stops(t).mean():.3f} bits per letter: MAML seems to gain {mean:.3f} ± "
+            f"{half:.3f}.\nStopped where validation says: {fair[0]:.3f} ± {fair[1]:.3f}.")
+
+
+BUILD = {"adapting_readout": lambda: adapting(FAMILY), "stopping_readout": lambda: stopping(LANGUAGE)}
+READOUTS = {"adapting_readout": adapting_readout, "stopping_readout": stopping_readout}
+
+
+def check_adapting(stage):
+    own, maml, joint, counting, *rest = stage.marks
+    shots, steps = (s.values.astype(int) for s in stage.sliders[1:3])
+    for i, code in enumerate(SHOWN):
+        listed = Counter(pairs({w for words in names(code).values() for w in words}))
+        for j, context in enumerate(CONTEXTS):
+            n = np.array([listed[context, y] for y in LETTERS])
+            np.testing.assert_allclose(own.y[i, 0, 0, j], n / max(n.sum(), 1))
+        for j, K in enumerate(shots):
+            np.testing.assert_allclose(counting.y[i, j, 0, 0], counted(code, K), rtol=1e-9)
+            for name, table, (curve, point) in (("MAML", maml, rest[:2]), ("joint", joint, rest[2:])):
+                np.testing.assert_allclose(curve.y[i, j, 0, 0], [cost(name, code, K, k) for k in range(13)], rtol=1e-7)
+                np.testing.assert_allclose(point.y[i, j, :, 0], [cost(name, code, K, k) for k in steps], rtol=1e-7)
+                for l, k in enumerate(steps):
+                    np.testing.assert_allclose(table.y[i, j, l], next_letters(name, code, K, k), rtol=1e-6, atol=1e-9)
+    assert np.array_equal(rest[1].x[:, 0], steps) and np.array_equal(maml.x, np.arange(27))
+
+
+def check_stopping(stage):
+    valid, test, maml, point, one, mean = stage.marks
+    for i, t in enumerate(stage.sliders[0].values):
+        gain = stops(t) - chosen("MAML")
+        np.testing.assert_allclose([test.y[i], point.y[i]], stops(t).mean())
+        np.testing.assert_allclose(one.y[i], np.sort(gain))
+        np.testing.assert_allclose(mean.y[i], gain.mean())
+        np.testing.assert_allclose(valid.y[i], np.mean([run["stopped"]["joint"]["valid"][i] for run in LANGUAGE.runs]))
+    np.testing.assert_allclose(maml.y, chosen("MAML").mean())
+
+
+CHECKS = {"adapting_readout": check_adapting, "stopping_readout": check_stopping}
+
+
+def test_the_live_figure_shows_languages_of_families_that_its_starts_have_not_met():
+    fold, family = folds("family")[FOLD], families()
+    met = {family[code] for code in fold.train + fold.valid}
+    assert set(SHOWN) <= set(fold.test) and not met & {family[code] for code in SHOWN}
+    for support, query in shown().values():
+        assert len(support) == 50 and len(query) >= 40 and not set(support) & set(query)
+
+
+def test_the_picture_of_gains_shows_the_stored_numbers():
+    figure = gains({"languages held out": LANGUAGE, "families held out": FAMILY})
+    for ax, study in zip(figure.axes, (LANGUAGE, FAMILY)):
+        for container in ax.containers:
+            data, name = container[0].get_ydata(), container.get_label()
+            expected = [mean_and_half_width(row)[0] for row in study.bits["joint"] - study.bits[name]]
+            np.testing.assert_allclose(data, expected)
