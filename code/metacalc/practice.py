@@ -157,9 +157,9 @@ def packed(theta):
     return base64.b64encode(np.asarray(theta, np.float16).tobytes()).decode()
 
 
-def unpacked(text):
-    """The θ's in a text made by `packed`, shape (n, p), in double precision."""
-    return np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, MODEL.n_params).astype(float)
+def unpacked(text, model=MODEL):
+    """The θ's of a model in a text made by `packed`, shape (n, p), in double precision."""
+    return np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, model.n_params).astype(float)
 
 
 def stored(path, budget):

@@ -4,8 +4,12 @@ Whatever is random comes from the `numpy.random.Generator` that is passed in, so
 """
 
 from metacalc.tasks.base import Batch
+from metacalc.tasks.characters import Characters, Shifted, omniglot, printed_characters
 from metacalc.tasks.download import fetch
-from metacalc.tasks.few_shot import FewShotClassification
+from metacalc.tasks.few_shot import FewShotClassification, Pooled, nearest_mean
 from metacalc.tasks.synthetic import Quadratics, Sinusoids
 
-__all__ = ["Batch", "FewShotClassification", "Quadratics", "Sinusoids", "fetch"]
+__all__ = [
+    "Batch", "Characters", "FewShotClassification", "Pooled", "Quadratics", "Shifted", "Sinusoids", "fetch",
+    "nearest_mean", "omniglot", "printed_characters",
+]
