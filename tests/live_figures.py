@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 from scipy.linalg import expm
 import test_practice
+import test_vision
 from test_meta_figures import READOUTS
 from test_outlook_figures import READOUTS as OUTLOOK_READOUTS
 
@@ -162,4 +163,5 @@ FIGURES = {
                                   for name in ("update_arrows", "landscape", "two_levels")],
     "chapters/05_practice": [LiveFigure(getattr(test_practice, name), READOUT) for name, READOUT in test_practice.READOUTS.items()],
     "chapters/08_outlook": [LiveFigure(getattr(outlook_figures, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
+    "chapters/06_applications/vision": [LiveFigure(test_vision.figure, test_vision.vision_readout)],
 }

@@ -64,6 +64,12 @@ WRONG = {
     "out-ex-attention": [("N/(N + d + 1)", "without noise"), ("N/(N + d + 1 + d*sigma**2)", "Divide"), ("sigma", "depend on")],
     "out-ex-rate": [(sp.Rational(1, 2), "mean of the losses"), (sp.Rational(2, 5), "factor 3"), (0.36, "exact")],
     "out-ex-ridge": [("a*(b - c)/b", "pulls towards 0"), ("(c - b)/b", "sharper"), ("a*(c - b)", "not equal")],
+    "vi-ex-gradient": [("1/(1 + exp(z2 - z1))", "2 answers"), (("1/(1 + exp(z2 - z1))", "1/(1 + exp(z1 - z2))"), "subtracted"),
+                       (("1/(1 + exp(z1 - z2))", "-1/(1 + exp(z1 - z2))"), "falls")],
+    "vi-ex-sharp": [("1/N - 1/N**2", "diagonal"), (1, "each"), ("N", "not equal")],
+    "vi-ex-step": [("1/(1 + 4*exp(-alpha))", "mean over"), ("1/5", "before"), ("exp(alpha/5)/(1 + exp(alpha/5))", "not equal")],
+    "vi-ex-interval": [((0.02, 0.02 * 2.36462425), "√8"), ((0.02, 0.02 * 1.959964 / np.sqrt(8)), "Student"), ((0.03, 0.0167), "Entry 1")],
+    "vi-ex-leak": [(("Georgian/ა", "Latin/A"), "do not look"), (("Latin/A", "Greek/Α"), "Georgian"), (("a", "b"), "two labels"), (3, "used")],
 }
 
 

@@ -12,6 +12,7 @@ from scipy.linalg import expm
 from test_meta_figures import CHECKS as META_CHECKS
 from test_outlook_figures import CHECKS as OUTLOOK_CHECKS
 from test_practice import CHECKS as PRACTICE_CHECKS
+from test_vision import CHECKS as VISION_CHECKS
 
 from metacalc import Objective, Point, Stage, figures
 
@@ -182,7 +183,7 @@ def check_chain(stage):
 
 CHECKS = {"chain": check_chain, "direction": check_direction, "euler_steps": check_euler_steps, "secant": check_secant,
           "learning_to_learn": check_learning_to_learn, "parabola": check_parabola, "valley": check_valley, "hills": check_hills,
-          **META_CHECKS, **PRACTICE_CHECKS, **OUTLOOK_CHECKS}
+          **META_CHECKS, **PRACTICE_CHECKS, **OUTLOOK_CHECKS, **VISION_CHECKS}
 
 
 @pytest.mark.parametrize("figure", ALL)

@@ -1,4 +1,4 @@
-"""The live figure of the vision chapter: new letters, told apart after more and more gradient steps."""
+"""The pictures of the vision chapter, the live one above all: new letters, told apart after more and more gradient steps."""
 
 import json
 from pathlib import Path as FilePath
@@ -11,13 +11,100 @@ from metacalc.figures import panel
 from metacalc.meta import adapt
 from metacalc.models import MLP
 from metacalc.practice import unpacked
+from metacalc.studies import interval
 from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.tasks import printed_characters
 from metacalc.tasks.characters import script_of
 
-__all__ = ["episodes", "outline", "recognition", "stored_starts"]
+__all__ = ["accuracies", "compared", "episodes", "outline", "pictures", "recognition", "scores", "stored_starts"]
 
 LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
+NAMES = ("prototypes", "joint", "MAML", "ANIL", "FOMAML", "Reptile", "scratch", "pixels")
+
+
+def scores(path, k_shots, kind="0"):
+    """What `studies/vision.py` has stored of handwriting: accuracies on held-out alphabets.
+
+    Parameters
+    ----------
+    path : path
+        Of vision.json.
+    k_shots : int
+        1 or 5.
+    kind : str
+        "0", the seed of the comparison; or "not shifted".
+
+    Returns
+    -------
+    dict
+        Method → array (n_alphabets,), the alphabets in alphabetical order.
+    """
+    results, found = json.loads(FilePath(path).read_text(encoding="utf-8"))["results"], {}
+    for key, result in results.items():
+        parts = key.split("/")
+        if not parts[0].isdigit() or parts[1] != str(k_shots) or parts[-1] not in (kind, "pixels"):
+            continue
+        found.setdefault(parts[2], {}).update(result["accuracy"])
+        if "prototypes" in result:
+            found.setdefault("prototypes", {}).update(result["prototypes"]["accuracy"])
+    return {name: np.array([found[name][a] for a in sorted(found[name])]) for name in NAMES if name in found}
+
+
+def compared(one, five, reference="joint"):
+    """Markdown table: mean accuracy with its 95% confidence interval over alphabets, and the paired difference to one method.
+
+    Parameters
+    ----------
+    one, five : dict
+        `scores` for one and for five shots.
+    reference : str
+    """
+    lines = ["| | 1 shot | difference | 5 shots | difference |", "| --- | --- | --- | --- | --- |"]
+    for name in one:
+        cells = []
+        for table in (one, five):
+            mean, half = interval(table[name])
+            difference, width = interval(table[name] - table[reference])
+            cells += [f"{mean:.3f} ± {half:.3f}", "–" if name == reference else f"{difference:+.3f} ± {width:.3f}".replace("-", "−")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def accuracies(one, five):
+    """The same as a picture: each alphabet a dot, the mean and its interval a bar."""
+    ax = panel("accuracy on held-out alphabets", "", (0.3, 1.0), (len(one) - 0.4, -0.8), size=(6.2, 3.6))
+    for table, color, marker, shift, label in ((one, "blue", "D", -0.16, "1 shot"), (five, "orange", "s", 0.16, "5 shots")):
+        for row, values in enumerate(table.values()):
+            mean, half = interval(values)
+            ax.plot(values, np.full(values.size, row + shift), "o", ms=3, color=COLORS[color], alpha=0.35)
+            ax.errorbar(mean, row + shift, xerr=half, color=COLORS[color], marker=marker, ms=6, capsize=3, lw=1.4,
+                        label=label if row == 0 else None)
+    ax.set_yticks(range(len(one)), one)
+    ax.legend(loc="upper left", ncols=2)
+    return ax.figure
+
+
+def pictures(x, titles=(), columns=None):
+    """Images side by side, row by row, as a learner sees them.
+
+    Parameters
+    ----------
+    x : array_like, shape (n_rows, n_columns, size²)
+    titles : sequence of str
+        One for each row.
+    columns : sequence of str, optional
+    """
+    x = np.asarray(x)
+    size = int(np.sqrt(x.shape[-1]))
+    sheet = np.pad(x.reshape(*x.shape[:2], size, size), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0)
+    sheet = sheet.swapaxes(1, 2).reshape(x.shape[0] * (size + 2), -1)
+    ax = panel("", "", (0, sheet.shape[1]), (sheet.shape[0], 0), size=(min(6.4, 0.9 + 0.45 * x.shape[1]), 0.2 + 0.45 * x.shape[0]))
+    ax.imshow(1 - sheet, cmap="gray", vmin=0, vmax=1, extent=(0, sheet.shape[1], sheet.shape[0], 0), aspect="auto", interpolation="nearest")
+    ax.grid(False)
+    ax.set_yticks((np.arange(x.shape[0]) + 0.5) * (size + 2), titles or [""] * x.shape[0])
+    ax.set_xticks((np.arange(x.shape[1]) + 0.5) * (size + 2) if columns else [], columns or [])
+    ax.tick_params(length=0)
+    return ax.figure
 
 
 def stored_starts(path):
@@ -77,19 +164,26 @@ def outline(path, n_points=96):
     path : matplotlib.path.Path
         In the unit square.
     n_points : int
-        Length of the row; an outline of more points is thinned out evenly.
+        Length of the row; from an outline of more points those go that matter least.
 
     Returns
     -------
     ndarray, shape (n_points, 2)
     """
-    parts = [part / 30 for part in path.transformed(Affine2D().scale(30)).to_polygons()]  # curves become lines of pixel length
-    every = 1
-    while sum(-(-len(part) // every) + 2 for part in parts) > n_points:
-        every += 1
+    parts = [part[:-1] / 30 for part in path.transformed(Affine2D().scale(30)).to_polygons()]  # curves in lines of pixel length
+    room = (n_points - 2 * len(parts)) / max(1, sum(map(len, parts)))
     gap = np.full((1, 2), np.nan)
-    row = np.concatenate([piece for part in parts for piece in (part[::every], part[:1], gap)])
+    closed = [_thinned(part, max(3, int(len(part) * min(1, room)))) for part in parts]
+    row = np.concatenate([piece for part in closed for piece in (part, part[:1], gap)])[:n_points]
     return np.concatenate([row, np.full((n_points - len(row), 2), np.nan)])
+
+
+def _thinned(corners, n):
+    """A polygon of n corners: of its neighbours' triangles the smallest goes, again and again (Visvalingam & Whyatt 1993)."""
+    while len(corners) > n:
+        before, after = corners - np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0) - corners
+        corners = np.delete(corners, np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]).argmin(), axis=0)
+    return corners
 
 
 def recognition(model, starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 4, 5, 7, 10, 15, 20)):
