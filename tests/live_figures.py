@@ -13,6 +13,7 @@ import sympy as sp
 from scipy.linalg import expm
 import test_language
 import test_practice
+import test_vision
 from test_meta_figures import READOUTS
 from test_outlook_figures import READOUTS as OUTLOOK_READOUTS
 from test_recommendation import BUILD as RECOMMENDATION
@@ -168,4 +169,5 @@ FIGURES = {
     "chapters/06_applications/recommendation": [LiveFigure(RECOMMENDATION[name], RECOMMENDATION_READOUTS[name])
                                                 for name in ("rating_errors", "cuisines")],
     "chapters/06_applications/language": [LiveFigure(test_language.BUILD[name], readout) for name, readout in test_language.READOUTS.items()],
+    "chapters/06_applications/vision": [LiveFigure(test_vision.figure, test_vision.vision_readout)],
 }

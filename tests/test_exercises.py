@@ -77,6 +77,12 @@ WRONG = {
     "la-ex-half": [("N/(N + alpha)", "frequencies"), ("alpha", "depend on N")],
     "la-ex-curvature": [((sp.Rational(1, 4), 4), "2/λ"), ((1, 2), "Entry 1")],
     "la-ex-apart": [(("es", "an"), "one family"), (("fi", "sw"), "agree"), (("fi", "fi"), "different"), (3, "used")],
+    "vi-ex-gradient": [("1/(1 + exp(z2 - z1))", "2 answers"), (("1/(1 + exp(z2 - z1))", "1/(1 + exp(z1 - z2))"), "subtracted"),
+                       (("1/(1 + exp(z1 - z2))", "-1/(1 + exp(z1 - z2))"), "falls")],
+    "vi-ex-sharp": [("1/N - 1/N**2", "diagonal"), (1, "each"), ("N", "not equal")],
+    "vi-ex-step": [("1/(1 + 4*exp(-alpha))", "mean over"), ("1/5", "before"), ("exp(alpha/5)/(1 + exp(alpha/5))", "not equal")],
+    "vi-ex-interval": [((0.02, 0.02 * 2.36462425), "√8"), ((0.02, 0.02 * 1.959964 / np.sqrt(8)), "Student"), ((0.03, 0.0167), "Entry 1")],
+    "vi-ex-leak": [(("Georgian/ა", "Latin/A"), "do not look"), (("Latin/A", "Greek/Α"), "Georgian"), (("a", "b"), "two labels"), (3, "used")],
 }
 
 

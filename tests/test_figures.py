@@ -14,6 +14,7 @@ from test_meta_figures import CHECKS as META_CHECKS
 from test_outlook_figures import CHECKS as OUTLOOK_CHECKS
 from test_practice import CHECKS as PRACTICE_CHECKS
 from test_recommendation import CHECKS as RECOMMENDATION_CHECKS
+from test_vision import CHECKS as VISION_CHECKS
 
 from metacalc import Objective, Point, Stage, figures
 
@@ -184,7 +185,8 @@ def check_chain(stage):
 
 CHECKS = {"chain": check_chain, "direction": check_direction, "euler_steps": check_euler_steps, "secant": check_secant,
           "learning_to_learn": check_learning_to_learn, "parabola": check_parabola, "valley": check_valley, "hills": check_hills,
-          **META_CHECKS, **PRACTICE_CHECKS, **OUTLOOK_CHECKS, **RECOMMENDATION_CHECKS, **LANGUAGE_CHECKS}
+          **META_CHECKS, **PRACTICE_CHECKS, **OUTLOOK_CHECKS, **RECOMMENDATION_CHECKS, **LANGUAGE_CHECKS,
+          **VISION_CHECKS}
 
 
 @pytest.mark.parametrize("figure", ALL)
@@ -204,6 +206,9 @@ def test_one_wrong_entry_is_noticed(figure):
                 continue
             wrong = table.copy()
             place = tuple(s // 2 for s in wrong.shape)
+            if np.isnan(wrong[place]):  # a gap; take an entry that is drawn
+                drawn = np.argwhere(~np.isnan(wrong))
+                place = tuple(drawn[len(drawn) // 2])
             wrong[place] += 0.01
             object.__setattr__(mark, name, wrong)
             try:

@@ -283,3 +283,22 @@ def test_bad_quadratics_are_refused(arguments, message):
         Quadratic(2).loss(**(dict(theta=np.ones(2), x=np.eye(2)[None], y=np.ones((1, 2))) | arguments))
     with pytest.raises(ValueError, match="^d must be"):
         Quadratic(0)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=name)
+def test_features_are_what_the_head_makes_outputs_of(model):
+    theta, _, x, _ = problem(model, np.random.default_rng(8))
+    W, b = model.unflatten(theta)[-1]
+    z = model.features(theta, x) @ W + b[..., None, :]
+    expected = z if model.criterion == "squared" else np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(model.predict(theta, x), expected, rtol=1e-12)
+
+
+def test_a_new_head_leaves_the_body():
+    model = MLP((3, 6, 4), criterion="cross-entropy")
+    theta, _, x, _ = problem(model, np.random.default_rng(8))
+    fresh, start = model.with_new_head(theta, 2)
+    assert fresh.sizes == (3, 6, 2) and fresh.criterion == "cross-entropy" and start.shape == (3, fresh.n_params)
+    np.testing.assert_array_equal(fresh.features(start, x), model.features(theta, x))
+    np.testing.assert_array_equal(fresh.predict(start, x), 0.5)
+    assert not start[:, fresh.head].any() and fresh.with_new_head(start.astype(np.float32), 3)[1].dtype == np.float32

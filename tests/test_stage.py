@@ -94,11 +94,12 @@ def test_several_figures_and_every_mark():
     left, right = panel("x", "y", (0, 1), (0, 1)), panel("x", "y", (0, 1), (0, 1))
     stage = Stage([left.figure, right.figure], [
         Path(left, np.arange(3)[:, None] / 3, [0.1, 0.2], along="n", label="path"),
-        Curve(right, [0.0, 0.5, 1.0], np.arange(6).reshape(1, 2, 3), color="green", dots=True),
+        Curve(right, [0.0, 0.5, 1.0], np.arange(6).reshape(1, 2, 3), color="green", dots=True, width=4.0),
         Arrow(right, 0.1, [0.1, 0.2], dx=0.3, dy=[[0.1], [0.2], [0.3]], color="purple"),
     ], sliders(), alt="Three marks.", play="eta")
     assert [m["panel"] for m in stage.spec["marks"]] == [0, 1, 1] and stage.spec["play"] == 1
-    assert len(stage.pictures) == 2 and stage.text == ""
+    assert len(stage.pictures) == 2 and stage.text == "" and [m["width"] for m in stage.spec["marks"]] == [1.3, 4.0, 2]
+    assert "stroke-width: 4" in stage.pictures[1]
 
 
 def test_marks_of_one_label_are_switched_together_and_stand_in_the_legend_once():
@@ -136,7 +137,7 @@ def test_bad_input_is_refused_by_name(make, word):
     (Point, dict(x=np.ones(5), y=1.0), "x of Point"), (Point, dict(x=[], y=1.0), "x of Point"), (Point, dict(x=1.0, y=["a"]), "y of Point"),
     (Point, dict(x=1.0, y=1.0, color="mauve"), "color"), (Point, dict(x=1.0, y=1.0, shape="star"), "shape"),
     (Path, dict(x=1.0, y=1.0, along="alpha"), "along"), (Curve, dict(x=[1.0, 2], y=np.ones((4, 2))), "y of Curve"),
-    (Arrow, dict(x=1.0, y=1.0), "dx of Arrow"), (Curve, dict(x=np.ones(5), y=np.ones(4)), "equal length"),
+    (Arrow, dict(x=1.0, y=1.0), "dx of Arrow"), (Curve, dict(x=np.ones(5), y=np.ones(4)), "equal length"), (Curve, dict(x=np.ones(5), y=np.ones(5), width=0), "width"),
     (Point, dict(x=1.0, y=1.0, toggle=True), "toggle"), (Path, dict(x=1.0, y=1.0, along="n", dash="xx"), "dash"), (Point, dict(x=1.0, y=1.0, drag="alpha"), "drag"),
 ])
 def test_bad_marks_are_refused_by_name(kind, arguments, word):

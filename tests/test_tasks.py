@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metacalc.models import Quadratic
-from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids
+from metacalc.tasks import Batch, FewShotClassification, Pooled, Quadratics, Sinusoids, nearest_mean
 from metacalc.tasks.base import _distinct
 
 N_CLASSES, PER_CLASS = 12, 9
@@ -23,7 +23,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-DISTRIBUTIONS = [Quadratics(), Quadratics(d=3), Sinusoids(), FewShotClassification(*labelled(), 3, 2, 4)]
+DISTRIBUTIONS = [Quadratics(), Quadratics(d=3), Sinusoids(), Pooled(*labelled()), FewShotClassification(*labelled(), 3, 2, 4)]
 
 
 @pytest.mark.parametrize("tasks", DISTRIBUTIONS, ids=repr)
@@ -146,6 +146,8 @@ def test_few_shot_takes_words_as_labels_and_unequal_classes():
     (lambda: FewShotClassification(*labelled(), n_query=0), "n_query must be"),
     (lambda: FewShotClassification(*labelled(), k_shots=5, n_query=5), r"k_shots \+ n_query must be at most 9"),
     (lambda: FewShotClassification(np.full((4, 1), np.nan), [0, 0, 1, 1]), "x must hold finite"),
+    (lambda: Pooled(*labelled(), n_examples=1), "n_examples must be"),
+    (lambda: Pooled(np.ones((4, 1)), [0, 0, 1]), "labels must have shape"),
     (lambda: FewShotClassification(np.ones(4), [0, 0, 1, 1]), "x must have shape"),
     (lambda: FewShotClassification(np.ones((4, 1)), [0, 0, 1]), "labels must have shape"),
     (lambda: DISTRIBUTIONS[-1].split([99, 0, 1]), "test_classes must be labels"),
@@ -170,3 +172,25 @@ def test_bad_batches_are_refused(change, message):
     arguments = {f: np.ones((3, 5, 1)) for f in ("x_support", "y_support", "x_query", "y_query")} | change
     with pytest.raises(ValueError, match=f"^{message}"):
         Batch(**arguments)
+
+
+def test_pooled_examples_keep_their_class_s_number():
+    x, labels = labelled()
+    pool = Pooled(x, labels, n_examples=7)
+    batch = pool.sample(rng(2), 500)
+    assert batch.x_support.shape == (500, 3, 2) and batch.y_query.shape == (500, 4)
+    np.testing.assert_array_equal(batch.y_support, batch.x_support[..., 0])
+    np.testing.assert_array_equal(batch.y_query, batch.x_query[..., 0])
+    drawn = np.bincount(batch.x_query[..., 1].astype(int).ravel(), minlength=len(x))
+    expected = 2000 / len(x)
+    assert ((drawn - expected) ** 2 / expected).sum() < 160                     # χ² with 107 degrees, 99.9%
+    np.testing.assert_array_equal(Pooled(x, labels.astype(str)).classes, np.unique(labels.astype(str)))
+
+
+def test_nearest_mean_is_the_nearest_mean():
+    x, labels = labelled()
+    noise = rng(4).normal(size=(len(x), 6))
+    batch = FewShotClassification(noise, labels, 4, 3, 5).sample(rng(5), 20)
+    expected = [[min(range(4), key=lambda c: np.linalg.norm(q - xs[ys == c].mean(axis=0))) for q in xq]
+                for xs, ys, xq in zip(batch.x_support, batch.y_support, batch.x_query)]
+    np.testing.assert_array_equal(nearest_mean(batch.x_support, batch.y_support, batch.x_query), expected)

@@ -113,6 +113,27 @@ class MLP:
         return [(theta[..., start:middle].reshape(*lead, m, n), theta[..., middle:end])
                 for start, middle, end, m, n in self._layers]
 
+    def with_new_head(self, theta, n_out):
+        """The same body under a new last layer of zeros: the model with `n_out` outputs, and its θ, shape (..., p').
+
+        Examples
+        --------
+        >>> model = MLP((2, 3, 4), criterion="cross-entropy")
+        >>> fresh, theta = model.with_new_head(model.init(np.random.default_rng(0)), 2)
+        >>> fresh.sizes, fresh.predict(theta, [[1.0, 2.0]])
+        ((2, 3, 2), array([[0.5, 0.5]]))
+        """
+        fresh = MLP((*self.sizes[:-1], n_out), self.activation, self.criterion)
+        theta = np.asarray(theta)
+        body = theta[..., :self.head.start]
+        return fresh, np.concatenate([body, np.zeros((*body.shape[:-1], fresh.n_params - self.head.start), body.dtype)], -1)
+
+    @np.errstate(all="ignore")
+    def features(self, theta, x):
+        """What the last layer sees, a_{L-1}: shape (..., n, d_{L-1})."""
+        theta, x, _ = self._checked(theta, x)
+        return self._forward(self.unflatten(theta), x)[0][-1]
+
     @np.errstate(all="ignore")
     def predict(self, theta, x):
         """Outputs, shape (..., n, d_out): values for the squared criterion, class probabilities for the other."""

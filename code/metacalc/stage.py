@@ -122,6 +122,7 @@ class _Mark:
 
     coordinates = ("x", "y")
     length = 0  # extra axes of a mark's arrays
+    width = 1.0  # of its line
 
     def __post_init__(self):
         if self.color not in COLORS:
@@ -137,6 +138,8 @@ class _Mark:
             raise ValueError(f"dash must be one of {list(_DASHES)}, got {self.dash!r}")
         if getattr(self, "shape", "o") not in _SHAPES:
             raise ValueError(f"shape must be one of {', '.join(_SHAPES)}, got {self.shape!r}")
+        if not self.width > 0:
+            raise ValueError(f"width must be positive, got {self.width!r}")
         if self.length:
             try:
                 np.broadcast_shapes(*(getattr(self, name).shape[-1:] for name in self.coordinates))
@@ -254,10 +257,12 @@ class Curve(_Line):
         "-", "--", ":", "-." or " ", which draws no line.
     dots : bool
         Whether the points are marked.
+    width : float
+        Width of the line in points, positive.
     """
 
+    width: float = field(default=1.6, kw_only=True)
     length = 1
-    width = 1.6
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ class Results:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
-        lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in self.stored.items())
-        partial.write_text(f'{{"settings": {json.dumps(self.settings)},\n"results": {{\n{lines}\n}}}}\n', encoding="utf-8")
+        partial.write_text(json.dumps({"settings": self.settings, "results": self.stored}, indent=1) + "\n",
+                           encoding="utf-8")
         os.replace(partial, path)
 
 

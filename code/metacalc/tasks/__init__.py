@@ -4,13 +4,14 @@ Whatever is random comes from the `numpy.random.Generator` that is passed in, so
 """
 
 from metacalc.tasks.base import Batch
+from metacalc.tasks.characters import Characters, Shifted, omniglot, printed_characters
 from metacalc.tasks.download import fetch
-from metacalc.tasks.few_shot import FewShotClassification
+from metacalc.tasks.few_shot import FewShotClassification, Pooled, nearest_mean
 from metacalc.tasks.languages import NextLetter, folds, names, split
 from metacalc.tasks.ratings import RatingTasks, food_world_cup, person_folds
 from metacalc.tasks.synthetic import Quadratics, Sinusoids
 
 __all__ = [
-    "Batch", "FewShotClassification", "NextLetter", "Quadratics", "RatingTasks", "Sinusoids", "fetch", "folds", "food_world_cup",
-    "names", "person_folds", "split",
+    "Batch", "Characters", "FewShotClassification", "NextLetter", "Pooled", "Quadratics", "RatingTasks", "Shifted", "Sinusoids",
+    "fetch", "folds", "food_world_cup", "names", "nearest_mean", "omniglot", "person_folds", "printed_characters", "split",
 ]

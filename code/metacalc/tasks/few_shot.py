@@ -7,7 +7,7 @@ import numpy as np
 from metacalc.models import _data
 from metacalc.tasks.base import Batch, _distinct, _positive_integer
 
-__all__ = ["FewShotClassification"]
+__all__ = ["FewShotClassification", "Pooled", "nearest_mean"]
 
 
 class FewShotClassification:
@@ -49,13 +49,7 @@ class FewShotClassification:
     """
 
     def __init__(self, x, labels, n_way=5, k_shots=1, n_query=15):
-        self.x = _data(x, "x", getattr(x, "dtype", np.float64))
-        self.labels = np.asarray(labels)
-        if self.x.ndim != 2 or 0 in self.x.shape:
-            raise ValueError(f"x must have shape (n_examples, d_in), got {self.x.shape}")
-        if self.labels.shape != self.x.shape[:1]:
-            raise ValueError(f"labels must have shape {self.x.shape[:1]}, one for each example; "
-                             f"got {self.labels.shape}")
+        self.x, self.labels = _labelled(x, labels)
         for name, value in (("n_way", n_way), ("k_shots", k_shots), ("n_query", n_query)):
             setattr(self, name, _positive_integer(value, name))
         self.classes, counts = np.unique(self.labels, return_counts=True)
@@ -104,3 +98,94 @@ class FewShotClassification:
             return x, np.tile(np.repeat(np.arange(self.n_way), indices.shape[-1]), (n_tasks, 1))
 
         return Batch(*part(chosen[..., :self.k_shots]), *part(chosen[..., self.k_shots:]))
+
+
+class Pooled:
+    """All classes of a labelled array in one task, numbered once and for all: what a classifier is pre-trained on.
+
+    Few-shot tasks number their classes anew each time. So `joint` learns nothing from them: averaged over the
+    numberings, no prediction beats 1/N for every class. Here a class keeps its number, its place among the sorted labels.
+
+    Parameters
+    ----------
+    x : array_like, shape (n_all, d_in)
+        Examples, finite.
+    labels : array_like, shape (n_all,)
+        The class of each: numbers or strings.
+    n_examples : int
+        Examples in a task, at least 2, drawn with replacement. One half is its support set, the other its query set,
+        which `joint` takes together.
+
+    Attributes
+    ----------
+    classes : ndarray
+        The different labels, sorted.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above; from `sample`, if `n_tasks` is not a positive integer.
+
+    Examples
+    --------
+    >>> pool = Pooled(np.arange(6.0)[:, None], list("aabbcc"), n_examples=4)
+    >>> batch = pool.sample(np.random.default_rng(0), n_tasks=2)
+    >>> batch.x_support.shape, batch.y_query.shape
+    ((2, 2, 1), (2, 2))
+    >>> bool((batch.y_support == batch.x_support[..., 0] // 2).all())
+    True
+    """
+
+    def __init__(self, x, labels, n_examples=100):
+        self.x, self.labels = _labelled(x, labels)
+        self.n_examples = _positive_integer(n_examples, "n_examples")
+        if self.n_examples < 2:
+            raise ValueError("n_examples must be at least 2")
+        self.classes, self._numbers = np.unique(self.labels, return_inverse=True)
+
+    def __repr__(self):
+        return (f"Pooled({len(self.classes)} classes, {len(self.x)} examples, n_examples={self.n_examples}, "
+                f"crc32={crc32(np.ascontiguousarray(self.x)):08x})")
+
+    def sample(self, rng, n_tasks):
+        """Draw a `Batch`: x of shape (n_tasks, n_examples/2, d_in), y integers, (n_tasks, n_examples/2)."""
+        chosen = rng.integers(len(self.x), size=(_positive_integer(n_tasks, "n_tasks"), self.n_examples))
+        support, query = np.split(chosen, [self.n_examples // 2], axis=1)
+        return Batch(self.x[support], self._numbers[support], self.x[query], self._numbers[query])
+
+
+def nearest_mean(x_support, y_support, x_query):
+    """The class whose support examples have the nearest mean: classification without any learning.
+
+    On features instead of inputs these means are called prototypes (Snell, Swersky & Zemel 2017, equations 1 and 2).
+
+    Parameters
+    ----------
+    x_support, x_query : array_like, shapes (n_tasks, n_support, d) and (n_tasks, n_query, d)
+    y_support : array_like of int, shape (n_tasks, n_support)
+        Class numbers 0, ..., N − 1; each occurs in every task.
+
+    Returns
+    -------
+    ndarray of int, shape (n_tasks, n_query)
+
+    Examples
+    --------
+    >>> nearest_mean([[[0.0], [2.0], [9.0]]], [[0, 0, 1]], [[[3.0], [6.0]]])
+    array([[0, 1]])
+    """
+    x_support, x_query, y = np.asarray(x_support), np.asarray(x_query), np.asarray(y_support)
+    members = (y[..., None] == np.arange(y.max() + 1)).swapaxes(-1, -2).astype(x_support.dtype)
+    means = members @ x_support / members.sum(axis=-1, keepdims=True)
+    # ‖q − m‖² up to ‖q‖², which all classes share.
+    return ((means**2).sum(axis=-1)[..., None, :] - 2 * x_query @ means.swapaxes(-1, -2)).argmin(axis=-1)
+
+
+def _labelled(x, labels):
+    """Examples and their labels as arrays that go together."""
+    x, labels = _data(x, "x", getattr(x, "dtype", np.float64)), np.asarray(labels)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"x must have shape (n_examples, d_in), got {x.shape}")
+    if labels.shape != x.shape[:1]:
+        raise ValueError(f"labels must have shape {x.shape[:1]}, one for each example; got {labels.shape}")
+    return x, labels

@@ -1,0 +1,268 @@
+"""The pictures of the vision chapter, the live one above all: new letters, told apart after more and more gradient steps."""
+
+import json
+from pathlib import Path as FilePath
+
+import numpy as np
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import Affine2D
+
+from metacalc.figures import panel
+from metacalc.meta import adapt
+from metacalc.models import MLP
+from metacalc.practice import unpacked
+from metacalc.studies import interval
+from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.tasks import printed_characters
+from metacalc.tasks.characters import script_of
+
+__all__ = ["accuracies", "compared", "episodes", "outline", "pictures", "recognition", "scores", "stored_starts"]
+
+LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
+NAMES = ("prototypes", "joint", "MAML", "ANIL", "FOMAML", "Reptile", "scratch", "pixels")
+
+
+def scores(path, k_shots, kind="0"):
+    """What `studies/vision.py` has stored of handwriting: accuracies on held-out alphabets.
+
+    Parameters
+    ----------
+    path : path
+        Of vision.json.
+    k_shots : int
+        1 or 5.
+    kind : str
+        "0", the seed of the comparison; or "not shifted".
+
+    Returns
+    -------
+    dict
+        Method → array (n_alphabets,), the alphabets in alphabetical order.
+    """
+    results, found = json.loads(FilePath(path).read_text(encoding="utf-8"))["results"], {}
+    for key, result in results.items():
+        parts = key.split("/")
+        if not parts[0].isdigit() or parts[1] != str(k_shots) or parts[-1] not in (kind, "pixels"):
+            continue
+        found.setdefault(parts[2], {}).update(result["accuracy"])
+        if "prototypes" in result:
+            found.setdefault("prototypes", {}).update(result["prototypes"]["accuracy"])
+    return {name: np.array([found[name][a] for a in sorted(found[name])]) for name in NAMES if name in found}
+
+
+def compared(one, five, reference="joint"):
+    """Markdown table: mean accuracy with its 95% confidence interval over alphabets, and the paired difference to one method.
+
+    Parameters
+    ----------
+    one, five : dict
+        `scores` for one and for five shots.
+    reference : str
+    """
+    lines = ["| | 1 shot | difference | 5 shots | difference |", "| --- | --- | --- | --- | --- |"]
+    for name in one:
+        cells = []
+        for table in (one, five):
+            mean, half = interval(table[name])
+            difference, width = interval(table[name] - table[reference])
+            cells += [f"{mean:.3f} ± {half:.3f}", "–" if name == reference else f"{difference:+.3f} ± {width:.3f}".replace("-", "−")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def accuracies(one, five):
+    """The same as a picture: each alphabet a dot, the mean and its interval a bar."""
+    ax = panel("accuracy on held-out alphabets", "", (0.3, 1.0), (len(one) - 0.4, -0.8), size=(6.2, 3.6))
+    for table, color, marker, shift, label in ((one, "blue", "D", -0.16, "1 shot"), (five, "orange", "s", 0.16, "5 shots")):
+        for row, values in enumerate(table.values()):
+            mean, half = interval(values)
+            ax.plot(values, np.full(values.size, row + shift), "o", ms=3, color=COLORS[color], alpha=0.35)
+            ax.errorbar(mean, row + shift, xerr=half, color=COLORS[color], marker=marker, ms=6, capsize=3, lw=1.4,
+                        label=label if row == 0 else None)
+    ax.set_yticks(range(len(one)), one)
+    ax.legend(loc="upper left", ncols=2)
+    return ax.figure
+
+
+def pictures(x, titles=(), columns=None):
+    """Images side by side, row by row, as a learner sees them.
+
+    Parameters
+    ----------
+    x : array_like, shape (n_rows, n_columns, size²)
+    titles : sequence of str
+        One for each row.
+    columns : sequence of str, optional
+    """
+    x = np.asarray(x)
+    size = int(np.sqrt(x.shape[-1]))
+    sheet = np.pad(x.reshape(*x.shape[:2], size, size), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0)
+    sheet = sheet.swapaxes(1, 2).reshape(x.shape[0] * (size + 2), -1)
+    ax = panel("", "", (0, sheet.shape[1]), (sheet.shape[0], 0), size=(min(6.4, 0.9 + 0.45 * x.shape[1]), 0.2 + 0.45 * x.shape[0]))
+    ax.imshow(1 - sheet, cmap="gray", vmin=0, vmax=1, extent=(0, sheet.shape[1], sheet.shape[0], 0), aspect="auto", interpolation="nearest")
+    ax.grid(False)
+    ax.set_yticks((np.arange(x.shape[0]) + 0.5) * (size + 2), titles or [""] * x.shape[0])
+    ax.set_xticks((np.arange(x.shape[1]) + 0.5) * (size + 2) if columns else [], columns or [])
+    ax.tick_params(length=0)
+    return ax.figure
+
+
+def stored_starts(path):
+    """The starts for printed characters that `studies/vision.py` has stored.
+
+    Parameters
+    ----------
+    path : path
+        Of vision.json.
+
+    Returns
+    -------
+    model : MLP
+    starts : dict
+        "MAML" and "pre-trained" → (θ in double precision, inner rate to adapt with, number of steps).
+    test : list of str
+        The classes that no start has seen, or any look-alike of theirs.
+    """
+    stored = json.loads(FilePath(path).read_text(encoding="utf-8"))
+    settings, results = stored["settings"]["printed"], stored["results"]
+    model = MLP((settings["size"] ** 2, *settings["hidden"], settings["n_way"]), criterion="cross-entropy")
+    runs = {name: results[f"printed/0/1/{key}/0"] for name, key in (("MAML", "MAML"), ("pre-trained", "joint"))}
+    _, _, test = printed_characters(settings["size"]).split(*settings["folds"][0])
+    return model, {name: (unpacked(run["theta"], model)[0], run["alpha"], run["steps"]) for name, run in runs.items()}, test
+
+
+def episodes(characters, classes, n_tasks, n_way=5, n_examples=12, seed=0):
+    """Which examples make up some tasks, each within one script; the scripts take turns.
+
+    Parameters
+    ----------
+    characters : Characters
+    classes : sequence of str
+    n_tasks, n_way, n_examples : int
+        Tasks, classes of a task, examples of a class.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int, shape (n_tasks, n_way, n_examples)
+        Indices into `characters.x`.
+    """
+    rng, scripts = np.random.default_rng(seed), sorted({script_of(c) for c in classes})
+    chosen = []
+    for t in range(n_tasks):
+        among = [c for c in classes if script_of(c) == scripts[t % len(scripts)]]
+        chosen.append([rng.choice(np.flatnonzero(characters.labels == c), n_examples, replace=False)
+                       for c in rng.choice(among, n_way, replace=False)])
+    return np.array(chosen)
+
+
+def outline(path, n_points=96):
+    """A letter's outline as one row of points in the unit square, NaN between its parts and behind them.
+
+    Parameters
+    ----------
+    path : matplotlib.path.Path
+        In the unit square.
+    n_points : int
+        Length of the row; from an outline of more points those go that matter least.
+
+    Returns
+    -------
+    ndarray, shape (n_points, 2)
+    """
+    parts = [part[:-1] / 30 for part in path.transformed(Affine2D().scale(30)).to_polygons()]  # curves in lines of pixel length
+    room = (n_points - 2 * len(parts)) / max(1, sum(map(len, parts)))
+    gap = np.full((1, 2), np.nan)
+    closed = [_thinned(part, max(3, int(len(part) * min(1, room)))) for part in parts]
+    row = np.concatenate([piece for part in closed for piece in (part, part[:1], gap)])[:n_points]
+    return np.concatenate([row, np.full((n_points - len(row), 2), np.nan)])
+
+
+def _thinned(corners, n):
+    """A polygon of n corners: of its neighbours' triangles the smallest goes, again and again (Visvalingam & Whyatt 1993)."""
+    while len(corners) > n:
+        before, after = corners - np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0) - corners
+        corners = np.delete(corners, np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]).argmin(), axis=0)
+    return corners
+
+
+def recognition(model, starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 4, 5, 7, 10, 15, 20)):
+    """Five letters of an unseen script: the support images, and what two starts make of five query images.
+
+    Parameters
+    ----------
+    model, starts, test
+        As `stored_starts` returns them.
+    n_tasks : int
+    shots : int
+        The largest number of support images of a letter.
+    steps : sequence of int
+        Numbers of inner steps, increasing from 0.
+    """
+    characters = printed_characters()
+    chosen = episodes(characters, test, n_tasks)
+    n_way, n_query = chosen.shape[1], chosen.shape[2] - shots
+    left = panel("", "", (-0.55, n_way + 0.55), (-0.1, n_way + 0.6 + 0.8 * shots), size=(3.7, 5.2))
+    right = panel("gradient steps k", "", (-0.5, steps[-1] + 0.5), (-0.03, 1.03), f"right answers, of {n_way * n_query} query images")
+    columns, rows = np.arange(1, n_way + 1), n_way - np.arange(n_way) - 0.5
+    _table(left, columns, rows)
+
+    def drawn(examples, x, y):
+        """Outlines of examples about the places (x, y), for every task."""
+        rows = [[0.78 * (outline(characters.outlines[i]) - 0.5) + place for i, *place in zip(task, x, y)] for task in examples]
+        return np.reshape(rows, (len(examples), 1, 1, -1, 2))
+
+    marks = []
+    for shot in range(shots):  # a letter's image number `shot` is shown from so many shots on
+        glyphs = drawn(chosen[:, :, shot], columns, np.full(n_way, n_way + 0.98 + 0.8 * shot))
+        shown = np.where(np.arange(shots) >= shot, 0.0, np.nan)[:, None, None]
+        marks.append(Curve(left, glyphs[..., 0] + shown, glyphs[..., 1] + shown, color="ink", width=0.9))
+    glyphs = drawn(chosen[:, :, shots], np.zeros(n_way), rows)
+    marks.append(Curve(left, glyphs[..., 0], glyphs[..., 1], color="ink", width=0.9))
+    tables = {}
+    for (name, (theta, alpha, _)), (color, dash, shape), shift in zip(starts.items(), LOOKS, (0.12, -0.12)):
+        p = np.stack([_probabilities(model, theta, alpha, characters.x[chosen], K, shots, steps) for K in range(1, shots + 1)], axis=1)
+        truth = np.repeat(np.arange(n_way), n_query)
+        right_answers = (p.argmax(axis=-1) == truth).mean(axis=-1)
+        own = p[..., np.arange(truth.size), truth].mean(axis=-1)
+        shown = p[..., ::n_query, :]                                             # the first query image of each letter
+        ends = np.full((*shown.shape, 3), np.nan)
+        ends[..., 0], ends[..., 1] = columns - 0.42, columns - 0.42 + 0.84 * shown
+        height = np.broadcast_to((rows + shift)[:, None, None], (n_way, n_way, 3))
+        look = dict(color=color, label=name, toggle=True)
+        marks += [Curve(left, ends.reshape(*ends.shape[:3], -1), height.ravel(), dash=dash, width=4.0, **look),
+                  Path(right, np.array(steps, float), right_answers, along="k", dash=dash, dots=False, **look),
+                  Point(right, np.array(steps, float), right_answers, shape=shape, **look)]
+        tables |= {f"{shape}_right": np.rint(right_answers * truth.size), f"{shape}_own": own}
+    marks.sort(key=lambda mark: mark.ax is right)
+    words = np.array([script_of(characters.labels[task[0, 0]]) for task in chosen])[:, None, None]
+    first, second = starts
+    return Stage(
+        [left.figure, right.figure], marks,
+        [Slider("task", np.arange(1, n_tasks + 1), "task", 1, "d"), Slider("K", np.arange(1, shots + 1), "shots K", 1, "d"),
+         Slider("k", steps, "gradient steps k", 3, "d")],
+        Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} steps.\nOf {n:d} query images, right: " + first
+                + " {D_right:d}, " + second + " {s_right:d}.\nProbability of the right letter, on average: " + first + " {D_own:.2f}, "
+                + second + " {s_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
+        alt="Left: above, the support images of five letters, one column for each; below, five query images, one row for each, with a bar "
+            "in each column for the probability that either start gives to that letter. The right letter is on the diagonal. Right: the "
+            "fraction of right answers after each number of gradient steps.")
+
+
+def _table(ax, columns, rows):
+    """What stands still in the table of probabilities: its columns, its diagonal, words."""
+    ax.set_axis_off()
+    for x, y in zip(columns, rows):
+        ax.axvspan(x - 0.48, x + 0.48, color=COLORS["faint"], alpha=0.25, lw=0)
+        ax.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, fill=False, ec=COLORS["green"], lw=1.4))
+    ax.text(0, rows[0] + 1.45, "support", ha="center", va="center", color=COLORS["ink"])
+    ax.text(0, rows[0] + 0.72, "query", ha="center", va="center", color=COLORS["ink"])
+    ax.axhline(rows[0] + 0.98, color=COLORS["grey"], lw=0.8)
+
+
+def _probabilities(model, theta, alpha, x, K, shots, steps):
+    """Class probabilities, shape (n_tasks, n_steps, n_way · n_query, n_way); x has the shape (n_tasks, n_way, n_examples, d)."""
+    n_tasks, n_way = x.shape[:2]
+    y = np.broadcast_to(np.repeat(np.arange(n_way), K), (n_tasks, n_way * K))
+    path = adapt(model, theta, x[:, :, :K].reshape(n_tasks, n_way * K, -1), y, alpha, max(steps))
+    return model.predict(path[list(steps)], x[:, :, shots:].reshape(n_tasks, -1, x.shape[-1])).swapaxes(0, 1)

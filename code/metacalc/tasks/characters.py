@@ -1,0 +1,368 @@
+"""Characters as images: handwritten ones of eight alphabets, and printed ones of nine scripts; and splits without leaks.
+
+A class is a character, named "script/character". Alphabets borrow from one another, so that a script that was never
+seen in training may hold letters that were. `Characters.split` keeps look-alikes apart: no two classes that it hands
+out look alike, whether they stand on the same side of the split or not.
+"""
+
+import io
+import math
+import zipfile
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import combinations
+from pathlib import Path as FilePath
+from unicodedata import category, decomposition
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.ft2font import FT2Font, LoadFlags
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D, Bbox
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from metacalc.tasks.base import Batch, _positive_integer
+from metacalc.tasks.download import fetch
+from metacalc.tasks.few_shot import FewShotClassification, Pooled
+
+__all__ = ["CONFUSABLES", "Characters", "Shifted", "omniglot", "printed_characters"]
+
+FACES = tuple(f"DejaVu{family}{style}.ttf" for family, styles in (
+    ("Sans", ("", "-Bold", "-Oblique", "-BoldOblique")), ("SansMono", ("", "-Bold", "-Oblique", "-BoldOblique")),
+    ("Serif", ("", "-Bold", "-Italic", "-BoldItalic"))) for style in styles)
+FACES += tuple(f"STIXGeneral{style}.ttf" for style in ("", "Bol", "Italic", "BolIta"))
+SCRIPTS = {  # first and last letter of each range; letters with accents are left out
+    "Armenian": "ԱՖաֆ", "Cyrillic": "АЯаяЂЂЄЅІІЈЋЏЏђђєѕііјћџџ", "Georgian": "აჶႠჅ", "Greek": "ΑΩαω", "Hebrew": "את", "Lao": "ກຮ",
+    "Latin": "AZazÐÐ", "Lisu": "ꓐꓷ", "Old Italic": "\U00010300\U0001031e",
+}
+# Letters that are taken for one another, after the families in the Unicode Consortium's list for Technical Standard 39.
+CONFUSABLES = tuple("""AΑАꓮ BΒВꓐ CСꓚ Dꓓ EΕЕꓰ Fꓝ Gꓖ HΗНꓧ IlΙІꓲ JЈꓙ KΚКꓗ Lꓡ MΜМꓟ NΝꓠ OoΟοОоՕօס PΡРꓑ Rꓣ SЅՏꓢ TΤТꓔ UՍꓴ Vꓦ Wꓪ XΧХꓫ
+YΥꓬ ZΖꓜ aаα cс eе gց hһհ iіι jј nո pрρ qզ sѕ uսυ vν xх yуγ ΓГ ΠП ФΦ κк rг""".split())
+
+
+@dataclass(frozen=True, eq=False)
+class Characters:
+    """Images of characters, which of them look alike, and splits of them by scripts.
+
+    Attributes
+    ----------
+    x : ndarray of float32, shape (n_examples, size²)
+        Ink, from 0 to 1.
+    labels : ndarray of str, shape (n_examples,)
+        "script/character".
+    alike : ndarray of bool, shape (n_classes, n_classes)
+        Which classes look alike, in the order of `classes`.
+    outlines : tuple of matplotlib.path.Path
+        Of printed characters, the outline of each example in the unit square.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray
+    alike: np.ndarray
+    outlines: tuple = field(default=(), repr=False)
+
+    @property
+    def classes(self):
+        """The different labels, sorted."""
+        return np.unique(self.labels)
+
+    @property
+    def scripts(self):
+        """The different scripts, sorted."""
+        return sorted({script_of(c) for c in self.classes})
+
+    def split(self, test, validation=()):
+        """Classes for meta-training, validation and meta-testing, of which no two look alike.
+
+        The scripts are gone through in this order: test, validation, all others. A class is kept unless it looks like
+        one that has been kept already. So the test script stays as whole as it can, and the training set pays.
+
+        Parameters
+        ----------
+        test, validation : sequence of str
+            Scripts; different ones.
+
+        Returns
+        -------
+        train, validation, test : list of str
+            Labels.
+
+        Raises
+        ------
+        ValueError
+            If a script does not occur, or stands on two sides.
+        """
+        test, validation = list(test), list(validation)
+        for name, scripts in (("test", test), ("validation", validation)):
+            if not set(scripts) <= set(self.scripts):
+                raise ValueError(f"{name} must be some of the scripts {self.scripts}, got {scripts!r}")
+        if set(test) & set(validation):
+            raise ValueError(f"validation must not share a script with test, got {sorted(set(test) & set(validation))}")
+        train = [s for s in self.scripts if s not in test + validation]
+        classes, kept, sides = self.classes, [], []
+        for scripts in (test, validation, train):
+            before = len(kept)
+            for c, label in enumerate(classes):
+                if script_of(label) in scripts and not self.alike[c, kept].any():
+                    kept.append(c)
+            sides.append(classes[kept[before:]].tolist())
+        return tuple(reversed(sides))
+
+    def tasks(self, classes, n_way=5, k_shots=1, n_query=5):
+        """N-way classification tasks among some of the classes, as a `FewShotClassification`."""
+        chosen = np.isin(self.labels, classes)
+        return FewShotClassification(self.x[chosen], self.labels[chosen], n_way, k_shots, n_query)
+
+    def by_script(self, classes, n_way=5, k_shots=1, n_query=5):
+        """The same for each script on its own: {script: `FewShotClassification` of its classes}."""
+        scripts = sorted({script_of(c) for c in classes})
+        return {s: self.tasks([c for c in classes if script_of(c) == s], n_way, k_shots, n_query) for s in scripts}
+
+    def pool(self, classes, n_examples=100):
+        """Some of the classes in one task, as `Pooled`."""
+        chosen = np.isin(self.labels, classes)
+        return Pooled(self.x[chosen], self.labels[chosen], n_examples)
+
+
+class Shifted:
+    """Tasks whose images are moved by up to some pixels in either direction, each by its own: data augmentation.
+
+    Parameters
+    ----------
+    tasks : task distribution
+        Of square images, flattened. What comes in at an edge repeats the edge.
+    pixels : int
+        Largest shift, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If `pixels` is not a positive integer; from `sample`, if the images are not square.
+
+    Examples
+    --------
+    >>> tasks = printed_characters().tasks(["Greek/α", "Greek/β", "Greek/γ"], n_way=2)
+    >>> before, after = (t.sample(np.random.default_rng(0), 4).x_query for t in (tasks, Shifted(tasks)))
+    >>> before.shape == after.shape, np.array_equal(before, after)
+    (True, False)
+    """
+
+    def __init__(self, tasks, pixels=1):
+        self.tasks, self.pixels = tasks, _positive_integer(pixels, "pixels")
+
+    def __repr__(self):
+        return f"Shifted({self.tasks!r}, {self.pixels})"
+
+    def with_shots(self, k_shots):
+        """The same tasks with another number of support examples a class."""
+        return Shifted(self.tasks.with_shots(k_shots), self.pixels)
+
+    def sample(self, rng, n_tasks):
+        """Draw a `Batch` and move its images."""
+        batch = self.tasks.sample(rng, n_tasks)
+        return Batch(self._moved(batch.x_support, rng), batch.y_support, self._moved(batch.x_query, rng), batch.y_query)
+
+    def _moved(self, x, rng):
+        size, p = math.isqrt(x.shape[-1]), self.pixels
+        if size**2 != x.shape[-1]:
+            raise ValueError(f"tasks must have square images, got {x.shape[-1]} pixels")
+        sheets = np.pad(x.reshape(-1, size, size), ((0, 0), (p, p), (p, p)), mode="edge")
+        down, right = rng.integers(0, 2 * p + 1, size=(2, len(sheets), 1, 1))
+        row, column = np.ogrid[:size, :size]
+        return sheets[np.arange(len(sheets))[:, None, None], row + down, column + right].reshape(x.shape)
+
+
+def script_of(label):
+    """The script that a class belongs to.
+
+    Examples
+    --------
+    >>> script_of("Greek/α")
+    'Greek'
+    """
+    return label.split("/")[0]
+
+
+@cache
+def omniglot(size=14, download=True):
+    """Handwritten characters of 8 alphabets, each by 20 people: two parts of Omniglot (Lake et al. 2015; MIT licence).
+
+    Characters of two alphabets look alike if, of one of them, at least a fifth of the drawings are nearer to a drawing of
+    the other character than to any other of their own.
+
+    Parameters
+    ----------
+    size : int
+        Pixels along a side; the drawings have 105, which are averaged.
+    download : bool
+        Whether the files may be downloaded; see `fetch`.
+
+    Returns
+    -------
+    Characters
+        4,840 examples of 242 classes.
+
+    Raises
+    ------
+    ValueError
+        If `size` is not a positive integer.
+    FileNotFoundError
+        If the files cannot be had.
+    """
+    size, images = _positive_integer(size, "size"), {}
+    for part in ("small1", "small2"):  # Greek and Latin are in both
+        with zipfile.ZipFile(fetch(f"omniglot/images_background_{part}.zip", download)) as archive:
+            for name in archive.namelist():
+                if name.endswith(".png"):
+                    _, script, character, drawing = name.split("/")
+                    images.setdefault((f"{script}/{character}", drawing), archive.read(name))
+    drawings = [Image.open(io.BytesIO(images[key])).convert("L") for key in sorted(images)]
+    labels = np.array([label for label, _ in sorted(images)])
+    x = 1 - np.array([drawing.resize((size, size), Image.Resampling.BOX) for drawing in drawings], np.float32) / 255
+    return Characters(_frozen(x.reshape(len(x), -1)), _frozen(labels), _frozen(_mistaken(drawings, labels)))
+
+
+def _mistaken(drawings, labels, share=0.2):
+    """Which classes are mistaken for one another by the nearest drawing, whatever its place and size on the sheet."""
+    rows = []
+    for drawing in drawings:
+        ink = Image.eval(drawing, lambda v: 255 - v)
+        ink = ink.crop(ink.getbbox())
+        square = Image.new("L", (max(ink.size),) * 2)
+        square.paste(ink, tuple((max(ink.size) - side) // 2 for side in ink.size))
+        rows.append(gaussian_filter(np.pad(square.resize((24, 24), Image.Resampling.BOX), 2) / np.float32(255), 1.5).ravel())
+    likeness = _correlations(np.array(rows))
+    np.fill_diagonal(likeness, -1)
+    classes, own = np.unique(labels, return_inverse=True)
+    nearest = np.stack([likeness[:, own == c].max(axis=1) for c in range(len(classes))], axis=1)
+    wrong = nearest >= nearest[np.arange(len(own)), own][:, None]
+    mistaken = np.stack([wrong[own == c].mean(axis=0) for c in range(len(classes))]) >= share
+    scripts = np.array([script_of(c) for c in classes])
+    return (mistaken | mistaken.T) & (scripts[:, None] != scripts)
+
+
+@cache
+def printed_characters(size=14, seed=0):
+    """Letters of 9 scripts in the typefaces that come with matplotlib (DejaVu and STIX), each a little displaced.
+
+    An example is a letter in one face, fitted into the square, then turned, slanted, stretched and moved at random. A
+    letter that fewer than 12 faces have is drawn two or three times in each, so that all classes have 12 or 16. Two
+    letters look alike if, fitted into the square and not displaced, their images correlate by 0.94 or more in a face
+    that has both, or if one of `CONFUSABLES` names both.
+
+    Parameters
+    ----------
+    size : int
+        Pixels along a side.
+    seed : int
+        Fixes the displacements.
+
+    Returns
+    -------
+    Characters
+
+    Raises
+    ------
+    ValueError
+        If `size` is not a positive integer.
+
+    Examples
+    --------
+    >>> characters = printed_characters()
+    >>> train, _, test = characters.split(test=["Georgian"])
+    >>> "Latin/R" in train, "Georgian/ა" in test, "Georgian/ა" in train
+    (True, True, False)
+    >>> all_but_greek, _, greek = characters.split(test=["Greek"])
+    >>> "Greek/Α" in greek, "Latin/A" in all_but_greek, "Cyrillic/А" in all_but_greek
+    (True, False, False)
+    """
+    size, rng = _positive_integer(size, "size"), np.random.default_rng(seed)
+    glyphs = [(f"{script}/{letter}", face, outline) for script, ranges in SCRIPTS.items()
+              for letter in _letters(ranges) for face, outline in _outlines(letter)]
+    labels, faces, fitted = (list(column) for column in zip(*glyphs))
+    alike = _alike(labels, faces, _raster(fitted, 14))
+    counts = dict(zip(*np.unique(labels, return_counts=True)))
+    drawn = [(label, outline) for label, outline in zip(labels, fitted) for _ in range(-(-12 // counts[label]))]
+    outlines = tuple(outline.transformed(_displacement(rng)) for _, outline in drawn)
+    return Characters(_frozen(_raster(outlines, size)), _frozen(np.array([label for label, _ in drawn])), _frozen(alike), outlines)
+
+
+def _letters(ranges):
+    """The letters without accents in a string of pairs: first and last of each range."""
+    among = [chr(c) for first, last in zip(ranges[::2], ranges[1::2]) for c in range(ord(first), ord(last) + 1)]
+    return [c for c in among if category(c) in ("Lu", "Ll", "Lo") and not decomposition(c)]
+
+
+@cache
+def _fonts():
+    """Each face and the characters that it has."""
+    folder = FilePath(matplotlib.get_data_path()) / "fonts/ttf"
+    fonts = [FT2Font(str(folder / face)) for face in FACES]
+    for font in fonts:
+        font.set_size(64, 72)
+    return [(font, font.get_charmap()) for font in fonts]
+
+
+def _outlines(letter):
+    """The letter's outline in each face that has it: [(number of the face, Path)], its longer side 0.8 about (½, ½)."""
+    found = []
+    for number, (font, known) in enumerate(_fonts()):
+        if ord(letter) in known:
+            font.load_char(ord(letter), flags=LoadFlags.NO_HINTING)
+            vertices, codes = font.get_path()
+            low, high = vertices.min(axis=0), vertices.max(axis=0)
+            found.append((number, Path(0.5 + 0.8 * (vertices - (low + high) / 2) / (high - low).max(), codes)))
+    return found
+
+
+def _displacement(rng):
+    """A random affine map near the identity that leaves nearly all of the letter in the unit square."""
+    turn, slant, stretch = rng.normal(0, (4, 5, 0.08))
+    scale = rng.uniform(0.75, 1.05)
+    return (Affine2D().translate(-0.5, -0.5).rotate_deg(turn).skew_deg(slant, 0)
+            .scale(scale * np.exp(stretch), scale * np.exp(-stretch)).translate(*rng.normal(0.5, 0.03, 2)))
+
+
+def _raster(outlines, size):
+    """Ink in size × size pixels for outlines in the unit square: all drawn by Agg, without hinting, on one sheet."""
+    columns = 64
+    rows = -(-len(outlines) // columns)
+    renderer = RendererAgg(columns * size, rows * size, 72)
+    context = renderer.new_gc()
+    context.set_linewidth(0)
+    for i, outline in enumerate(outlines):
+        row, column = divmod(i, columns)
+        corner = column * size, (rows - 1 - row) * size
+        context.set_clip_rectangle(Bbox.from_bounds(*corner, size, size))
+        renderer.draw_path(context, outline, Affine2D().scale(size).translate(*corner), (0, 0, 0, 1))
+    ink = np.asarray(renderer.buffer_rgba())[..., 3].reshape(rows, size, columns, size)
+    return ink.swapaxes(1, 2).reshape(-1, size * size)[:len(outlines)].astype(np.float32) / 255
+
+
+def _alike(labels, faces, x, least=0.94):
+    """Which classes have images that correlate by `least` or more in some face, or are named in CONFUSABLES."""
+    classes, own = np.unique(labels, return_inverse=True)
+    alike = np.zeros((len(classes),) * 2, bool)
+    for face in range(len(FACES)):
+        there = np.flatnonzero(np.array(faces) == face)
+        alike[np.ix_(own[there], own[there])] |= _correlations(x[there]) >= least
+    letters = [label.split("/")[1] for label in classes]
+    for family in CONFUSABLES:
+        for a, b in combinations([i for i, letter in enumerate(letters) if letter in family], 2):
+            alike[a, b] = alike[b, a] = True
+    return alike & ~np.eye(len(classes), dtype=bool)
+
+
+def _correlations(x):
+    """Of every image with every other, shape (n, n)."""
+    x = x - x.mean(axis=1, keepdims=True)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return x @ x.T
+
+
+def _frozen(array):
+    """The array, no longer to be written to: what is cached is shared."""
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,191 @@
+"""The vision chapter: its live figure without its code, its stored results, and a short run of its study."""
+
+import copy
+import functools
+import json
+import sys
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from metacalc.figures_vision import NAMES, compared, episodes, outline, recognition, scores, stored_starts
+from metacalc.studies import Results, interval
+from metacalc.tasks import fetch, printed_characters
+from metacalc.tasks.characters import script_of
+
+sys.path.insert(0, str(ROOT / "studies"))
+import vision as study  # noqa: E402
+
+PATH = ROOT / "chapters/results/vision.json"
+SHOTS, STEPS = range(1, 6), (0, 1, 2, 3, 4, 5, 7, 10, 15, 20)
+LETTERS = printed_characters()
+
+
+@functools.cache
+def starts():
+    return stored_starts(PATH)
+
+
+def net(theta, x):
+    """Class probabilities of the net 196–64–32–5, layer by layer."""
+    end, h = 0, x
+    for m, n in ((196, 64), (64, 32), (32, 5)):
+        h = anp.dot(h, theta[end:end + m * n].reshape(m, n)) + theta[end + m * n:end + m * n + n]
+        end += m * n + n
+        h = anp.maximum(0, h) if n != 5 else h
+    e = anp.exp(h - h.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+@functools.cache
+def examples():
+    return episodes(LETTERS, starts()[2], 8)
+
+
+@functools.cache
+def answers(name, task, K):
+    """Probabilities of the 35 query images after 0, ..., 20 steps: shape (21, 35, 5)."""
+    theta, alpha, _ = starts()[1][name]
+    x, y = LETTERS.x[examples()[task - 1]].astype(float), np.repeat(np.arange(5), K)
+    support, query = x[:, :K].reshape(5 * K, -1), x[:, 5:].reshape(35, -1)
+    gradient = autograd.grad(lambda theta: -anp.mean(anp.log(net(theta, support)[np.arange(5 * K), y])))
+    found = [net(theta, query)]
+    for _ in range(20):
+        theta = theta - alpha * gradient(theta)
+        found.append(net(theta, query))
+    return np.array(found)
+
+
+def right_and_sure(name, task, K):
+    p, truth = answers(name, int(task), int(K)), np.repeat(np.arange(5), 7)
+    return (p.argmax(axis=-1) == truth).sum(axis=-1), p[:, np.arange(35), truth].mean(axis=-1)
+
+
+def figure():
+    return recognition(*starts())
+
+
+def vision_readout(task, K, k):
+    (maml, maml_own), (joint, joint_own) = ([values[int(k)] for values in right_and_sure(name, task, K)] for name in ("MAML", "pre-trained"))
+    script = script_of(LETTERS.labels[examples()[int(task) - 1][0, 0]])
+    return (f"Task {task:.0f}, five letters of {script}, K = {K:.0f}, after {k:.0f} steps.\nOf 35 query images, right: MAML {maml}, pre-trained "
+            f"{joint}.\nProbability of the right letter, on average: MAML {maml_own:.2f}, pre-trained {joint_own:.2f}.")
+
+
+def check_vision(stage):
+    *support, query, bars, dashed, path, point, joint_path, joint_point = stage.marks
+    assert len(support) == 5 and stage._shape == (8, 5, len(STEPS))
+    for r, mark in enumerate((*support, query)):
+        for t, task in enumerate(examples()):
+            for c, example in enumerate(task[:, r]):
+                place = (c + 1, 5.98 + 0.8 * r) if r < 5 else (0, 4.5 - c)
+                drawn = 0.78 * (outline(LETTERS.outlines[example]) - 0.5) + place
+                span = slice(96 * c, 96 * (c + 1))
+                for K in range(mark.x.shape[1]):  # NaN where the shot is not among the first K
+                    there = r == 5 or r <= K
+                    for coordinate, expected in zip((mark.x, mark.y), drawn.T):
+                        np.testing.assert_allclose(coordinate[t, K, 0, span], expected if there else np.full(96, np.nan))
+    for name, mark, growing, end in (("MAML", bars, path, point), ("pre-trained", dashed, joint_path, joint_point)):
+        assert {m.label for m in (mark, growing, end)} == {name} and all(m.toggle for m in (mark, growing, end))
+        height = 4.5 - np.arange(5)[:, None, None] + (0.12 if name == "MAML" else -0.12)
+        np.testing.assert_allclose(mark.y.reshape(5, 5, 3), np.broadcast_to(height, (5, 5, 3)))
+        for t in range(1, 9):
+            for K in SHOTS:
+                p = answers(name, t, K)[list(STEPS)]
+                ends = mark.x[t - 1, K - 1].reshape(len(STEPS), 5, 5, 3)
+                np.testing.assert_allclose(ends[..., 0] - np.arange(1, 6), -0.42)
+                np.testing.assert_allclose((ends[..., 1] - ends[..., 0]) / 0.84, p[:, ::7], atol=1e-6)
+                for line in (growing, end):
+                    np.testing.assert_array_equal(line.x, STEPS)
+                    np.testing.assert_allclose(35 * line.y[t - 1, K - 1], right_and_sure(name, t, K)[0][list(STEPS)], atol=1e-9)
+
+
+CHECKS = {"vision_readout": check_vision}
+
+
+def test_the_figure_s_tasks_are_of_letters_that_no_start_has_seen():
+    _, _, test = starts()
+    train, validation, held_out = LETTERS.split(*study.PRINTED["folds"][0])
+    assert test == held_out
+    for task in examples():
+        labels = LETTERS.labels[task]
+        assert (labels == labels[:, :1]).all() and len(set(labels[:, 0])) == 5 and set(labels[:, 0]) <= set(test)
+        assert len({script_of(label) for label in labels[:, 0]}) == 1 and len(np.unique(task)) == task.size
+
+
+def test_an_outline_keeps_the_letter_s_box():
+    for i in range(0, len(LETTERS.x), 97):
+        row, box = outline(LETTERS.outlines[i]), LETTERS.outlines[i].get_extents()
+        assert row.shape == (96, 2)
+        np.testing.assert_allclose([np.nanmin(row, axis=0), np.nanmax(row, axis=0)], [box.min, box.max], atol=0.02)
+
+
+def test_the_stored_results_are_whole():
+    stored = json.loads(PATH.read_text(encoding="utf-8"))
+    assert stored["settings"] == json.loads(json.dumps({"omniglot": study.SETTINGS, "printed": study.PRINTED}))
+    assert PATH.stat().st_size < 200_000
+    for k_shots in (1, 5):
+        table = scores(PATH, k_shots)
+        assert list(table) == list(NAMES) and all(values.shape == (8,) for values in table.values())
+        assert table["pixels"].mean() > 0.35 and all(table[n].mean() > table["scratch"].mean() + 0.05 for n in ("MAML", "joint", "prototypes"))
+    alphabets = [a for test, _ in study.SETTINGS["folds"] for a in test]
+    assert len(alphabets) == len(set(alphabets)) == 8
+    for test, validation in study.SETTINGS["folds"]:
+        assert not set(test) & set(validation)
+
+
+def test_tables_are_of_paired_differences():
+    one = {"joint": np.array([0.5, 0.6, 0.7]), "MAML": np.array([0.6, 0.7, 0.8])}
+    text = compared(one, one)
+    assert "| joint | 0.600 ± 0.248 | – |" in text and "+0.100 ± 0.000" in text
+
+
+def short(prefix=""):
+    """Settings for a few seconds."""
+    settings = copy.deepcopy(study.SETTINGS)
+    return settings | {"n_iters": dict.fromkeys(settings["n_iters"], 8), "looks": 2, "validation": [4, 5, 500], "test": [4, 5, 1000], "n_steps": 3,
+                       "scratch_steps": 3, "shots": [1], "folds": settings["folds"][:1], "clipping": settings["clipping"] | {"n_iters": 4}}
+
+
+def test_the_study_runs_in_short_on_print(tmp_path):
+    settings = short() | {"folds": study.PRINTED["folds"], "hidden": [8, 8], "validation": [4, 3, 500], "test": [4, 3, 1000]}
+    results = Results(tmp_path / "study.json", settings)
+    study.run(settings, results, LETTERS, progress=False)
+    study.run_clipping(settings, results, LETTERS, progress=False)
+    for method in (*study.METHODS, "joint"):
+        run = results.stored[f"0/1/{method}/0"]
+        assert set(run["accuracy"]) == {"Georgian", "Lao"} and 0 <= run["validation"] <= 1 and run["steps"] <= 3
+    before = copy.deepcopy(results.stored)
+    study.run(settings, Results(tmp_path / "study.json", settings), None or LETTERS, progress=False)
+    assert Results(tmp_path / "study.json", settings).stored == before  # nothing is worked out twice
+
+
+def handwriting():
+    try:
+        fetch("omniglot/images_background_small1.zip", download=False)
+        from metacalc.tasks import omniglot
+        return omniglot(study.SETTINGS["size"], download=False)
+    except FileNotFoundError as error:
+        pytest.skip(f"the study of handwriting was not rerun: {error}")
+
+
+def test_stored_results_are_reproduced():
+    """What needs no training exactly; a short run of the classifier within what a fraction of the training can reach."""
+    characters, settings = handwriting(), study.SETTINGS
+    stored = json.loads(PATH.read_text(encoding="utf-8"))["results"]
+    for i, (test, validation) in enumerate(settings["folds"]):
+        split = characters.split(test, validation)
+        for k_shots in settings["shots"]:
+            again = study.Fold(characters, split, k_shots, settings).nearest("test")
+            assert again == pytest.approx(stored[f"{i}/{k_shots}/pixels"]["accuracy"], abs=1e-4)
+    test, validation = settings["folds"][0]
+    fold = study.Fold(characters, characters.split(test, validation), 1, settings | {"test": [40, 15, 1000], "rates": [0.03], "n_steps": 12})
+    best, starts = fold.trained("joint", {"eta": 0.001}, 0, 700, 1, 1, 1.0, False)
+    again = np.mean(list(fold.tested(best.theta, best.alpha, best.steps)["accuracy"].values()))
+    full = np.mean(list(stored["0/1/joint/0"]["accuracy"].values()))
+    alone = np.mean(list(stored["0/1/pixels"]["accuracy"].values()))
+    half_width = interval(scores(PATH, 1)["joint"])[1]
+    assert alone + 0.05 < again < full + half_width
