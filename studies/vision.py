@@ -41,7 +41,8 @@ SETTINGS = {
     "clipping": {"setting": {"alpha": 0.4, "k": 3, "eta": 0.001}, "n_iters": 800},
 }
 PRINTED = SETTINGS | {  # 12 images a class
-    "hidden": [64, 32], "shots": [1], "settings": {name: SETTINGS["settings"][name] for name in ("MAML", "joint")}, "folds": [[["Georgian", "Lao"], ["Hebrew", "Old Italic"]]],
+    "hidden": [64, 32], "shots": [1], "folds": [[["Georgian", "Lao"], ["Hebrew", "Old Italic"]]],
+    "settings": {name: SETTINGS["settings"][name] for name in ("MAML", "joint")},
     "validation": [24, 7, 500], "test": [120, 7, 1000]}
 
 
