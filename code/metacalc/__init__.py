@@ -34,12 +34,14 @@ from metacalc.meta import (
 )
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression
 from metacalc.stage import Arrow, Curve, Path, Point, Readout, Slider, Stage
-from metacalc.tasks import Batch, FewShotClassification, Quadratics, RatingTasks, Sinusoids
+from metacalc.studies import interval
+from metacalc.tasks import Batch, FewShotClassification, Quadratics, RatingTasks, Sinusoids, printed_characters
 
 __all__ = [
-    "Arrow", "Batch", "Curve", "Evaluation", "FewShotClassification", "GaussianPrior", "MLP", "Objective", "Path", "Point",
-    "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Training", "adam", "adapt",
-    "anil", "backtracking", "clipped", "convergence_factor", "diverged", "evaluate", "finite_difference", "fomaml",
-    "gradient_descent", "imaml", "in_parallel", "joint", "linear_regression", "logistic_regression", "maml",
-    "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "rate_schedule", "reptile", "sgd", "step", "with_rates",
+    "Arrow", "Batch", "Curve", "Evaluation", "FewShotClassification", "GaussianPrior", "MLP", "Objective",
+    "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider",
+    "Stage", "Training", "adam", "adapt", "anil", "backtracking", "clipped", "convergence_factor", "diverged",
+    "evaluate", "finite_difference", "fomaml", "gradient_descent", "imaml", "in_parallel", "interval", "joint",
+    "linear_regression", "logistic_regression", "maml", "meta_sgd", "meta_train", "momentum", "nesterov",
+    "newton", "printed_characters", "rate_schedule", "reptile", "sgd", "step", "with_rates",
 ]
