@@ -178,7 +178,8 @@ def check_adapting(stage):
                 np.testing.assert_allclose(point.y[i, j, :, 0], [cost(name, code, K, k) for k in steps], rtol=1e-7)
                 for l, k in enumerate(steps):
                     np.testing.assert_allclose(table.y[i, j, l], next_letters(name, code, K, k), rtol=1e-6, atol=1e-9)
-    assert np.array_equal(rest[1].x[:, 0], steps) and np.array_equal(maml.x, np.arange(27))
+    assert np.array_equal(rest[1].x[:, 0], steps) and all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
+    assert all(np.array_equal(curve.x, np.arange(13)) for curve in (rest[0], rest[2]))
 
 
 def check_stopping(stage):
@@ -190,6 +191,8 @@ def check_stopping(stage):
         np.testing.assert_allclose(mean.y[i], gain.mean())
         np.testing.assert_allclose(valid.y[i], np.mean([run["stopped"]["joint"]["valid"][i] for run in LANGUAGE.runs]))
     np.testing.assert_allclose(maml.y, chosen("MAML").mean())
+    for mark in (valid, test, point):
+        np.testing.assert_allclose(mark.x.ravel(), stage.sliders[0].values)
 
 
 CHECKS = {"adapting_readout": check_adapting, "stopping_readout": check_stopping}

@@ -51,7 +51,7 @@ def fits_readout(amplitude, phase, K, k):
 def outer_readout(n, k):
     i = MAML["iterations"].index(int(n))
     return (f"After {n:.0f} outer iterations: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3f} after k = {k:.0f} inner "
-            f"steps; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3f}.")
+            f"steps; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3f}.").replace("inf ", "∞ ")
 
 
 def fits():
@@ -86,7 +86,8 @@ def check_learning(stage):
         np.testing.assert_array_equal(path.y[:, 0], errors)
     np.testing.assert_array_equal(point.y, MAML["errors"])
     expected = np.array([fitted(i, 3.0, 1.0, 10)[0] for i in range(len(MAML["iterations"]))])
-    np.testing.assert_array_equal(after.x, LINE)
+    for mark in (before, after):
+        np.testing.assert_array_equal(mark.x, LINE)
     np.testing.assert_allclose(after.y, expected[:, list(STEPS)], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(before.y, expected[:, :1], rtol=1e-6, atol=1e-6)
 

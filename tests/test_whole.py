@@ -105,7 +105,7 @@ def test_search_works_offline_and_leads_to_the_page(browser, server, from_file):
     left = []
     page.on("request", lambda request: None if request.url.startswith((base, "data:", "blob:")) else left.append(request.url))
     page.goto(f"{base}search.html?q=hessian")
-    page.wait_for_selector("#search-results ul.search li a")
+    page.wait_for_selector("#search-results ul.search li a[href*='04_meta_learning']")
     found = page.locator("#search-results ul.search li a").evaluate_all("links => links.map(a => a.href)")
     assert any("04_meta_learning" in link for link in found) and not left
     page.locator("#search-results ul.search li a[href*='04_meta_learning']").first.click()
