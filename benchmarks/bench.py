@@ -33,20 +33,18 @@ import numpy as np
 import threadpoolctl
 from metacalc import adam
 from metacalc.meta import (
-    _keep_freed_memory,
     anil,
-    evaluate,
     fomaml,
     imaml,
     joint,
     maml,
     meta_sgd,
-    meta_train,
     reptile,
     with_rates,
 )
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
+from metacalc.training import _keep_freed_memory, evaluate, meta_train
 
 HERE = Path(__file__).parent
 ALPHA, ETA = 0.01, 1e-3

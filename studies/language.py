@@ -4,12 +4,21 @@ from pathlib import Path
 
 import numpy as np
 from metacalc.letters import (
-    MODEL, RATES, STEPS, TRAINING, best_adaptation, bits, contenders, counted_bits, prior_mean,
+    MODEL,
+    RATES,
+    STEPS,
+    TRAINING,
+    best_adaptation,
+    bits,
+    contenders,
+    counted_bits,
+    prior_mean,
 )
-from metacalc.meta import joint, maml, meta_train
+from metacalc.meta import joint, maml
 from metacalc.practice import packed
 from metacalc.studies import Results, choose
 from metacalc.tasks.languages import NextLetter, folds, split
+from metacalc.training import meta_train
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parent.parent
@@ -137,7 +146,7 @@ def run(settings, results):
 
 
 if __name__ == "__main__":
-    results = Results(ROOT / "_build/studies/language.json", SETTINGS)
+    results = Results(ROOT / ".studies/language.json", SETTINGS)
     run(SETTINGS, results)
     results.write(ROOT / "chapters/results/language.json")
     results.path.unlink()

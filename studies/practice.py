@@ -42,7 +42,7 @@ def run(settings, results):
 
 
 if __name__ == "__main__":
-    results = Results(ROOT / "_build/studies/practice.json", SETTINGS)
+    results = Results(ROOT / ".studies/practice.json", SETTINGS)
     run(SETTINGS, results)
     results.write(ROOT / "chapters/results/practice.json")
     results.path.unlink()

@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
-
 from metacalc.descent import adam, clipped
 from metacalc.gaussian import GaussianPrior, damped_offset
-from metacalc.meta import adapt, anil, fomaml, joint, maml, meta_train, reptile
+from metacalc.meta import adapt, anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP, linear_regression
 from metacalc.studies import Results, choose, interval
 from metacalc.tasks import RatingTasks, food_world_cup, person_folds
+from metacalc.training import meta_train
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parent.parent
-FINAL, PARTIAL = ROOT / "chapters/results/recommendation.json", ROOT / "_build/studies/recommendation.json"
+FINAL, PARTIAL = ROOT / "chapters/results/recommendation.json", ROOT / ".studies/recommendation.json"
 SETTINGS = {
     "min_ratings": 15, "light_ratings": 8, "n_folds": 5, "n_validation": 100, "split_seed": 0, "shots": [2, 5, 10],
     "draws": 10, "validation_draws": 4, "episode_seed": 100, "hidden": 16, "activation": "tanh", "seed": 0, "more_seeds": [1],
@@ -376,3 +376,4 @@ if __name__ == "__main__":
     final.stored = {}
     for key, value in summary(SETTINGS, partial_results, data, weights).items():
         final.once(key, lambda: value)
+    partial_results.path.unlink()

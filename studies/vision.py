@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-
 from metacalc.descent import adam, clipped
-from metacalc.meta import anil, evaluate, fomaml, joint, maml, reptile
+from metacalc.meta import anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP
 from metacalc.practice import packed
 from metacalc.studies import Results, choose
 from metacalc.tasks import Shifted, nearest_mean, omniglot, printed_characters
+from metacalc.training import evaluate
 
 ROOT = Path(__file__).parent.parent
 METHODS = {"MAML": maml, "FOMAML": fomaml, "Reptile": reptile, "ANIL": anil}
@@ -203,7 +203,7 @@ def run_clipping(settings, results, characters, progress=True):
 
 
 if __name__ == "__main__":
-    results = Results(ROOT / "_build/studies/vision.json", {"omniglot": SETTINGS, "printed": PRINTED})
+    results = Results(ROOT / ".studies/vision.json", {"omniglot": SETTINGS, "printed": PRINTED})
     run(PRINTED, results, printed_characters(PRINTED["size"]), weights=True, prefix="printed/")
     characters = omniglot(SETTINGS["size"])
     run(SETTINGS, results, characters)

@@ -10,16 +10,15 @@ from typing import Callable
 
 import numpy as np
 import sympy as sp
-from scipy.linalg import expm
 import test_language
 import test_practice
 import test_vision
-from test_meta_figures import READOUTS
-from test_outlook_figures import READOUTS as OUTLOOK_READOUTS
+from metacalc import Objective, figures, figures_meta, figures_outlook, gradient_descent
+from scipy.linalg import expm
+from test_figures_meta import READOUTS
+from test_figures_outlook import READOUTS as OUTLOOK_READOUTS
 from test_recommendation import BUILD as RECOMMENDATION
 from test_recommendation import READOUTS as RECOMMENDATION_READOUTS
-
-from metacalc import Objective, figures, gradient_descent, meta_figures, outlook_figures
 
 theta = sp.Symbol("theta", real=True)
 x, y = sp.symbols("x y", real=True)
@@ -162,10 +161,10 @@ FIGURES = {
         LiveFigure(figures.valley, valley),
         LiveFigure(lambda: figures.hills(Objective(theta**2 / 10 + sp.sin(2 * theta), theta)), hills),
     ],
-    "chapters/04_meta_learning": [LiveFigure(getattr(meta_figures, name), READOUTS[name])
+    "chapters/04_meta_learning": [LiveFigure(getattr(figures_meta, name), READOUTS[name])
                                   for name in ("update_arrows", "landscape", "two_levels")],
     "chapters/05_practice": [LiveFigure(getattr(test_practice, name), READOUT) for name, READOUT in test_practice.READOUTS.items()],
-    "chapters/08_outlook": [LiveFigure(getattr(outlook_figures, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
+    "chapters/08_outlook": [LiveFigure(getattr(figures_outlook, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
     "chapters/06_applications/recommendation": [LiveFigure(RECOMMENDATION[name], RECOMMENDATION_READOUTS[name])
                                                 for name in ("rating_errors", "cuisines")],
     "chapters/06_applications/language": [LiveFigure(test_language.BUILD[name], readout) for name, readout in test_language.READOUTS.items()],

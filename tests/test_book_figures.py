@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from conftest import HTML, PHONE, ROOT
 from live_figures import FIGURES
-from test_figures import same_readout
-
 from metacalc.stage import _format
+from test_figures import same_readout
 
 SLIDERS = "input[type=range]"
 every_stage = pytest.mark.parametrize("page_name, i", [pytest.param(page, i, id=f"{page}-{i}") for page, figures in FIGURES.items() for i in range(len(figures))],

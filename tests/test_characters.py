@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as _Path
 from matplotlib.transforms import Affine2D
-from PIL import Image, ImageDraw
-
 from metacalc.tasks import Batch, Shifted, omniglot, printed_characters
 from metacalc.tasks import characters as module
 from metacalc.tasks.characters import CONFUSABLES, script_of
+from PIL import Image, ImageDraw
 
 PRINTED = printed_characters()
 SPLITS = [(["Georgian", "Lao"], ["Hebrew", "Old Italic"]), (["Greek"], ["Latin"]), (["Lisu"], ["Cyrillic"]), (["Latin", "Armenian"], [])]

@@ -6,17 +6,28 @@ import re
 import numpy as np
 import pytest
 from live_figures import (
-    BOWL, BOWL_START, CENTRAL, DISTANCES, FIGURES, FLOW_END, FORWARD, POINTS, euler_path, heavy_ball, theta, tilted, wells_path,
+    BOWL,
+    BOWL_START,
+    CENTRAL,
+    DISTANCES,
+    FIGURES,
+    FLOW_END,
+    FORWARD,
+    POINTS,
+    euler_path,
+    heavy_ball,
+    theta,
+    tilted,
+    wells_path,
 )
+from metacalc import Objective, Point, Stage, figures
 from scipy.linalg import expm
+from test_figures_meta import CHECKS as META_CHECKS
+from test_figures_outlook import CHECKS as OUTLOOK_CHECKS
 from test_language import CHECKS as LANGUAGE_CHECKS
-from test_meta_figures import CHECKS as META_CHECKS
-from test_outlook_figures import CHECKS as OUTLOOK_CHECKS
 from test_practice import CHECKS as PRACTICE_CHECKS
 from test_recommendation import CHECKS as RECOMMENDATION_CHECKS
 from test_vision import CHECKS as VISION_CHECKS
-
-from metacalc import Objective, Point, Stage, figures
 
 ALL = [pytest.param(figure, id=f"{page}-{i}") for page, listed in FIGURES.items() for i, figure in enumerate(listed)]
 NUMBER = re.compile(r"−?\d+(?:\.\d+)?(?:e[+−]\d+)?")

@@ -11,8 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import HTML, ROOT, missing, optional
+from metacalc.figures_meta import step_graph
 from metacalc.meta import fomaml, maml
-from metacalc.meta_figures import step_graph
 
 NOTEBOOK = ROOT / "chapters/07_tools.ipynb"
 MODULES = {"PyTorch": "torch", "TensorFlow": "tensorflow", "JAX": "jax"}

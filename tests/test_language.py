@@ -8,11 +8,10 @@ from collections import Counter
 
 import numpy as np
 from conftest import ROOT
-from scipy import stats
-
 from metacalc.figures_language import CONTEXTS, SHOWN, adapting, gains, shown_words, stopping
 from metacalc.letters import start, stored
 from metacalc.tasks.languages import families, folds, names, split
+from scipy import stats
 
 PATH = ROOT / "chapters/results/language.json"
 LANGUAGE, FAMILY = (stored(PATH, design) for design in ("language", "family"))

@@ -7,14 +7,35 @@ import numpy as np
 import pytest
 import sympy as sp
 from babel import Locale, localedata
-from scipy.special import logsumexp
-
 from metacalc import MLP, adapt
-from metacalc.letters import MODEL, best_adaptation, bits, counted_bits, posterior_mean, prior_mean, spell
-from metacalc.tasks.languages import (
-    ALPHABET, COPIES, FAMILIES, SIMILAR, NextLetter, _words, encode, english, entity_groups, families, folds, names, normalise,
-    one_hot, overlap, split,
+from metacalc.letters import (
+    MODEL,
+    best_adaptation,
+    bits,
+    counted_bits,
+    posterior_mean,
+    prior_mean,
+    spell,
 )
+from metacalc.tasks.languages import (
+    ALPHABET,
+    COPIES,
+    FAMILIES,
+    SIMILAR,
+    NextLetter,
+    _words,
+    encode,
+    english,
+    entity_groups,
+    families,
+    folds,
+    names,
+    normalise,
+    one_hot,
+    overlap,
+    split,
+)
+from scipy.special import logsumexp
 
 DESIGNS = [(by, i) for by in ("language", "family") for i in range(5)]
 

@@ -7,10 +7,9 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from metacalc import finite_difference
+from metacalc.figures_meta import quadratic_tasks
 from metacalc.meta import adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
-from metacalc.meta_figures import quadratic_tasks
 from metacalc.models import Quadratic
 
 MODEL = Quadratic(1)

@@ -8,10 +8,21 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from conftest import ROOT
-
-from metacalc.meta import Evaluation
-from metacalc.practice import CONTENDERS, MODEL, SHOTS, STEPS, compared, judged, outside, packed, stored, train, unpacked
-from metacalc.practice_figures import LINE, SUPPORT, outer_learning, sinusoid_fits
+from metacalc.figures_practice import LINE, SUPPORT, outer_learning, sinusoid_fits
+from metacalc.practice import (
+    CONTENDERS,
+    MODEL,
+    SHOTS,
+    STEPS,
+    compared,
+    judged,
+    outside,
+    packed,
+    stored,
+    train,
+    unpacked,
+)
+from metacalc.training import Evaluation
 
 PATH = ROOT / "chapters/results/practice.json"
 MAML, JOINT = (stored(PATH, "long")[name][0] for name in ("MAML", "joint"))

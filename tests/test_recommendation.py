@@ -10,7 +10,6 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT
-
 from metacalc import figures_recommendation as figures
 from metacalc.studies import Results
 from metacalc.tasks import food_world_cup

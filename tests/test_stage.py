@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import traitlets
 from matplotlib.figure import Figure
-
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.figures import panel
 

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pooch
 import pytest
-from scipy import stats
-
 from metacalc.descent import sgd
-from metacalc.meta import evaluate, joint, maml
+from metacalc.meta import joint, maml
 from metacalc.models import Quadratic
 from metacalc.studies import Results, choose, interval
 from metacalc.tasks import Quadratics, download, fetch
+from metacalc.training import evaluate
+from scipy import stats
 
 TASKS, MODEL = Quadratics(1, spread=1.0), Quadratic(1)
 

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT
-
 from metacalc.letters import stored
 from metacalc.studies import Results
 from metacalc.tasks.languages import families, folds

@@ -10,8 +10,15 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from conftest import ROOT
-
-from metacalc.figures_vision import NAMES, compared, episodes, outline, recognition, scores, stored_starts
+from metacalc.figures_vision import (
+    NAMES,
+    compared,
+    episodes,
+    outline,
+    recognition,
+    scores,
+    stored_starts,
+)
 from metacalc.studies import Results, interval
 from metacalc.tasks import fetch, printed_characters
 from metacalc.tasks.characters import script_of

@@ -16,18 +16,13 @@ from metacalc.descent import (
 )
 from metacalc.gaussian import GaussianPrior
 from metacalc.meta import (
-    Evaluation,
-    Training,
     adapt,
     anil,
-    evaluate,
     fomaml,
     imaml,
-    in_parallel,
     joint,
     maml,
     meta_sgd,
-    meta_train,
     rate_schedule,
     reptile,
     with_rates,
@@ -35,7 +30,15 @@ from metacalc.meta import (
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression
 from metacalc.stage import Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.studies import interval
-from metacalc.tasks import Batch, FewShotClassification, Quadratics, RatingTasks, Sinusoids, printed_characters
+from metacalc.tasks import (
+    Batch,
+    FewShotClassification,
+    Quadratics,
+    RatingTasks,
+    Sinusoids,
+    printed_characters,
+)
+from metacalc.training import Evaluation, Training, evaluate, in_parallel, meta_train
 
 __all__ = [
     "Arrow", "Batch", "Curve", "Evaluation", "FewShotClassification", "GaussianPrior", "MLP", "Objective",

@@ -11,7 +11,16 @@ from metacalc.meta import adapt
 from metacalc.stage import COLORS, STYLE, Curve, Point, Readout, Slider, Stage
 from metacalc.studies import interval
 from metacalc.tasks import Batch
-from metacalc.tasks.languages import ALPHABET, encode, english, families, folds, names, one_hot, split
+from metacalc.tasks.languages import (
+    ALPHABET,
+    encode,
+    english,
+    families,
+    folds,
+    names,
+    one_hot,
+    split,
+)
 
 __all__ = ["adapting", "gains", "shown_words", "stopping"]
 

@@ -11,8 +11,8 @@ from metacalc.figures import panel
 from metacalc.meta import adapt
 from metacalc.models import MLP
 from metacalc.practice import unpacked
-from metacalc.studies import interval
 from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.studies import interval
 from metacalc.tasks import printed_characters
 from metacalc.tasks.characters import script_of
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from metacalc.meta import anil, evaluate, fomaml, joint, maml, meta_sgd, meta_train, reptile, with_rates
+from metacalc.meta import anil, fomaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
+from metacalc.training import evaluate, meta_train
 
 __all__ = ["CONTENDERS", "Contender", "Run", "compared", "judged", "outside", "packed", "stored", "train", "unpacked"]
 

@@ -11,7 +11,7 @@ import keyword
 import numbers
 import re
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 import anywidget
@@ -20,30 +20,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import traitlets
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch
+
+from metacalc.marks import COLORS, STYLE, Arrow, Curve, Mark, Path, Point
 
 __all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage"]
-
-# Okabe & Ito's palette (2008), told apart with any colour vision. In a page each is a CSS variable, lighter in the
-# dark theme.
-COLORS = {
-    "ink": "#1f2328", "grey": "#6e7781", "faint": "#d0d7de", "paper": "#fefefe",
-    "blue": "#0072b2", "orange": "#b35c00", "green": "#00795a", "red": "#c4320a", "purple": "#9a4a78",
-}
-STYLE = {
-    "axes.edgecolor": COLORS["grey"], "axes.grid": True, "axes.labelcolor": COLORS["ink"], "axes.linewidth": 0.8,
-    "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 10, "axes.titlecolor": COLORS["ink"],
-    "axes.labelsize": 10, "axes.unicode_minus": True, "axes.facecolor": "none", "figure.facecolor": "none",
-    "figure.constrained_layout.use": True, "font.family": "DejaVu Sans", "font.size": 9,
-    "grid.color": COLORS["faint"], "grid.linewidth": 0.6, "legend.fontsize": 9, "legend.frameon": False,
-    "legend.labelcolor": COLORS["ink"], "lines.color": COLORS["ink"], "mathtext.fontset": "dejavusans",
-    "savefig.bbox": None, "svg.fonttype": "path", "svg.hashsalt": "metacalc", "text.color": COLORS["ink"],
-    "xtick.color": COLORS["grey"], "xtick.labelcolor": COLORS["ink"], "ytick.color": COLORS["grey"],
-    "ytick.labelcolor": COLORS["ink"],
-}
-_DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "7 2.5 1.5 2.5", " ": "0 9999"}
-_SHAPES = "os^D"
 
 
 @dataclass(frozen=True)
@@ -103,206 +83,6 @@ class Slider:
 
     def index(self, value):
         return int(np.argmin(np.abs(self.values - value)))
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """What all marks share: axes, coordinates in the data units of the axes, and looks.
-
-    An array of coordinates broadcasts to one axis for every slider of the stage, in their order. With `toggle=True` a
-    reader can switch the mark off and on; marks of one label go together, and stand in the legend once.
-    """
-
-    ax: plt.Axes
-    x: np.ndarray
-    y: np.ndarray
-    color: str = "blue"
-    label: str = ""
-    toggle: bool = field(default=False, kw_only=True)
-
-    coordinates = ("x", "y")
-    length = 0  # extra axes of a mark's arrays
-    width = 1.0  # of its line
-
-    def __post_init__(self):
-        if self.color not in COLORS:
-            raise ValueError(f"color must be one of {sorted(COLORS)}, got {self.color!r}")
-        if self.toggle and not self.label:
-            raise ValueError(f"toggle of {type(self).__name__} needs a label, which names it")
-        for name in self.coordinates:
-            array = np.asarray(getattr(self, name))
-            if array.dtype.kind not in "iuf" or array.size == 0:
-                raise ValueError(f"{name} of {type(self).__name__} must be a non-empty array of real numbers")
-            object.__setattr__(self, name, array.astype(float))
-        if getattr(self, "dash", "-") not in _DASHES:
-            raise ValueError(f"dash must be one of {list(_DASHES)}, got {self.dash!r}")
-        if getattr(self, "shape", "o") not in _SHAPES:
-            raise ValueError(f"shape must be one of {', '.join(_SHAPES)}, got {self.shape!r}")
-        if not self.width > 0:
-            raise ValueError(f"width must be positive, got {self.width!r}")
-        if self.length:
-            try:
-                np.broadcast_shapes(*(getattr(self, name).shape[-1:] for name in self.coordinates))
-            except ValueError:
-                raise ValueError(f"x and y of {type(self).__name__} must have last axes of equal length") from None
-
-    def place(self):
-        """Coordinates as fractions of the axes' box by the axes' own transforms, (0, 0) at its centre."""
-        return self._fractions(self.x, self.y)
-
-    def _fractions(self, x, y):
-        x, y = np.broadcast_arrays(x, y)
-        transform = self.ax.transData + self.ax.transAxes.inverted()
-        with np.errstate(all="ignore"), mpl.rc_context({"agg.path.chunksize": 0}):
-            nan = np.isnan(x) | np.isnan(y)
-            flat = np.stack([np.clip(np.nan_to_num(a, nan=1.0, posinf=1e300, neginf=-1e300), -1e300, 1e300).ravel()
-                             for a in (x, y)], axis=-1)
-            placed = transform.transform(flat) - 0.5
-            # Half precision ends at 65504. What is further away comes nearer along its direction from the centre.
-            far = np.abs(placed).max(axis=-1, keepdims=True)
-            placed = (placed * np.minimum(1, 6e4 / np.maximum(far, 1))).reshape(*x.shape, 2)
-        return tuple(np.where(nan, np.nan, placed[..., i]) for i in (0, 1))
-
-
-@dataclass(frozen=True)
-class _Line(_Mark):
-    """What a path and a curve share: how a joined row of points is drawn."""
-
-    dash: str = "-"
-    dots: bool = False
-
-    @property
-    def _style(self):
-        return dict(color=COLORS[self.color], lw=self.width, ls=self.dash, marker="o" if self.dots else None, ms=4.2, mew=0)
-
-    def look(self):
-        return {"kind": type(self).__name__.lower(), "dash": _DASHES[self.dash], "width": self.width,
-                "dot": 4.2 if self.dots else 0}
-
-    def handle(self):
-        return Line2D([], [], **self._style)
-
-    def paint(self, coordinates):
-        return self.ax.plot(*np.broadcast_arrays(*coordinates), **self._style)
-
-
-@dataclass(frozen=True)
-class Path(_Line):
-    """A path that grows along one slider: at its position i the points 0, …, i, joined, are shown.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-    x, y : array_like
-        Coordinates; along the axis of the slider `along`, the points of the path.
-    color : str
-        A name in `COLORS`.
-    label : str
-        Entry in the legend; none if empty.
-    toggle : bool
-        Whether a reader can switch it off, by a box with its label; marks of one label go together.
-    along : str
-        Name of the slider that the path grows along.
-    dash : str
-        "-", "--", ":", "-." or " ", which draws no line.
-    dots : bool
-        Whether the points are marked.
-    """
-
-    along: str = "n"
-    dots: bool = True
-    width = 1.3
-
-
-@dataclass(frozen=True)
-class Point(_Mark):
-    """A point; where it leaves the picture, an arrow at the edge says so.
-
-    Parameters
-    ----------
-    ax, x, y, color, label, toggle
-        As for `Path`.
-    shape : str
-        "o" disc, "s" square, "^" triangle or "D" diamond.
-    name : str
-        What the readout calls it when it has left the picture; its label, unless given.
-    drag : str
-        Name of a slider: dragging the point moves it to the position that brings the point nearest to the pointer.
-    """
-
-    shape: str = "o"
-    name: str = ""
-    drag: str = ""
-
-    def look(self):
-        return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"}
-
-    def handle(self):
-        return Line2D([], [], color=COLORS[self.color], lw=0, marker=self.shape, ms=8)
-
-    def paint(self, coordinates):
-        return self.ax.plot(*([c] for c in coordinates), color=COLORS[self.color], lw=0, marker=self.shape, ms=9,
-                            mec=COLORS["paper"], mew=1)
-
-
-@dataclass(frozen=True)
-class Curve(_Line):
-    """A curve that changes with the sliders; the last axis of its arrays runs along the curve.
-
-    Parameters
-    ----------
-    ax, x, y, color, label, toggle
-        As for `Path`.
-    dash : str
-        "-", "--", ":", "-." or " ", which draws no line.
-    dots : bool
-        Whether the points are marked.
-    width : float
-        Width of the line in points, positive.
-    """
-
-    width: float = field(default=1.6, kw_only=True)
-    length = 1
-
-
-@dataclass(frozen=True)
-class Arrow(_Mark):
-    """An arrow from (x, y) to (x + dx, y + dy).
-
-    Parameters
-    ----------
-    ax, x, y, color, label, toggle
-        As for `Path`.
-    dx, dy : array_like
-        Components in data units.
-    dash : str
-        "-", "--", ":" or "-.".
-    drag : str
-        As for `Point`, for the arrow's head.
-    """
-
-    dx: np.ndarray = field(default=None)
-    dy: np.ndarray = field(default=None)
-    dash: str = "-"
-    drag: str = ""
-    coordinates = ("x", "y", "dx", "dy")
-
-    def place(self):
-        return self._fractions(self.x, self.y) + self._fractions(self.x + self.dx, self.y + self.dy)
-
-    def look(self):
-        return {"kind": "arrow", "dash": _DASHES[self.dash], "width": 2}
-
-    def handle(self):
-        return Line2D([], [], color=COLORS[self.color], lw=2, ls=self.dash, marker=">", markevery=[1], ms=6)
-
-    def paint(self, coordinates):
-        x, y, dx, dy = coordinates
-        ends = [tuple(0.5 + np.array(self._fractions(*end))) for end in ((x, y), (x + dx, y + dy))]
-        if not np.isfinite(ends).all() or np.abs(ends).max() > 1e3:
-            return []
-        return [self.ax.add_patch(FancyArrowPatch(*ends, transform=self.ax.transAxes, arrowstyle="-|>", mutation_scale=12, lw=2,
-                                                  ls=self.dash, color=COLORS[self.color], shrinkA=0, shrinkB=0))]
 
 
 class Readout:
@@ -439,7 +219,7 @@ class Stage(anywidget.AnyWidget):
         shape = tuple(s.values.size for s in self.sliders)
         tables = {} if self.readout is None else {f"readout table {n!r}": t for n, t in self.readout.tables.items()}
         for m in self.marks:
-            if not isinstance(m, _Mark) or getattr(m.ax, "figure", None) not in figures:
+            if not isinstance(m, Mark) or getattr(m.ax, "figure", None) not in figures:
                 raise ValueError(f"marks must be marks on axes of the figure, got {m!r}")
             for key in ("along", "drag"):
                 if getattr(m, key, "") not in ["", *names] or (key == "along" and getattr(m, key, None) == ""):

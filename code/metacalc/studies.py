@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from metacalc.meta import meta_train
+from metacalc.training import meta_train
 
 __all__ = ["Choice", "Results", "choose", "interval"]
 
@@ -52,12 +52,12 @@ class Results:
         return self.stored[key]
 
     def write(self, path):
-        """Write settings and results: to a new file first, so that an interrupt leaves the old one or the new one."""
+        """Write settings and results, a line each: to a new file first, so that an interrupt leaves the old one or the new one."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
-        partial.write_text(json.dumps({"settings": self.settings, "results": self.stored}, indent=1) + "\n",
-                           encoding="utf-8")
+        lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.stored.items())
+        partial.write_text(f'{{"settings": {json.dumps(self.settings)},\n"results": {{\n{lines}\n}}}}\n', encoding="utf-8")
         os.replace(partial, path)
 
 

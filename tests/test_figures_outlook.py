@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from metacalc import outlook_figures
+from metacalc import figures_outlook
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
 
@@ -188,9 +188,9 @@ CHECKS = {"truncation": check_truncation, "learned_schedule": check_learned_sche
 @pytest.mark.parametrize("k", [1, 2, 4])
 @pytest.mark.parametrize("kappa", [4, 64])
 def test_no_rates_are_better_than_the_best(k, kappa):
-    a = outlook_figures.bowls(kappa).x_support.ravel()
+    a = figures_outlook.bowls(kappa).x_support.ravel()
     np.testing.assert_allclose(a, curvatures(kappa))
-    rates = outlook_figures.best_rates(a, k)
+    rates = figures_outlook.best_rates(a, k)
     lowest = mean_loss(rates, kappa)
     assert np.isclose(lowest, least(k, kappa), rtol=1e-9)
     assert np.all(np.diff(rates) > 0) and np.all((1 / rates > a.min()) & (1 / rates < a.max()))

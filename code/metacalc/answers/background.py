@@ -1,0 +1,32 @@
+"""Answers to the exercises of the chapter "Background"."""
+
+import sympy as sp
+
+from metacalc.exercises import Exercise
+
+a, h, t, theta, theta_0, x = sp.symbols("a h t theta theta_0 x", positive=True)
+R = sp.Rational
+
+
+def _function_with_quotients(answer):
+    """For bg-ex-quotient: a function whose central quotient is exact and whose forward quotient is not."""
+    if not callable(answer):
+        return "Give a Python function, such as lambda x: ..., of operations that SymPy knows (sp.sin, not np.sin)."
+    slope = sp.diff(answer(x), x)
+    central = sp.simplify((answer(x + h) - answer(x - h)) / (2 * h) - slope)
+    forward = sp.simplify((answer(x + h) - answer(x)) / h - slope)
+    if central != 0:
+        return "The central difference quotient of your function is not exact for every h."
+    return "The forward difference quotient of your function is exact too." if forward == 0 else ""
+
+EXERCISES = {
+    "bg-ex-derivative": Exercise(R(12), mistakes=((R(8), "That is f(2), the value. The exercise asks for the slope."),
+                                                  (R(4), "That is the exponent's rule without its factor."))),
+    "bg-ex-quotient": Exercise(_function_with_quotients),
+    "bg-ex-error": Exercise(sp.exp(theta) * h / 2, mistakes=((sp.exp(theta) * h, "The Taylor coefficient of h² is f″/2."),
+                                                             (sp.exp(theta) * h**2 / 2, "You divided by h, so one power of h is gone."))),
+    "bg-ex-flow": Exercise(theta_0 / sp.sqrt(1 + 2 * theta_0**2 * t),
+                           mistakes=((theta_0 * sp.exp(-t), "That solves dθ/dt = −θ. The gradient of θ⁴/4 is another one."),)),
+    "bg-ex-integral": Exercise(R(1, 2) * a * theta_0**2 * (1 - sp.exp(-2 * a * t)),
+                               mistakes=((R(1, 2) * a * theta_0**2 * (1 - sp.exp(-a * t)), "The squared gradient decays twice as fast as θ."),)),
+}

@@ -1,0 +1,30 @@
+"""Answers to the exercises of the chapter "Language"."""
+
+import sympy as sp
+
+from metacalc.exercises import Exercise
+from metacalc.tasks.languages import SIMILAR, families, overlap
+
+alpha, N, p = sp.symbols("alpha N p", positive=True)
+R = sp.Rational
+
+
+def _not_apart(answer):
+    """For la-ex-apart: two languages of different families that must not stand on two sides."""
+    one, other = answer
+    family = families()
+    if not {one, other} <= family.keys() or one == other:
+        return "Give the codes of two different languages of families()."
+    if family[one] == family[other]:
+        return "These two are of one family."
+    return "" if overlap(one, other) >= SIMILAR else f"Only {overlap(one, other):.0%} of their names agree."
+
+EXERCISES = {
+    "la-ex-slope": Exercise((p - 1) / sp.log(2), mistakes=((p - 1, "That is the slope in natural units, not in bits."),
+                                                           (p / sp.log(2), "That is for a letter that did not come."))),
+    "la-ex-bits": Exercise((R(3), R(1, 8)), mistakes=(((-sp.log(R(17, 64), 2), R(17, 64)), "Average the bits, not the probabilities."),)),
+    "la-ex-posterior": Exercise(R(1, 6), mistakes=((R(3, 10), "That is the frequency, without the prior."), (R(1, 8), "That is the prior, without the counts."))),
+    "la-ex-half": Exercise(alpha / (N + alpha), mistakes=((N / (N + alpha), "That is the weight of the frequencies."),)),
+    "la-ex-curvature": Exercise((R(1, 4), R(8)), mistakes=(((R(1, 4), R(4)), "The threshold is 2/λ, not 1/λ."),)),
+    "la-ex-apart": Exercise(_not_apart),
+}

@@ -1,0 +1,36 @@
+"""Answers to the exercises of the chapter "Recommendation"."""
+
+import numpy as np
+import sympy as sp
+
+from metacalc.exercises import Exercise
+from metacalc.gaussian import GaussianPrior
+
+alpha, c, k, K, lam, n, noise, nu, s, t, tau2 = sp.symbols("alpha c k K lam n noise nu s t tau2", positive=True)
+
+
+def _best_question(answer):
+    """For rc-ex-question: a 3 × 3 covariance whose most uncertain item is not the best one to ask about (noise 1/2)."""
+    cov = np.array([[float(sp.sympify(v)) for v in row] for row in np.asarray(answer, object).tolist()])
+    if cov.shape != (3, 3):
+        return "Give a 3 × 3 matrix, as three lists of three numbers."
+    prior = GaussianPrior(np.zeros(3), cov, 0.5)
+    if np.sort(np.diagonal(cov))[-1] - np.sort(np.diagonal(cov))[-2] < 1e-9:
+        return "Two of your items are the most uncertain together."
+    best, loudest = prior.best_questions(range(3), 1)[0], int(np.diagonal(cov).argmax())
+    return "For your matrix the most uncertain item is the best question." if best == loudest else ""
+
+EXERCISES = {
+    "rc-ex-offset": Exercise(noise / tau2, mistakes=((tau2 / noise, "The other way round: the noisier the ratings, the more of them the prior is worth."),
+                                                     (noise, "The spread of people's offsets matters too."))),
+    "rc-ex-two": Exercise(tau2 - c**2 / (tau2 + noise), mistakes=((tau2 - c**2 / tau2, "That is right for ratings without noise."),
+                                                                  (c**2 / (tau2 + noise), "That is what the rating takes away. What is left?"))),
+    "rc-ex-steps": Exercise(sp.log(lam / (K + lam)) / sp.log(1 - 2 * alpha),
+                            mistakes=((sp.log(lam / (K + lam)) / sp.log(1 - alpha), "The curvature of the mean squared error is 2."),
+                                      (sp.log(K / (K + lam)) / sp.log(1 - 2 * alpha), "(1 − 2α)^k is what is left of the way, K/(K + λ) what has been gone."))),
+    "rc-ex-taylor": Exercise(k * (k + 1) * alpha**2 / 2, mistakes=((k * alpha, "That is the term without h."),
+                                                                   (k * (k - 1) * alpha**2 / 2, "The exponent is −k, not k: mind the signs of the binomial coefficient."))),
+    "rc-ex-em": Exercise((s + nu * t) / (n + nu), mistakes=((s / n, "That forgets the word of the ν others."), ((s / n + t) / 2, "The two are weighted with n and ν."),
+                                                           (s / (n + nu), "The ν others have something to say: t."))),
+    "rc-ex-question": Exercise(_best_question),
+}

@@ -1,0 +1,50 @@
+"""Answers to the exercises of the chapter "Tools and resources"."""
+
+import numpy as np
+import sympy as sp
+
+from metacalc.exercises import Exercise
+
+a, alpha, theta = sp.symbols("a alpha theta", positive=True)
+R = sp.Rational
+
+
+def _hessian_from_gradients(answer):
+    """For tl-ex-difference: a function that makes Hv from two gradients, with an error of order h²."""
+    if not callable(answer):
+        return "Give a Python function of grad, theta and v."
+    calls = []
+
+    def grad(q):  # of Σ q⁴/4 + (Σ q)²/2, whose Hessian is diag(3q²) + 1
+        calls.append(np.array(q, float))
+        return calls[-1] ** 3 + calls[-1].sum()
+
+    q, v = np.array([1.0, -2.0, 0.5]), np.array([0.3, 0.1, -0.7])
+    result = np.asarray(answer(grad, q, v), float)
+    if len(calls) != 2:
+        return f"Your function takes {len(calls)} gradients. Two are enough."
+    exact = 3 * q**2 * v + v.sum()
+    if result.shape != exact.shape:
+        return f"For three parameters the result should have the shape (3,), not {result.shape}."
+    if np.allclose(result, exact, rtol=1e-5):
+        return "" if not np.array_equal(calls[0], q) and not np.array_equal(calls[1], q) else (
+            "One of your gradients is at θ itself: that quotient is of first order, and close only for a tiny h.")
+    if np.allclose(result, 2 * exact, rtol=1e-2) or np.allclose(result, exact / 2, rtol=1e-2):
+        return "Off by a factor of two: how far apart are the two points?"
+    return "This is not the Hessian times v."
+
+EXERCISES = {
+    "tl-ex-passes": Exercise((R(1761), R(3)), mistakes=(((R(3), R(1761)), "The other way round: a forward pass starts from one input."),
+                                                        ((R(1761 * 3), R(1761 * 3)), "A pass gives a whole column or a whole row."))),
+    "tl-ex-hessian": Exercise((R(1761), R(1761 * 1762 // 2)), mistakes=(((R(1761), R(1761**2)), "The Hessian is symmetric."),
+                                                                       ((R(1761**2), R(1761 * 1762 // 2)), "One product gives a whole column."))),
+    "tl-ex-truncated": Exercise(a * (1 - a * alpha) ** 3 * theta,
+                                mistakes=((a * (1 - a * alpha) ** 4 * theta, "That is MAML, with nothing detached."),
+                                          (a * (1 - a * alpha) ** 2 * theta, "That is first-order MAML: the second step is not detached."))),
+    "tl-ex-wrong-place": Exercise(-alpha * a**2 * (1 - a * alpha) * theta,
+                                  mistakes=((a * (1 - a * alpha) * theta, "That is first-order MAML: there the gradient is detached, not θ."),
+                                            (a * (1 - a * alpha) ** 2 * theta, "That is MAML. The straight way is cut here."))),
+    "tl-ex-difference": Exercise(_hessian_from_gradients),
+    "tl-ex-checkpoints": Exercise((R(10), R(20)), mistakes=(((R(10), R(10)), "The kept iterates and those of one stretch count together."),
+                                                           ((R(50), R(52)), "There is a smaller sum in between."))),
+}
