@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
@@ -27,8 +28,7 @@ def reading_minutes(words, formulas, cells, figures):
 def terms():
     """The glossary's terms in lower case → as they stand there."""
     block = GLOSSARY.read_text(encoding="utf-8").split(":::{glossary}")[1].split("\n:::")[0]
-    named = [line for line in block.splitlines() if line and not line[0].isspace()]
-    return {part.lower(): part for line in named for part in line.split(", ")}
+    return {line.lower(): line for line in block.splitlines() if line and not line[0].isspace()}
 
 
 def counted(number, noun):
@@ -60,7 +60,7 @@ class ReadingTime(SphinxTransform):
 
 
 class Index(SphinxTransform):
-    """An entry in the index wherever a term of the glossary is in bold, or in the name of a section or theorem."""
+    """An entry in the index wherever a term of the glossary is in bold, in the name of a section or theorem, or a {term}."""
 
     default_priority = 410
 
@@ -69,14 +69,15 @@ class Index(SphinxTransform):
             return
         known, seen = terms(), set()
         for node in list(self.document.findall(nodes.Element)):
-            if not isinstance(node, (nodes.strong, nodes.title)) and "proof-title" not in node.get("classes", []):
+            link = isinstance(node, addnodes.pending_xref) and node.get("reftype") == "term"
+            if not link and not isinstance(node, (nodes.strong, nodes.title)) and "proof-title" not in node.get("classes", []):
                 continue
             section = node
             while section is not None and not (isinstance(section, nodes.section) and section["ids"]):
                 section = section.parent
             if section is None:
                 continue
-            for term in self._named(node.astext().lower(), known):
+            for term in self._named((node["reftarget"] if link else node.astext()).lower(), known):
                 target = section["ids"][0]
                 if (term, target) not in seen:
                     seen.add((term, target))
@@ -84,13 +85,38 @@ class Index(SphinxTransform):
                     section.insert(min(1, len(section)), entry)
 
     def _named(self, text, known):
-        plain = re.sub(r"[^\w\s-]", " ", text)
+        plain = re.sub(r"[^\w\s'-]", " ", text.replace("’", "'"))
         for key, term in known.items():
             if re.search(rf"(^|\s){re.escape(key)}(e?s)?($|\s)", plain):
                 yield term
 
 
+def by_chapter(app, pagename, templatename, context, doctree):
+    """Under every entry of the index the chapters that it leads to, by name: Sphinx itself has only [1], [2], ..."""
+    if pagename != "genindex" or "genindexentries" not in context:
+        return
+    def walk(doc):
+        yield doc
+        for child in app.env.toctree_includes.get(doc, []):
+            yield from walk(child)
+
+    order = list(walk(app.config.root_doc))
+    names = {doc: " ".join([".".join(map(str, app.env.toc_secnumbers.get(doc, {}).get("", ()))), title.astext().split(":")[0]]).strip()
+             for doc, title in app.env.titles.items()}
+
+    def document(link):
+        return link[1].split("#")[0].removesuffix(".html")
+
+    for _, entries in context["genindexentries"]:
+        for i, (term, (links, *rest)) in enumerate(entries):
+            main = [link for link in links if link[0]]
+            places = sorted((link for link in links if not link[0]), key=lambda link: order.index(document(link)))
+            chapters = [(names[doc], list(group)) for doc, group in groupby(places, document)]
+            entries[i] = (term, (main, chapters, *rest[1:]))
+
+
 def setup(app):
+    app.connect("html-page-context", by_chapter)
     app.add_transform(ReadingTime)
     app.add_transform(Index)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,11 +2,10 @@
 
 import re
 import sys
+from html import unescape
 
 import pytest
-import yaml
-from conftest import HTML, ROOT, missing
-from test_book import PAGES
+from conftest import HTML, PAGES, ROOT, missing
 
 sys.path.insert(0, str(ROOT / "book"))
 from pages import reading_minutes, terms  # noqa: E402
@@ -58,18 +57,8 @@ def test_every_part_of_the_article_has_its_place(section, page, anchor, words):
     assert re.search(words, re.sub(r"<[^>]+>", "", place), re.IGNORECASE), section
 
 
-def toc():
-    """Pages in the order of `_toc.yml`, as a reader turns them."""
-    def walk(entry):
-        yield from ([entry["file"]] if "file" in entry else [entry["root"]])
-        for key in ("chapters", "sections"):
-            for child in entry.get(key, []):
-                yield from walk(child)
-    return list(walk(yaml.safe_load((ROOT / "_toc.yml").read_text())))
-
-
 def test_previous_and_next_follow_the_table_of_contents():
-    order = [page for page in toc() if page != "genindex"]
+    order = [page for page in PAGES if page != "genindex"]
     for before, after in zip(order, order[1:]):
         text = (HTML / f"{before}.html").read_text(encoding="utf-8")
         (link,) = re.findall(r'<a class="right-next"\s+href="([^"]+)"', text)
@@ -79,13 +68,24 @@ def test_previous_and_next_follow_the_table_of_contents():
         assert (HTML / f"{after}.html").parent.joinpath(link).resolve() == (HTML / f"{before}.html").resolve()
 
 
-def test_the_index_leads_from_a_term_to_where_it_is_defined_and_used():
+def test_the_index_names_the_chapters_where_a_term_is_used():
     text = (HTML / "genindex.html").read_text(encoding="utf-8")
-    for term, page in (("gradient descent", "03_gradient_descent"), ("Hessian", "02_calculus_link"), ("support set", "04_meta_learning"),
-                       ("momentum", "03_gradient_descent"), ("Reptile", "04_meta_learning")):
-        entry = re.search(rf">{term}</(strong|a)>.*?(</li>|</td>)", text, re.DOTALL | re.IGNORECASE)
-        assert entry and page in text[entry.start() - 100:entry.end()], term
-    assert len(re.findall(r"<a href=\"chapters/", text)) > len(terms())
+    entries = dict(re.findall(r'<li><a href="chapters/glossary\.html#term-[^"]*"><strong>([^<]+)</strong></a>(.*?)(?=<li><a href="chapters/glossary|</td>)',
+                              text, re.DOTALL))
+    assert {unescape(name).lower() for name in entries} == set(terms())
+    assert not [name for name, places in entries.items() if "href" not in places]
+    for term, page, name in (("gradient descent", "03_gradient_descent", "3 Gradient descent"), ("Hessian", "02_calculus_link", "2 Core concepts"),
+                             ("support set", "04_meta_learning", "4 The mathematics of meta-learning"), ("momentum", "03_gradient_descent", "3 Gradient"),
+                             ("prototype", "06_applications/vision", "Vision<")):
+        assert re.search(rf'href="chapters/{page}\.html#[^"]+">{name}', entries[term]), (term, entries[term])
+
+
+def test_the_glossary_is_in_order_and_says_each_term_once():
+    block = (ROOT / "chapters/glossary.md").read_text(encoding="utf-8").split(":::{glossary}\n")[1].split("\n:::")[0]
+    entries = [entry.splitlines() for entry in block.split("\n\n")]
+    names = [entry[0].lower() for entry in entries]
+    assert names == sorted(set(names))
+    assert all(re.match(r"  \{zh}`[^`]+`: \S.*\.$", lines[-1]) and not any(line.startswith(" ") for line in lines[:-1]) for lines in entries)
 
 
 def test_chapters_say_how_long_they_take():
