@@ -161,6 +161,13 @@ def test_all_contenders_start_alike_and_scratch_stays_there():
     assert text.count("\n") == 2 and "±" in text
 
 
+def test_a_mean_without_many_of_the_tasks_is_not_printed():
+    columns = (np.array([[2.0, 3.0, 4.0, 5.0]] * 3), np.full((3, 4), 0.1), np.array([[1.0, 2.0, 101.0, np.inf]] * 3),
+               np.array([[0.0, 0.002, 0.2, 0.7]] * 3))
+    row = compared({"x": Evaluation(STEPS, SHOTS, *columns)}).splitlines()[-1]
+    assert row == "| x | 2.00 ± 0.10<br>1.00 | 3.00 ± 0.10<br>2.00<br>0.2% lost | no mean<br>over 100<br>20.0% lost | no mean<br>over 100<br>70.0% lost |"
+
+
 def test_theta_survives_packing_to_half_precision():
     theta = MODEL.init(np.random.default_rng(0))
     np.testing.assert_allclose(unpacked(packed(np.stack([theta, 2 * theta])))[1], 2 * theta, rtol=1e-3, atol=1e-6)

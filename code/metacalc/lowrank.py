@@ -35,7 +35,8 @@ def steps(model, theta, batch, alpha, k=1, second_order=True):
     """Loss and gradient, as `metacalc.meta.maml` returns them; without `second_order` as `fomaml` does."""
     _, x_support, y_support = model._checked(theta, batch.x_support, batch.y_support)
     _, x_query, y_query = model._checked(theta, batch.x_query, batch.y_query)
-    w = _workspace(model, len(batch), x_support.shape[1], x_query.shape[1], k, theta.dtype)
+    kept = k if second_order else min(k, 2)  # only the way back needs all the weights on the path
+    w = _workspace(model, len(batch), x_support.shape[1], x_query.shape[1], k, kept, theta.dtype)
     for layer, (start, _, end, m, n) in zip(w.layers, model._layers):
         layer.share(theta[start:end].reshape(m + 1, n))
 
@@ -148,7 +149,7 @@ class _Layer:
 class _LowRank(_Layer):
     """One step's change, and v, as their factors a and d; for k = 1."""
 
-    def __init__(self, gradient, first, T, K, K_query, k, change):
+    def __init__(self, gradient, first, T, K, K_query, k, kept, change):
         super().__init__(gradient, first)
         self.aa, self.dd = (_zeros((T, K_query, K), gradient.dtype) for _ in range(2))
         self.aa_transposed, self.dd_transposed = self.aa.swapaxes(1, 2), self.dd.swapaxes(1, 2)
@@ -181,16 +182,17 @@ class _LowRank(_Layer):
 
 
 class _PerTask(_Layer):
-    """The weights after each step, and v, as one matrix a task."""
+    """The weights after each step, the last `kept` of them, and v, as one matrix a task."""
 
-    def __init__(self, gradient, first, T, K, K_query, k, change):
+    def __init__(self, gradient, first, T, K, K_query, k, kept, change):
         super().__init__(gradient, first)
         m, n = gradient.shape
         # A single column of weights lies there as a row, with a row of zeros for `_Units.wide`.
-        memory = _zeros((k + 2, T, 2, m) if n == 1 else (k + 2, T, m, n), gradient.dtype)
+        memory = _zeros((kept + 1, T, 2, m) if n == 1 else (kept + 1, T, m, n), gradient.dtype)
         matrices = memory[:, :, :1].swapaxes(-1, -2) if n == 1 else memory
         transposed = (memory if n == 1 else memory.swapaxes(-1, -2))[..., :-1]
-        self.weights, self.weights_transposed = matrices[1:], transposed[1:]
+        places = [1 + j % kept for j in range(k)]
+        self.weights, self.weights_transposed = ([None, *(stack[i] for i in places)] for stack in (matrices, transposed))
         self.v, self.v_transposed = matrices[0], transposed[0]
         self.change, self.ones = np.zeros((T, m, n), gradient.dtype), np.ones(T, gradient.dtype)
         self.flat_v, self.flat_gradient = memory[0].reshape(T, -1)[:, :m * n], gradient.ravel()
@@ -272,9 +274,11 @@ def _outputs(sizes, T, n, dtype, wide=False):
 class _Workspace:
     """The arrays of `steps`."""
 
-    def __init__(self, model, T, K, K_query, k, dtype):
+    def __init__(self, model, T, K, K_query, k, kept, dtype):
         sizes, curved = model.sizes, _ACTIVATIONS[model.activation][1] is not None
-        self.support, self.query = [_Pass(sizes, T, K, dtype) for _ in range(k)], _Pass(sizes, T, K_query, dtype)
+        # The examples' way is kept step by step for the way back; without one, a single place serves all steps.
+        self.support = [_Pass(sizes, T, K, dtype) for _ in range(k)] if kept == k else k * [_Pass(sizes, T, K, dtype)]
+        self.query = _Pass(sizes, T, K_query, dtype)
         self.r_z, self.r_d = _outputs(sizes, T, K, dtype), _outputs(sizes, T, K, dtype, wide=True)
         # Only a σ'' needs R{z} once R{a} = σ' R{z} is known.
         self.r_a = [None, *(_outputs(sizes, T, K, dtype) if curved else self.r_z)[:-1]]
@@ -285,7 +289,7 @@ class _Workspace:
             # A correction takes K (m + n) products where a task's own weights take m n; the factor 1.2 is measured.
             kind = _LowRank if k == 1 and max(K, K_query) * (m + n) <= 1.2 * m * n else _PerTask
             gradient = self.gradient[start:end].reshape(m + 1, n)
-            self.layers.append(kind(gradient, l == 0, T, K, K_query, k, change[l:l + 2]))
+            self.layers.append(kind(gradient, l == 0, T, K, K_query, k, kept, change[l:l + 2]))
 
 
 def _workspace(model, *shape):

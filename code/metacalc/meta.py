@@ -83,7 +83,7 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
         The entries of θ that the inner loop moves; all unless given.
     fast : bool
         Take an `MLP` with one inner rate, unless truncated, by `metacalc.lowrank`: the same to rounding, in about half
-        the time.
+        the time. It keeps its memory for the next call.
     truncate : int, optional
         Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity
         (Shaban et al. 2019): 0 is `fomaml`, k or more is exact. No more steps than these are kept in memory.
