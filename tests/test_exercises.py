@@ -8,12 +8,37 @@ import numpy as np
 import pytest
 import sympy as sp
 from conftest import ROOT
-from metacalc import MLP, Sinusoids
+from metacalc import MLP, Batch, Sinusoids, Training
 from metacalc.answers import EXERCISES
 from metacalc.exercises import check
 
 x, y, eta, theta, t, a = sp.symbols("x y eta theta t a")
 quadratic = metacalc.Objective(theta**2, theta)
+
+
+class Lines:
+    """The family of pr-ex-family, with one thing changed."""
+
+    def __init__(self, change="", dtype=float):
+        self.change, self.dtype = change, dtype
+
+    def sample(self, rng, n_tasks):
+        rng = np.random.default_rng(3) if self.change == "own rng" else rng
+        m = rng.uniform(-1, 1, (n_tasks, 1, 1))
+        c = 2 * m if self.change == "c = 2m" else rng.uniform(-2, 2, (n_tasks, 1, 1))
+        m = np.sign(m) * np.abs(m) ** 0.3 if self.change == "steep" else m
+        x = rng.uniform(-5, 5, (n_tasks, 15, 1))
+        if self.change == "same x":
+            x[:] = np.linspace(-5, 5, 15)[:, None]
+        if self.change == "copied":
+            x[:, 5:10] = x[:, :5]
+        m, c, x = (v.astype(self.dtype) for v in (m, c, x))
+        y = m * x + c
+        return Batch(x[:, :5], y[:, :5], x[:, 5:], y[:, 5:])
+
+
+NOT_THE_LINES = [(Lines("own rng"), "Another rng"), (Lines("c = 2m"), "depend on each other"), (Lines("steep"), "slopes"),
+                 (Lines("same x"), "points x"), (Lines("copied"), "query points as well")]
 
 # At least two wrong answers for every exercise, with a word of the reason that a reader gets.
 WRONG = {
@@ -40,12 +65,12 @@ WRONG = {
     "ml-ex-repel": [(sp.Rational(2, 3), "inner loop"), (sp.Rational(1, 3), "not yet"), (0.41, "not equal")],
     "ml-ex-agree": [(sp.Rational(2, 3), "threshold"), (1, "a₁ + a₂"), (-0.5, "sign")],
     "ml-ex-taylor": [((5, -5), "Pairs"), ((5, 10), "mind the sign"), (5, "2 answers")],
-    "ml-ex-disagree": [((4, 4), "does not care"), ((4, 1), "larger ones"), ((5, 1), "between"), (3, "used")],
+    "ml-ex-disagree": [((4, 4), "does not care"), ((4, 1), "larger ones"), ((5, 1), "between"), (3, "two curvatures"), ((3.5, 0.2), "larger ones"), ((4, 0.201), "larger ones")],
     "ml-ex-envelope": [("a*(lam/(a + lam))**2", "iMAML"), ("a/(a + lam)", "up to λ"), ("a", "depend on lam")],
     "pr-ex-threshold": [(sp.Rational(2, 82), "2/λ"), (1, "flat"), (3, "not equal")],
     "pr-ex-interval": [(5000, "root"), (100_000, "not equal")],
-    "pr-ex-family": [(Sinusoids(5), "one line"), (Sinusoids(5, 5), "10 query"), (3, "sample(rng")],
-    "pr-ex-tanh": [(MLP((1, 40, 40, 1), "tanh").init(np.random.default_rng(0)), "After one step"), (np.zeros(3), "vector")],
+    "pr-ex-family": [(Sinusoids(5), "one line"), (Sinusoids(5, 5), "10 query"), (3, "sample(rng"), *NOT_THE_LINES],
+    "pr-ex-tanh": [(MLP((1, 40, 40, 1), "tanh").init(np.random.default_rng(0)), "After one step"), (np.zeros(3), "vector"), (Training(np.zeros(1761), 1, np.zeros(1), 1, False), "run.theta")],
     "pr-ex-rates": [("W_1", "several times"), ("b_4", "Give one")],
     "pr-ex-break": [(0.02, "most learn"), (0.03, "not most"), (0.1, "smaller"), (0.01, "not equal")],
     "pr-ex-pool": [("o/c", "of its own"), ("o*p", "depend on c")],
@@ -144,6 +169,7 @@ def test_an_answer_counts_in_any_form():
     assert check("bg-ex-error", "h/2*exp(theta) + O(h**2)")
     assert check("cl-ex-two-steps", "1 - 2*a*eta + a**2*eta**2") and check("cl-ex-gradient", sp.Matrix([y * sp.cos(x * y) + 2 * x * y, x**2 + x * sp.cos(x * y)]))
     assert check("gd-ex-routine", 10 / 23) and check("cl-ex-shared", 7.0)
+    assert check("pr-ex-family", Lines()) and check("pr-ex-family", Lines(dtype=np.float32))
 
 
 def test_a_reader_can_answer_where_the_chapter_has_used_the_names():

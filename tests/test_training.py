@@ -38,7 +38,8 @@ def test_threads_give_the_serial_result(method, extra):
     theta = with_rates(theta, 0.1) if method is meta_sgd else theta
     with ThreadPoolExecutor(3) as pool:
         for n_chunks in (1, 3, 20):
-            loss, gradient = in_parallel(method, pool, n_chunks)(model, theta, batch, **extra)
+            loss, gradient = in_parallel(method, pool, n_chunks)(model, theta, batch, *extra.values())
+            np.testing.assert_array_equal(gradient, in_parallel(method, pool, n_chunks)(model, theta, batch, **extra)[1])
             close(loss, method(model, theta, batch, **extra)[0])
             close(gradient, method(model, theta, batch, **extra)[1])
 

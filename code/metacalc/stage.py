@@ -185,8 +185,7 @@ class Stage(anywidget.AnyWidget):
                 if mark.label and mark.ax.figure is fig:
                     legend.setdefault(mark.label, mark.handle())
             if legend:
-                with mpl.rc_context(STYLE):
-                    fig.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=min(3, len(legend)))
+                _add_legend(fig, legend)
             fig.draw_without_rendering()  # lays the axes out, and so their transforms stay
             fig.set_layout_engine("none")
         default = tuple(s.index(s.value) for s in self.sliders)
@@ -358,6 +357,16 @@ def _format(value, spec):
         return {np.inf: "∞", -np.inf: "−∞"}.get(float(value), "not a number")
     text = format(float(value), ".0f" if spec == "d" else spec)
     return re.sub(r"^-(?=[0.]*(e|$))", "", text).replace("-", "−")  # no −0
+
+
+def _add_legend(fig, entries):
+    """A legend below the axes, in as many columns, up to three, as the figure is wide enough for."""
+    for columns in range(min(3, len(entries)), 0, -1):
+        with mpl.rc_context(STYLE):
+            legend = fig.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= fig.bbox.width:
+            return
+        legend.remove()
 
 
 def _svg(fig):

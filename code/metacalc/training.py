@@ -60,14 +60,14 @@ def in_parallel(method, executor, n_chunks=None):
         raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     n_chunks = os.cpu_count() or 1 if n_chunks is None else _positive_integer(n_chunks, "n_chunks")
 
-    def summed(model, theta, batch, **settings):
+    def summed(model, theta, batch, *args, **settings):
         edges = np.linspace(0, len(batch), min(n_chunks, len(batch)) + 1).astype(int)
         chunks = [batch[i:j] for i, j in zip(edges, edges[1:])]
         work = partial(method, model, theta, **settings)
         futures = []
         for chunk in chunks:
             try:
-                futures.append(executor.submit(work, chunk))
+                futures.append(executor.submit(work, chunk, *args))
             except Exception:  # a broken pool
                 futures.append(None)
         loss = gradient = 0.0
@@ -76,7 +76,7 @@ def in_parallel(method, executor, n_chunks=None):
                 part = future.result()
             except Exception as error:
                 # Either the worker is gone, or the method itself fails, and will again here, where it can be seen.
-                part = work(chunk)
+                part = work(chunk, *args)
                 warnings.warn(f"a worker of {executor!r} was lost ({error!r}); its tasks were worked out here",
                               stacklevel=2)
             loss, gradient = loss + len(chunk) * part[0], gradient + len(chunk) * part[1]
