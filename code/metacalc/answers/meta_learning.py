@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from metacalc.exercises import Exercise
+from metacalc.exercises import Exercise, entries, number
 
 a, alpha, k, lam, theta = sp.symbols("a alpha k lam theta", positive=True)
 R = sp.Rational
@@ -13,8 +13,8 @@ phi_2 = phi_1 - alpha * phi_1**2
 
 def _disagreement(answer):
     """For ml-ex-disagree: two curvatures for which MAML and Reptile end far apart (c = 0 and 1, α = 1/4, k = 5)."""
-    curvatures = np.array([float(sp.sympify(v)) for v in np.ravel(answer)])
-    if curvatures.shape != (2,) or not np.all((curvatures >= 0.2 - 1e-9) & (curvatures <= 4 + 1e-9)):
+    curvatures = np.array([number(v) for v in entries(answer, 2, "two curvatures")])
+    if not np.all((curvatures >= 0.2 - 1e-9) & (curvatures <= 4 + 1e-9)):
         return "The exercise asks for two curvatures between 1/5 and 4."
     left = (1 - curvatures / 4) ** 5
     maml, reptile = curvatures * left**2, 1 - left

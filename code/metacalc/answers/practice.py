@@ -48,7 +48,8 @@ def _meta_trained(answer):
     model = MLP((1, 40, 40, 1), "tanh")
     if isinstance(answer, (Training, Run)):
         return "That is the run. Hand in its θ: run.theta."
-    theta = np.asarray(answer, float)
+    theta = np.asarray(answer)
+    theta = theta if theta.dtype.kind in "iuf" else np.zeros(0)
     if theta.shape != (model.n_params,):
         return f"θ must be a vector of {model.n_params} numbers."
     error = evaluate(model, theta, Sinusoids(), 0.01, steps=(0, 1), n_tasks=300, seed=77).mean
@@ -60,6 +61,7 @@ def _group_of_rates(answer):
     if answer not in ("W_1", "b_1", "W_2", "b_2", "W_3", "b_3"):
         return 'Give one of "W_1", "b_1", "W_2", "b_2", "W_3" and "b_3".'
     return "" if answer == "b_1" else "Another group has a mean rate several times as large."
+
 
 EXERCISES = {
     "pr-ex-threshold": Exercise(R(2, 41), mistakes=((R(1, 41), "The threshold is 2/λ, and λ has the K points' mean in it, not their sum."),
