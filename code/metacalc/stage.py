@@ -157,8 +157,9 @@ class Stage(anywidget.AnyWidget):
         of another kind.
     """
 
-    _esm = FilePath(__file__).with_name("stage.js")
-    _css = FilePath(__file__).with_name("stage.css")
+    # As text: for a path anywidget keeps every instance, to reload it when the file changes.
+    _esm = FilePath(__file__).with_name("stage.js").read_text(encoding="utf-8")
+    _css = FilePath(__file__).with_name("stage.css").read_text(encoding="utf-8")
     pictures = traitlets.List(traitlets.Unicode()).tag(sync=True)
     spec = traitlets.Dict().tag(sync=True)
     table = traitlets.Bytes().tag(sync=True)
