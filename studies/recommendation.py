@@ -198,7 +198,7 @@ def gaussian(fold, fitted, K, also=()):
     setting, prior, score = best_prior(fold, fitted, K)
     posterior = {"setting": setting, "validation": score} | fold.judged(lambda e: prior.predict(e.items, e.y), K, also)
     # What would have been chosen from a grid that ends earlier.
-    narrow, other, score = best_prior(fold, [pair for pair in fitted if pair[0]["strength"] <= s["narrow_strength"]], K)
+    narrow, other, score = best_prior(fold, [one for one in fitted if one[0]["strength"] <= s["narrow_strength"]] or fitted, K)
     posterior["narrow"] = {"setting": narrow, "validation": score, "errors": fold.judged(lambda e: other.predict(e.items, e.y), K)[f"errors {K}"]}
 
     x, w = prior.features()
@@ -322,10 +322,10 @@ def live(settings):
         _, usual = pre_training(fold, K, settings["seed"])
         setting, prior, _ = best_prior(fold, priors(fold), K)
     upper = np.triu_indices(len(countries))
-    rounded = lambda a: [float(f"{v:.4g}") for v in a]
+    rounded = lambda a, digits=4: [float(f"{v:.{digits}g}") for v in a]  # Σ may be nearly singular
     return {"countries": countries, "mean_rating": np.round(np.nanmean(fold.train, axis=0), 3), "rated": np.round(fold.rated, 3),
             "theta": rounded(best.theta), "alpha": best.alpha, "steps": best.steps, "k": best.setting["k"],
-            "iteration": best.iteration, "theta joint": rounded(usual.theta), "mean": rounded(prior.mean), "cov": rounded(prior.cov[upper]),
+            "iteration": best.iteration, "theta joint": rounded(usual.theta), "mean": rounded(prior.mean), "cov": rounded(prior.cov[upper], 6),
             "noise": setting["noise"], "strength": setting["strength"], "people": len(fold.train)}
 
 
