@@ -26,7 +26,7 @@ SETTINGS = {
     "designs": ["language", "family"], "n_folds": 5, "seeds": [0, 1], "n_iters": 500, "every": 50,
     "shots": [1, 2, 5, 10, 20, 50], "trained_shots": 10, "n_valid": 2, "n_test": 8,
     "contenders": {name: [settings, rates] for name, (_, settings, rates, _) in contenders().items()},
-    "rates": RATES, "n_steps": STEPS, "scratch": {"rates": [0.5, 1.0], "n_steps": 60},
+    "rates": RATES, "own rate too": True, "n_steps": STEPS, "scratch": {"rates": [0.5, 1.0], "n_steps": 60},
     "bigrams": {"orders": [1, 2, 3], "pooled": [20, 80, 320, 640, 1280, 2560, 5120], "strengths": [2, 4, 8, 16, 32, 64, 128]},
     "training": {"eta": TRAINING["eta"], "n_tasks": TRAINING["n_tasks"], "rule": "adam, gradients clipped to 1"},
     "stops": [25, 50, 100, 200, 400, 1000, 2000], "figure": ["family", 4],
@@ -69,8 +69,13 @@ def trained(sides, name, progress=False):
     for seed in settings["seeds"]:
         best = best_of(sides, name, grid, seed, TRAINING["eta"])
         grid = [best.setting]
-        runs.append((best, *judged(sides, best.theta, settings["rates"], settings["n_steps"], only)))
+        runs.append((best, *judged(sides, best.theta, with_own(settings["rates"], best.setting), settings["n_steps"], only)))
     return runs
+
+
+def with_own(rates, setting):
+    """The rates to adapt with, and the one that was trained with."""
+    return sorted({*rates, *([setting["alpha"]] if "alpha" in setting else [])})
 
 
 def best_of(sides, name, grid, seed, eta):
@@ -92,7 +97,8 @@ def outer_rates(sides, chosen):
         found[name] = {"valid": [], "iteration": [], "bits": []}
         for eta in settings["outer_rates"]:
             best = best_of(sides, name, [setting], settings["seeds"][0], eta)
-            _, (at_trained,) = judged(sides, best.theta, settings["rates"], settings["n_steps"], all_shots=[settings["trained_shots"]])
+            _, (at_trained,) = judged(sides, best.theta, with_own(settings["rates"], setting), settings["n_steps"],
+                                       all_shots=[settings["trained_shots"]])
             for key, value in (("valid", best.score), ("iteration", best.iteration), ("bits", at_trained.round(4))):
                 found[name][key].append(value)
     return found
