@@ -172,12 +172,12 @@ def check_adapting(stage):
             np.testing.assert_allclose(own.y[i, 0, 0, j], n / max(n.sum(), 1))
         for j, K in enumerate(shots):
             np.testing.assert_allclose(counting.y[i, j, 0, 0], counted(code, K), rtol=1e-9)
+            own_gap = [cost("MAML", code, K, k) - cost("joint", code, K, k) for k in range(13)]
+            np.testing.assert_allclose(gap.y[i, j, 0, 0], own_gap, atol=1e-6)
+            np.testing.assert_allclose(gap_point.y[i, j, :, 0], [own_gap[k] for k in steps], atol=1e-6)
             for name, table, (curve, point) in (("MAML", maml, rest[:2]), ("joint", joint, rest[2:])):
                 np.testing.assert_allclose(curve.y[i, j, 0, 0], [cost(name, code, K, k) for k in range(13)], rtol=1e-7)
                 np.testing.assert_allclose(point.y[i, j, :, 0], [cost(name, code, K, k) for k in steps], rtol=1e-7)
-                    own_gap = [cost("MAML", code, K, k) - cost("joint", code, K, k) for k in range(13)]
-                    np.testing.assert_allclose(gap.y[i, j, 0, 0], own_gap, atol=1e-6)
-                    np.testing.assert_allclose(gap_point.y[i, j, :, 0], [own_gap[k] for k in steps], atol=1e-6)
                 for l, k in enumerate(steps):
                     np.testing.assert_allclose(table.y[i, j, l], next_letters(name, code, K, k), rtol=1e-6, atol=1e-9)
     assert np.array_equal(rest[1].x[:, 0], steps) and all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
