@@ -180,8 +180,9 @@ def check_adapting(stage):
                 np.testing.assert_allclose(point.y[i, j, :, 0], [cost(name, code, K, k) for k in steps], rtol=1e-7)
                 for l, k in enumerate(steps):
                     np.testing.assert_allclose(table.y[i, j, l], next_letters(name, code, K, k), rtol=1e-6, atol=1e-9)
-    assert np.array_equal(rest[1].x[:, 0], steps) and all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
-    assert all(np.array_equal(curve.x, np.arange(13)) for curve in (rest[0], rest[2]))
+    assert all(np.array_equal(point.x[:, 0], steps) for point in (rest[1], rest[3], gap_point))
+    assert all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
+    assert all(np.array_equal(curve.x, np.arange(13)) for curve in (rest[0], rest[2], gap))
 
 
 def check_stopping(stage):
