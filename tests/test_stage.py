@@ -95,6 +95,15 @@ def test_a_closed_stage_is_forgotten():
     assert kept() is None
 
 
+def test_positions_can_have_names():
+    slider = Slider("who", [0, 1], "who", names=["Ada", "Emmy"], format="d")
+    ax = panel("x", "y", (0, 1), (0, 1))
+    assert Stage(ax.figure, [], [slider], alt="Nothing.").spec["sliders"][0]["names"] == ["Ada", "Emmy"]
+    for bad in (dict(names=["Ada"]), dict(names=["Ada", 3]), dict(label=5), dict(values=[0.5, 1.5])):
+        with pytest.raises(ValueError, match="names|label|format"):
+            Slider(**dict(name="who", values=[0, 1], label="who", format="d") | bad)
+
+
 def test_ids_of_pictures_differ():
     first, second = small(), small(marks=[])
     ids = [set(re.findall(r'\bid="([^"]+)"', stage.pictures[0])) for stage in (first, second)]

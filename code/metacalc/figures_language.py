@@ -100,11 +100,11 @@ def adapting(study, seed=0):
     own = np.array([_frequencies(code) for code in SHOWN])
 
     letters = np.arange(len(ALPHABET))
-    left = panel("next letter", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next", size=(4.3, 4.3))
+    left = panel("next letter (∎: the end)", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next", size=(4.3, 4.3))
     left.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))  # as much room for 0.1 as for 0.4
     left.set_yticks([0, 0.02, 0.1, 0.2, 0.4, 0.7, 1])
     left.set_ylim(0, 1.02)
-    left.set_xticks(letters, [*ALPHABET[:-1], "end"], fontsize=7)
+    left.set_xticks(letters, [*ALPHABET[:-1], "∎"], fontsize=7)
     with mpl.rc_context(STYLE):
         right, apart = Figure(figsize=(3.6, 4.1)).subplots(2, sharex=True, height_ratios=(3, 2))
         right.set(ylabel="bits per letter", xlim=(-0.4, STEPS[-1] + 0.4), ylim=(2.5, 5), title="words not seen")
@@ -130,8 +130,10 @@ def adapting(study, seed=0):
     likely = {name: np.array([*ALPHABET[:-1], "the end"])[table.argmax(axis=-1)] for name, table in p.items()}
     return Stage(
         [left.figure, right.figure], marks,
-        [Slider("language", np.arange(1, len(SHOWN) + 1), "language", 5, "d"), Slider("K", shots, "words seen K", 10, "d"),
-         Slider("k", STEPS, "gradient steps k", 5, "d"), Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d")],
+        [Slider("language", np.arange(1, len(SHOWN) + 1), "language", 5, "d", names=[english(c) for c in SHOWN]),
+         Slider("K", shots, "words seen K", 10, "d"),
+         Slider("k", STEPS, "gradient steps k", 5, "d"), Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d",
+                names=[context.replace(mark, "") or "none" for context in CONTEXTS])],
         Readout("{title}, seen: {seen}\nMost likely {after}: MAML {best_MAML}, joint {best_joint}.\nBits per letter: MAML {MAML:.2f}, "
                 "joint {joint:.2f}, counting {counted:.2f}.\nMAML spells: {spelt_MAML}.\nJoint spells: {spelt_joint}.",
                 title=title, seen=seen[..., None, None], after=after, counted=counted[..., None, None],

@@ -274,7 +274,7 @@ function render({ model, el }) {
   const controls = htmlElement("div", { className: "stage-controls" }, el);
   controls.setAttribute("role", "group");
   controls.setAttribute("aria-label", `Controls of the figure: ${spec.alt.split(".")[0]}`);
-  const written = (slider, i) => format(slider.values[i], slider.format) + (slider.unit ? ` ${slider.unit}` : "");
+  const written = (slider, i) => slider.names[i] ?? format(slider.values[i], slider.format) + (slider.unit ? ` ${slider.unit}` : "");
   const positionOf = (slider) => {
     const value = model.get(slider.name), distance = slider.values.map((v) => Math.abs(v - value));
     return distance.indexOf(Math.min(...distance));

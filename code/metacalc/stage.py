@@ -44,6 +44,8 @@ class Slider:
         Format of a position, as of `format()`: ".2f", "d".
     unit : str
         Written behind the position.
+    names : sequence of str
+        What is written instead of the positions, where they stand for something that is no number.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class Slider:
     value: float | None = None
     format: str = ".4g"
     unit: str = ""
+    names: tuple = ()
 
     def __post_init__(self):
         if not (isinstance(self.name, str) and self.name.isidentifier()) or keyword.iskeyword(self.name):
@@ -71,6 +74,11 @@ class Slider:
         if np.any(np.diff(values) <= 0):
             raise ValueError(f"values of slider {self.name!r} must increase")
         _check_format(self.format, "format")
+        if self.format == "d" and not np.array_equal(values, np.round(values)):
+            raise ValueError(f"format of slider {self.name!r} must not be d, its values are no whole numbers")
+        if len(self.names) not in (0, values.size) or not all(isinstance(n, str) and n for n in (self.label, *self.names)):
+            raise ValueError(f"label and names of slider {self.name!r} must be words, names one for each position or none")
+        object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "value", self.values[0] if self.value is None else self.nearest(self.value))
 
@@ -197,7 +205,7 @@ class Stage(anywidget.AnyWidget):
         self.spec = {
             "alt": alt, "text": self.text, "marks": looks, "play": names.index(play) if play else 0,
             "sliders": [{"name": s.name, "label": s.label, "values": s.values.tolist(), "value": s.value,
-                         "format": s.format, "unit": s.unit} for s in self.sliders],
+                         "format": s.format, "unit": s.unit, "names": list(s.names)} for s in self.sliders],
             "readout": readout.segments() if readout else [],
             "fields": {n: tables.add_field(t, self._shape) for n, t in readout.tables.items()} if readout else {},
         }
