@@ -493,7 +493,7 @@ def test_bad_arguments_are_refused(method, change, message):
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda b: imaml(Quadratic(2), np.ones(2), b, 0.1, lam=0), "lam must be positive"),
+    (lambda b: imaml(Quadratic(2), np.ones(2), b, 0.1, lam=0), "lam must be"),
     (lambda b: imaml(Quadratic(2), np.ones(2), b, 0.1, lam=np.nan), "lam must be"),
     (lambda b: imaml(Quadratic(2), np.ones(2), b, 0.1, cg_steps=0), "cg_steps must be"),
     (lambda b: meta_sgd(Quadratic(2), np.ones(2), b), "theta must have a last axis of length 4"),

@@ -129,9 +129,7 @@ def clipped(rule, max_norm):
     """
     if not isinstance(rule, Rule):
         raise ValueError(f"rule must be a Rule, such as momentum(0.9), got {rule!r}")
-    max_norm = _positive(max_norm, "max_norm")
-    if np.ndim(max_norm):
-        raise ValueError(f"max_norm must be a single number, got {max_norm!r}")
+    max_norm = _scalar(max_norm, "max_norm")
 
     def update(gradient, memory):
         norm = np.sqrt((gradient * gradient).sum(axis=-1, keepdims=True)) if np.ndim(gradient) else abs(gradient)
@@ -421,7 +419,7 @@ def _numbers(value, name):
     except (TypeError, ValueError):
         array = None
     if array is None:
-        raise ValueError(f"{name} must hold real numbers, got {value!r}")
+        raise ValueError(f"{name} must be or hold real numbers, got {value!r}")
     return array
 
 
@@ -431,6 +429,14 @@ def _positive(value, name):
     if array.size == 0 or not np.all(np.isfinite(array) & (array > 0)):
         raise ValueError(f"{name} must be positive and finite, got {value!r}")
     return float(array) if array.ndim == 0 else array
+
+
+def _scalar(value, name, positive=True):
+    """`value` as one finite float, positive or else at least 0."""
+    array = _numbers(value, name)
+    if array.ndim or not np.isfinite(array) or array < 0 or (positive and array == 0):
+        raise ValueError(f"{name} must be one finite number, {'positive' if positive else 'not negative'}, got {value!r}")
+    return float(array)
 
 
 def _in_unit_interval(value, name):

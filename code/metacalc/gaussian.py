@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metacalc.descent import _scalar
 from metacalc.tasks.base import _positive_integer
 
 __all__ = ["GaussianPrior", "damped_offset", "implied_variance"]
@@ -51,7 +52,7 @@ class GaussianPrior:
             raise ValueError(f"cov must be a symmetric matrix of shape {(mean.size, mean.size)}, got shape {cov.shape}")
         if np.linalg.eigvalsh(cov)[0] < -1e-8 * np.trace(cov):
             raise ValueError("cov must be positive semidefinite")
-        _positive(self.noise, "noise")
+        _scalar(self.noise, "noise")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "cov", cov)
 
@@ -155,12 +156,11 @@ class GaussianPrior:
         seen = ~np.isnan(ratings)
         if not seen.any(axis=0).all():
             raise ValueError(f"ratings must hold one of every item; there is none of {np.flatnonzero(~seen.any(axis=0)).tolist()}")
-        if not (np.ndim(strength) == 0 and np.isfinite(strength) and strength >= 0):
-            raise ValueError(f"strength must be finite and not negative, got {strength!r}")
+        strength = _scalar(strength, "strength", positive=False)
         n, d = ratings.shape
-        target = _positive(spread, "spread") * np.ones((d, d))
+        target = _scalar(spread, "spread") * np.ones((d, d))
         mean = np.where(seen, ratings, 0).sum(axis=0) / seen.sum(axis=0)
-        prior = cls(mean, target + spread * np.eye(d), _positive(noise, "noise"))
+        prior = cls(mean, target + spread * np.eye(d), _scalar(noise, "noise"))
         for _ in range(_positive_integer(n_iters, "n_iters")):
             if callback is not None:
                 callback(prior)
@@ -251,14 +251,8 @@ def implied_variance(h, alpha, k):
     >>> float(v), float(2 * 3 / (2 + 1 / v))             # from θ = 0 to c = 3: half of the way, as one step goes
     (0.5, 1.5)
     """
-    h, alpha, k = np.asarray(h, float), _positive(alpha, "alpha"), _positive_integer(k, "k")
+    h, alpha, k = np.asarray(h, float), _scalar(alpha, "alpha"), _positive_integer(k, "k")
     if not ((h >= 0) & (alpha * h < 1)).all():
         raise ValueError(f"h must hold curvatures from 0 to below 1/alpha = {1 / alpha:g}, got {h!r}")
     safe = np.where(h > 0, h, 1.0)
     return np.where(h > 0, np.expm1(-k * np.log1p(-alpha * safe)) / safe, k * alpha)[()]
-
-
-def _positive(value, name):
-    if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
-    return float(value)

@@ -6,12 +6,11 @@ then all leading axes are a table of meta-parameters, worked out in one call, an
 broadcasts with θ. In the comments φ_0 = θ, ..., φ_k are the iterates of the inner loop on one task.
 """
 
-import numbers
 from collections import deque
 
 import numpy as np
 
-from metacalc.descent import _count, _numbers
+from metacalc.descent import _count, _numbers, _scalar
 from metacalc.lowrank import steps, suits
 from metacalc.tasks.base import Batch, _positive_integer
 
@@ -60,7 +59,7 @@ def adapt(model, theta, x, y, alpha, k=1, only=None, lam=0.0):
            [4.5, 5. ]])
     """
     theta, alpha = _start(model, theta, alpha, k)
-    path = _iterates(model, theta, x, y, _masked(theta, alpha, only), k, _not_negative(lam, "lam"))
+    path = _iterates(model, theta, x, y, _masked(theta, alpha, only), k, _scalar(lam, "lam", positive=False))
     return np.stack(np.broadcast_arrays(*path))
 
 
@@ -306,8 +305,7 @@ def imaml(model, theta, batch, alpha, k=10, lam=1.0, cg_steps=10):
     array([3.])
     """
     theta, alpha = _start(model, theta, alpha, k, batch)
-    if not _not_negative(lam, "lam") > 0:
-        raise ValueError(f"lam must be positive, got {lam!r}")
+    lam = _scalar(lam, "lam")
     cg_steps = _positive_integer(cg_steps, "cg_steps")
     phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, alpha, k, lam))
     v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
@@ -430,9 +428,3 @@ def _masked(theta, alpha, only):
     except (IndexError, ValueError):
         raise ValueError(f"only must be a slice or indices into {len(mask)} parameters, got {only!r}") from None
     return alpha * mask
-
-
-def _not_negative(value, name):
-    if not (isinstance(value, numbers.Real) and np.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
-    return float(value)

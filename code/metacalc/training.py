@@ -20,7 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from metacalc.descent import Rule, _count, _numbers, _positive, adam
+from metacalc.descent import Rule, _count, _numbers, _scalar, adam
 from metacalc.meta import adapt
 from metacalc.tasks.base import _positive_integer
 
@@ -167,7 +167,7 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
     """
     n_iters, n_tasks = _positive_integer(n_iters, "n_iters"), _positive_integer(n_tasks, "n_tasks")
     checkpoint_every = _positive_integer(checkpoint_every, "checkpoint_every")
-    rate = (lambda t: _rate(eta(t))) if callable(eta) else lambda t, fixed=_rate(eta): fixed
+    rate = (lambda t: _scalar(eta(t), "eta")) if callable(eta) else lambda t, fixed=_scalar(eta, "eta"): fixed
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     rule = adam() if rule is None else rule
@@ -323,14 +323,6 @@ def _keep_freed_memory():
         return
     for parameter in (-1, -3):  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
         mallopt(parameter, 1 << 25)
-
-
-def _rate(eta):
-    """One positive number."""
-    rate = _positive(eta, "eta")
-    if np.ndim(rate):
-        raise ValueError(f"eta must be a single number or a function, got {eta!r}")
-    return rate
 
 
 def _identity(value):

@@ -4,8 +4,7 @@ from zlib import crc32
 
 import numpy as np
 
-from metacalc.models import _data
-from metacalc.models import _generator
+from metacalc.models import _data, _generator
 from metacalc.tasks.base import Batch, _distinct, _positive_integer
 
 __all__ = ["FewShotClassification", "Pooled", "nearest_mean"]

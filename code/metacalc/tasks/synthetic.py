@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from metacalc.descent import _scalar
 from metacalc.models import _generator
 from metacalc.tasks.base import Batch, _interval, _positive_integer
 
@@ -47,8 +48,7 @@ class Quadratics:
         low, _ = _interval(self.curvature, "curvature")
         if low <= 0:
             raise ValueError(f"curvature must be positive, got {self.curvature!r}")
-        if not (np.isfinite(self.spread) and self.spread >= 0):
-            raise ValueError(f"spread must be finite and not negative, got {self.spread!r}")
+        _scalar(self.spread, "spread", positive=False)
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: x of shape (n_tasks, d, d) holds the A_i, y of shape (n_tasks, d) the c_i."""
