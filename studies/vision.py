@@ -33,7 +33,7 @@ SETTINGS = {
     "inner": {  # compete at the outer rate "heat"
         "MAML": [{"alpha": 0.4, "k": 3}, {"alpha": 0.2, "k": 5}],
         "FOMAML": [{"alpha": 0.2, "k": 3}, {"alpha": 0.1, "k": 5}],
-        "Reptile": [{"alpha": 0.03, "k": 10}, {"alpha": 0.1, "k": 10}],
+        "Reptile": [{"alpha": 0.03, "k": 10}],
         "ANIL": [{"alpha": 0.4, "k": 3}, {"alpha": 0.2, "k": 5}],
         "joint": [{}]},
     "reptile_shots": 10,  # it learns from support sets alone: with one shot, from nothing but the shot that it fits
