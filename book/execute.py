@@ -14,7 +14,16 @@ ROOT = Path(__file__).parent.parent
 os.environ["TQDM_DISABLE"] = "1"  # nobody watches a progress bar here
 
 
+def quiet_kernels():
+    """Keep every kernel from warning that it listens without encryption: it does so on this machine only."""
+    profile = ROOT / "_build/ipython/profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    (profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 'ERROR'\n")
+    os.environ["IPYTHONDIR"] = str(profile.parent)
+
+
 def main():
+    quiet_kernels()
     cache = get_cache(ROOT / "_build/.jupyter_cache")
     for path in sorted((ROOT / "chapters").rglob("*.ipynb")):
         if ".ipynb_checkpoints" not in path.parts:

@@ -85,10 +85,14 @@ class Index(SphinxTransform):
                     section.insert(min(1, len(section)), entry)
 
     def _named(self, text, known):
-        plain = re.sub(r"[^\w\s'-]", " ", text.replace("’", "'"))
         for key, term in known.items():
-            if re.search(rf"(^|\s){re.escape(key)}(e?s)?($|\s)", plain):
+            if re.search(rf"(^| ){re.escape(_plain(key))}(e?s)?($| )", _plain(text)):
                 yield term
+
+
+def _plain(text):
+    """The words of a text, nothing else between them than one space."""
+    return " ".join(re.sub(r"[^\w\s'-]", " ", text.replace("’", "'")).split())
 
 
 def by_chapter(app, pagename, templatename, context, doctree):

@@ -26,10 +26,11 @@ SETTINGS = {
     "designs": ["language", "family"], "n_folds": 5, "seeds": [0, 1], "n_iters": 500, "every": 50,
     "shots": [1, 2, 5, 10, 20, 50], "trained_shots": 10, "n_valid": 2, "n_test": 8,
     "contenders": {name: [settings, rates] for name, (_, settings, rates, _) in contenders().items()},
-    "rates": RATES, "n_steps": STEPS, "scratch": {"rates": [0.5, 1.0], "n_steps": 60},
-    "bigrams": {"orders": [1, 2, 3], "pooled": [20, 80, 320], "strengths": [2, 4, 8, 16, 32, 64, 128]},
+    "rates": RATES, "own rate too": True, "n_steps": STEPS, "scratch": {"rates": [0.5, 1.0], "n_steps": 60},
+    "bigrams": {"orders": [1, 2, 3], "pooled": [20, 80, 320, 640, 1280, 2560, 5120], "strengths": [2, 4, 8, 16, 32, 64, 128]},
     "training": {"eta": TRAINING["eta"], "n_tasks": TRAINING["n_tasks"], "rule": "adam, gradients clipped to 1"},
     "stops": [25, 50, 100, 200, 400, 1000, 2000], "figure": ["family", 4],
+    "outer_rates": [7e-4, TRAINING["eta"], 6e-3],
 }
 
 
@@ -50,10 +51,10 @@ class Sides:
         return values.reshape(*values.shape[:-1], -1, self.settings["n_test"]).mean(axis=-1)
 
 
-def judged(sides, theta, rates, n_steps, only=None):
+def judged(sides, theta, rates, n_steps, only=None, all_shots=None):
     """With each number of shots: the rate and steps that validate best, and each test language's bits per letter."""
     chosen, found = [], []
-    for shots in sides.settings["shots"]:
+    for shots in sides.settings["shots"] if all_shots is None else all_shots:
         rate, steps = best_adaptation(theta, sides.batch("valid", shots), rates, n_steps, only)
         values = bits(MODEL, theta, sides.batch("test", shots), rate, max(steps, 1), only)
         chosen.append([rate, steps])
@@ -63,16 +64,44 @@ def judged(sides, theta, rates, n_steps, only=None):
 
 def trained(sides, name, progress=False):
     """A contender: its settings chosen with the first seed, trained with all of them."""
-    settings, (method, grid, rates, only) = sides.settings, contenders()[name]
-    grid = settings["contenders"][name][0]
-    valid = sides.batch("valid", settings["trained_shots"])
-    runs = []
+    settings, only = sides.settings, contenders()[name][3]
+    grid, runs = settings["contenders"][name][0], []
     for seed in settings["seeds"]:
-        best = choose(method, MODEL, sides.train, lambda theta, rate: bits(MODEL, theta, valid, rate, settings["n_steps"], only).mean(axis=1),
-                      grid, n_iters=settings["n_iters"], every=settings["every"], rates=rates, seed=seed, progress=False, **TRAINING)
+        best = best_of(sides, name, grid, seed, TRAINING["eta"])
         grid = [best.setting]
-        runs.append((best, *judged(sides, best.theta, settings["rates"], settings["n_steps"], only)))
+        runs.append((best, *judged(sides, best.theta, with_own(settings["rates"], best.setting), settings["n_steps"], only)))
     return runs
+
+
+def with_own(rates, setting):
+    """The rates to adapt with, and the one that was trained with."""
+    return sorted({*rates, *([setting["alpha"]] if "alpha" in setting else [])})
+
+
+def best_of(sides, name, grid, seed, eta):
+    """What `choose` finds for a contender with one seed and one outer rate; a smaller rate gets as many more iterations."""
+    settings, (method, _, rates, only) = sides.settings, contenders()[name]
+    valid, longer = sides.batch("valid", settings["trained_shots"]), max(1, round(TRAINING["eta"] / eta))
+    return choose(method, MODEL, sides.train, lambda theta, rate: bits(MODEL, theta, valid, rate, settings["n_steps"], only).mean(axis=1),
+                  grid, n_iters=longer * settings["n_iters"], every=longer * settings["every"], rates=rates, seed=seed, progress=False,
+                  **TRAINING | {"eta": eta})
+
+
+def outer_rates(sides, chosen):
+    """With other outer rates: the validation score and each test language's bits after adapting to the trained number of words.
+
+    `chosen` is {contender: setting}; one seed.
+    """
+    settings, found = sides.settings, {}
+    for name, setting in chosen.items():
+        found[name] = {"valid": [], "iteration": [], "bits": []}
+        for eta in settings["outer_rates"]:
+            best = best_of(sides, name, [setting], settings["seeds"][0], eta)
+            _, (at_trained,) = judged(sides, best.theta, with_own(settings["rates"], setting), settings["n_steps"],
+                                       all_shots=[settings["trained_shots"]])
+            for key, value in (("valid", best.score), ("iteration", best.iteration), ("bits", at_trained.round(4))):
+                found[name][key].append(value)
+    return found
 
 
 def summary(sides, runs):
@@ -122,7 +151,7 @@ def stopped(sides, method, setting, rates):
 
 def run(settings, results):
     todo = [(design, fold, name) for design in settings["designs"] for fold in range(settings["n_folds"])
-            for name in ["bigrams", "scratch", *settings["contenders"], *(["stopped"] if design == "language" else [])]]
+            for name in ["bigrams", "scratch", *settings["contenders"], *(["stopped", "outer rates"] if design == "language" else [])]]
     sides, place = None, None
     for design, fold, name in tqdm(todo, desc="language"):
         if place != (design, fold):
@@ -132,6 +161,8 @@ def run(settings, results):
         def work():
             if name in ("bigrams", "scratch"):
                 return {"bigrams": bigrams, "scratch": scratch}[name](sides)
+            if name == "outer rates":
+                return outer_rates(sides, {name: results.stored[f"{design}/{fold}/{name}"]["setting"] for name in ("joint", "MAML")})
             if name == "stopped":
                 setting = results.stored[f"{design}/{fold}/MAML"]["setting"]
                 return {"joint": stopped(sides, joint, {}, settings["rates"][:2]), "MAML": stopped(sides, maml, setting, [setting["alpha"]])}

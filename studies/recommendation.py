@@ -4,6 +4,7 @@ People are held out in five folds; of the others, some are validation people, on
 stopping, inner rate and steps, hyperparameters. The unit of all intervals is the person. Run by `make studies`.
 """
 
+from copy import copy
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +27,11 @@ SETTINGS = {
     "n_iters": 2000, "every": 200, "eta": 3e-3, "n_tasks": 25, "max_steps": 10,
     "inner": [{"alpha": 0.3, "k": 1}, {"alpha": 0.1, "k": 3}, {"alpha": 0.1, "k": 5}, {"alpha": 0.2, "k": 5}],
     "joint_iters": 3000, "rates": [0.01, 0.03, 0.1, 0.2, 0.3], "scratch_rates": [0.03, 0.1, 0.2, 0.3, 0.5],
-    "ratios": [0.5, 1, 1.5, 2, 3, 4, 6], "noise": [0.2, 0.3, 0.4], "strength": [0, 30, 100], "spread": 0.25, "em_iters": 30,
-    "feature_rates": [0.05, 0.1, 0.2, 0.3], "feature_steps": 40,
+    "ratios": [0.5, 1, 1.5, 2, 3, 4, 6, 8, 12], "noise": [0.2, 0.3, 0.4, 0.5, 0.6], "strength": [0, 30, 100, 300, 1000], "spread": 0.25,
+    "em_iters": 30, "narrow_strength": 100,
+    "feature_rates": [0.05, 0.1, 0.2, 0.3], "feature_steps": 60,
     "inner_steps": [1, 2, 3, 5, 10], "inner_rate": 0.1, "overtrained_iters": 9000, "clip": 1.0, "live_shots": 3,
+    "outer_rates": [1e-3, 9e-3],
 }
 META = {"MAML": maml, "FOMAML": fomaml, "Reptile": reptile, "ANIL": anil}
 METHODS = ["item mean", "damped offset", "from scratch", "joint + fine-tuning", *META, "Gaussian prior", "descent on its features"]
@@ -45,6 +48,13 @@ class Fold:
         self.model = MLP((self.n_items, s["hidden"], 1), activation=s["activation"])
         # How often an item is rated, for weights that undo it; from the training people.
         self.rated = (~np.isnan(self.train)).mean(axis=0)
+
+    def at(self, eta):
+        """The same fold, to be trained at another outer rate; at a smaller one for as many more iterations."""
+        s, other = self.settings, copy(self)
+        longer = max(1, round(s["eta"] / eta))
+        other.settings = s | {"eta": eta, **{key: longer * s[key] for key in ("n_iters", "joint_iters", "every")}}
+        return other
 
     def tasks(self, K):
         return RatingTasks(self.train, K, self.settings["min_ratings"] - K)
@@ -187,6 +197,9 @@ def gaussian(fold, fitted, K, also=()):
     s = fold.settings
     setting, prior, score = best_prior(fold, fitted, K)
     posterior = {"setting": setting, "validation": score} | fold.judged(lambda e: prior.predict(e.items, e.y), K, also)
+    # What would have been chosen from a grid that ends earlier.
+    narrow, other, score = best_prior(fold, [one for one in fitted if one[0]["strength"] <= s["narrow_strength"]] or fitted, K)
+    posterior["narrow"] = {"setting": narrow, "validation": score, "errors": fold.judged(lambda e: other.predict(e.items, e.y), K)[f"errors {K}"]}
 
     x, w = prior.features()
     model, theta, only = linear_regression(len(w)), np.append(w, 0.0), slice(0, len(w))
@@ -277,7 +290,7 @@ def run(settings, results, shots=None, only_folds=None, methods=METHODS, traps=T
 
 
 def more(settings, results, fold):
-    """Another seed, the number of inner steps, clipping, and a baseline trained for too long; all with five ratings."""
+    """Another seed, inner steps, clipping, a baseline trained for too long, other outer rates; all with five ratings."""
     K, kept = 5, lambda out: {key: out[key] for key in ("errors 5", "validation")}
     for seed in settings["more_seeds"]:
         for name in META:
@@ -291,6 +304,11 @@ def more(settings, results, fold):
     results.once(f"{fold.number} {K} MAML clipped", lambda: kept(gradient_method(
         fold, "MAML", K, settings["seed"], inner, clipped(adam(), settings["clip"]))[0]))
     results.once(f"{fold.number} {K} overtrained", lambda: overtrained(fold, K))
+    inner = [results.stored[f"{fold.number} {K} MAML"]["setting"]]
+    for eta in settings["outer_rates"]:
+        at = fold.at(eta)
+        results.once(f"{fold.number} {K} MAML eta {eta}", lambda: kept(gradient_method(at, "MAML", K, settings["seed"], inner)[0]))
+        results.once(f"{fold.number} {K} joint + fine-tuning eta {eta}", lambda: kept(pre_training(at, K, settings["seed"])[0]))
 
 
 def live(settings):
@@ -304,10 +322,10 @@ def live(settings):
         _, usual = pre_training(fold, K, settings["seed"])
         setting, prior, _ = best_prior(fold, priors(fold), K)
     upper = np.triu_indices(len(countries))
-    rounded = lambda a: [float(f"{v:.4g}") for v in a]
+    rounded = lambda a, digits=4: [float(f"{v:.{digits}g}") for v in a]  # Σ may be nearly singular
     return {"countries": countries, "mean_rating": np.round(np.nanmean(fold.train, axis=0), 3), "rated": np.round(fold.rated, 3),
             "theta": rounded(best.theta), "alpha": best.alpha, "steps": best.steps, "k": best.setting["k"],
-            "iteration": best.iteration, "theta joint": rounded(usual.theta), "mean": rounded(prior.mean), "cov": rounded(prior.cov[upper]),
+            "iteration": best.iteration, "theta joint": rounded(usual.theta), "mean": rounded(prior.mean), "cov": rounded(prior.cov[upper], 6),
             "noise": setting["noise"], "strength": setting["strength"], "people": len(fold.train)}
 
 
@@ -349,6 +367,13 @@ def summary(settings, results, data, weights):
     weighted = {name: pooled(f"5 {name}", "weighted") for name in METHODS}
     out["weighted"] = {name: {"mse": pair(e), "minus joint": pair(e - weighted["joint + fine-tuning"]),
                               "minus prior": pair(e - weighted["Gaussian prior"])} for name, e in weighted.items()}
+    out["narrow"] = {}
+    for K in settings["shots"]:
+        narrow = [stored[f"{i} {K} Gaussian prior"]["narrow"] for i in n]
+        errors = np.concatenate([one["errors"] for one in narrow])
+        out["narrow"][str(K)] = {"mse": pair(errors), "MAML minus it": pair(pooled(f"{K} MAML", f"errors {K}") - errors),
+                                 "chosen": [[one["setting"], one["validation"]] for one in narrow],
+                                 "wide": [[stored[f"{i} {K} Gaussian prior"][key] for key in ("setting", "validation")] for i in n]}
     out["items"] = {}
     for name in METHODS:
         total = np.sum([stored[f"{i} 5 {name}"]["items"] for i in n], axis=0)
@@ -362,6 +387,9 @@ def summary(settings, results, data, weights):
     out["seeds"] = {name: [float(five[name].mean()), *(float(pooled(f"5 {name} seed {seed}", "errors 5").mean()) for seed in settings["more_seeds"])]
                     for name in [*META, "joint + fine-tuning"]}
     out["inner steps"] = {str(k): pair(pooled(f"5 MAML k {k}", "errors 5")) for k in settings["inner_steps"]}
+    out["outer rates"] = {name: {str(eta): {"mse": pair(e), "minus prior": pair(e - five["Gaussian prior"]), "minus usual": pair(e - five[name])}
+                                 for eta in settings["outer_rates"] for e in [pooled(f"5 {name} eta {eta}", "errors 5")]}
+                          for name in ("MAML", "joint + fine-tuning")}
     out["clipped"] = pair(pooled("5 MAML clipped", "errors 5") - five["MAML"])
     curves = np.array([stored[f"{i} 5 overtrained"] for i in n])
     weights = [len(stored[f"{i} 5 MAML"]["errors 5"]) for i in n]

@@ -149,6 +149,50 @@ def test_dragging_a_mark_moves_its_slider(visit, page_name, i):
         assert (after["x"] - box["x"]) * np.sign(far) > 10, "the mark follows the pointer"
 
 
+@every_stage
+def test_a_finger_drags_a_mark_and_does_not_scroll(visit, page_name, i):
+    page = visit(page_name, PHONE)
+    stage = stage_at(page, i)
+    for grip, look in zip(stage.locator(".stage-grip").all(), [m for m in FIGURES[page_name][i].build().spec["marks"] if "drag" in m]):
+        grip.scroll_into_view_if_needed()
+        slider, box, scrolled = stage.locator(SLIDERS).nth(look["drag"]), grip.bounding_box(), page.evaluate("scrollY")
+        before, finger = int(slider.input_value()), page.context.new_cdp_session(page)
+        side = -1 if before else 1
+        for kind, step in (("touchStart", 0), *(("touchMove", n) for n in range(1, 13)), ("touchEnd", None)):
+            at = [] if step is None else [{"x": box["x"] + box["width"] / 2 + 5 * side * step, "y": box["y"] + box["height"] / 2 + 4 * step}]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+        finger.detach()
+        assert int(slider.input_value()) != before and page.evaluate("scrollY") == scrolled
+
+
+@pytest.mark.parametrize("page_name", ["chapters/04_meta_learning"])
+def test_an_arrow_that_leaves_the_picture_ends_at_its_edge(visit, page_name):
+    stage = stage_at(visit(page_name), 0)
+    alpha, k, _ = stage.locator(SLIDERS).all()
+    alpha.fill("11")
+    k.fill("9")
+    assert "MAML’s arrow points out of the picture" in stage.locator(".stage-readout").inner_text()
+    inside = stage.locator('[data-mark="arrow"]').evaluate_all("""marks => marks.map(mark => {
+      const [w, h] = [mark.width.baseVal.value, mark.height.baseVal.value], box = mark.getBBox();
+      return box.x > -3 && box.y > -3 && box.x + box.width < w + 3 && box.y + box.height < h + 3;
+    })""")
+    assert inside and all(inside)
+
+
+@pytest.mark.parametrize("page_name", list(FIGURES))
+def test_the_page_does_not_move_when_its_figures_come_to_life(browser, server, page_name):
+    heights = []
+    for script in (True, False):  # without the host script the controls' place is kept
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        if not script:
+            page.route("**/stage-host.js*", lambda route: route.abort())
+        page.goto(f"{server[0]}{page_name}.html")
+        page.wait_for_timeout(500)
+        heights.append(page.locator(".stage").evaluate_all("stages => stages.map(s => s.getBoundingClientRect().height)"))
+        page.close()
+    assert all(abs(live - still) < 30 for live, still in zip(*heights)), heights
+
+
 @pytest.mark.parametrize("page_name", ["chapters/04_meta_learning"])
 def test_marks_can_be_switched_off(visit, page_name):
     page = visit(page_name)
@@ -205,6 +249,10 @@ def test_print_shows_the_picture_without_controls(visit, page_name):
     stage = stage_at(page, 0)
     page.emulate_media(media="print")
     assert not stage.locator(".stage-controls").is_visible() and stage.locator(".stage-panel > svg").first.is_visible()
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    ground, ink = page.evaluate("[document.body, document.querySelector('.stage')].map(e => getComputedStyle(e)).map((s, i) => i ? s.color : s.backgroundColor)")
+    assert ground in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)") and ink == "rgb(31, 35, 40)"
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
     page.emulate_media(media="screen")
 
 

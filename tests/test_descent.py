@@ -231,3 +231,18 @@ def test_clipping_shortens_long_gradients_only_and_each_of_a_table_by_itself():
     np.testing.assert_allclose(clipped(momentum(0.5), 2.0).update(gradient, memory)[0], 1.5 * direction, rtol=1e-6)
     with pytest.raises(ValueError, match="max_norm"):
         clipped(sgd(), 0)
+
+
+def test_clipping_a_number():
+    path = gradient_descent(lambda theta: 2 * theta, 10.0, 0.1, 2, clipped(sgd(), 1.0))
+    np.testing.assert_allclose(path, [10, 9.9, 9.8])
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: clipped(None, 1), "rule must be"), (lambda: clipped(sgd(), [1, 2]), "max_norm must be"), (lambda: clipped(sgd(), 0), "max_norm must be"),
+    (lambda: gradient_descent(None, 1.0, 0.1, 3), "grad must be"), (lambda: gradient_descent(lambda t: "x", 1.0, 0.1, 3), "grad must return"),
+    (lambda: gradient_descent(lambda t: 1j * t, 1.0, 0.1, 3), "grad must return"),
+])
+def test_what_is_no_rule_or_gradient_is_refused(call, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 
 import metacalc
@@ -47,7 +48,8 @@ def test_pages_name_no_other_host_for_what_they_load():
 def test_public_names_are_documented_and_exported():
     assert sorted(metacalc.__all__) == metacalc.__all__
     for name in metacalc.__all__:
-        assert getattr(metacalc, name).__doc__, name
+        public = getattr(metacalc, name)
+        assert public.__doc__ and name in sys.modules[public.__module__].__all__, name
 
 
 def test_the_readme_s_programs_run():

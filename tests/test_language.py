@@ -163,7 +163,7 @@ READOUTS = {"adapting_readout": adapting_readout, "stopping_readout": stopping_r
 
 
 def check_adapting(stage):
-    own, maml, joint, counting, *rest = stage.marks
+    own, maml, joint, counting, *rest, gap, gap_point = stage.marks
     shots, steps = (s.values.astype(int) for s in stage.sliders[1:3])
     for i, code in enumerate(SHOWN):
         listed = Counter(pairs({w for words in names(code).values() for w in words}))
@@ -172,13 +172,17 @@ def check_adapting(stage):
             np.testing.assert_allclose(own.y[i, 0, 0, j], n / max(n.sum(), 1))
         for j, K in enumerate(shots):
             np.testing.assert_allclose(counting.y[i, j, 0, 0], counted(code, K), rtol=1e-9)
+            own_gap = [cost("MAML", code, K, k) - cost("joint", code, K, k) for k in range(13)]
+            np.testing.assert_allclose(gap.y[i, j, 0, 0], own_gap, atol=1e-6)
+            np.testing.assert_allclose(gap_point.y[i, j, :, 0], [own_gap[k] for k in steps], atol=1e-6)
             for name, table, (curve, point) in (("MAML", maml, rest[:2]), ("joint", joint, rest[2:])):
                 np.testing.assert_allclose(curve.y[i, j, 0, 0], [cost(name, code, K, k) for k in range(13)], rtol=1e-7)
                 np.testing.assert_allclose(point.y[i, j, :, 0], [cost(name, code, K, k) for k in steps], rtol=1e-7)
                 for l, k in enumerate(steps):
                     np.testing.assert_allclose(table.y[i, j, l], next_letters(name, code, K, k), rtol=1e-6, atol=1e-9)
-    assert np.array_equal(rest[1].x[:, 0], steps) and all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
-    assert all(np.array_equal(curve.x, np.arange(13)) for curve in (rest[0], rest[2]))
+    assert all(np.array_equal(point.x[:, 0], steps) for point in (rest[1], rest[3], gap_point))
+    assert all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
+    assert all(np.array_equal(curve.x, np.arange(13)) for curve in (rest[0], rest[2], gap))
 
 
 def check_stopping(stage):
@@ -209,6 +213,31 @@ def test_the_picture_of_gains_shows_the_stored_numbers():
     figure = gains({"languages held out": LANGUAGE, "families held out": FAMILY})
     for ax, study in zip(figure.axes, (LANGUAGE, FAMILY)):
         for container in ax.containers:
-            data, name = container[0].get_ydata(), container.get_label()
-            expected = [mean_and_half_width(row)[0] for row in study.bits["joint"] - study.bits[name]]
-            np.testing.assert_allclose(data, expected)
+            data, name = container[0].get_ydata(), container.get_label().replace("counts", "bigrams")
+            expected = [mean_and_half_width(units(study, row)) for row in study.bits["joint"] - study.bits[name]]
+            np.testing.assert_allclose(data, [mean for mean, _ in expected])
+            bars = [np.ptp(segment[:, 1]) / 2 for segment in container[2][0].get_segments()]
+            np.testing.assert_allclose(bars, [half for _, half in expected])
+
+
+def units(study, values):
+    """Means over what was held out, by hand."""
+    found = {}
+    for code, value in zip(study.codes, values, strict=True):
+        found.setdefault(families()[code] if study is FAMILY else code, []).append(value)
+    return [np.mean(own) for own in found.values()]
+
+
+def test_where_families_are_held_out_a_family_is_the_unit():
+    assert len(set(FAMILY.units)) == 23 and len(set(LANGUAGE.units)) == 111
+    for study in (LANGUAGE, FAMILY):
+        np.testing.assert_allclose(study.by_unit(study.bits["MAML"]), [units(study, row) for row in study.bits["MAML"]])
+
+
+def test_no_choice_of_the_counts_strengths_is_at_an_edge_of_its_grid():
+    """Of the prior's orders, 1 to 3, validation may take the last: it has the letters that the networks see."""
+    for study in (LANGUAGE, FAMILY):
+        grid = study.settings["bigrams"]
+        for order, pooled, strength in (chosen for run in study.runs for chosen in run["bigrams"]["chosen"]):
+            assert order in grid["orders"]
+            assert grid["pooled"][0] < pooled < grid["pooled"][-1] and grid["strengths"][0] < strength < grid["strengths"][-1]

@@ -302,6 +302,7 @@ def test_only_the_full_gradient_keeps_every_step():
     for name, run in (("full", lambda k: maml(model, theta, batch, 0.05, k, fast=False)),
                       ("last two", lambda k: maml(model, theta, batch, 0.05, k, truncate=2)),
                       ("first order", lambda k: fomaml(model, theta, batch, 0.05, k, fast=False)),
+                      ("first order, fast", lambda k: fomaml(model, theta, batch, 0.05, k)),
                       ("Reptile", lambda k: reptile(model, theta, batch, 0.05, k)),
                       ("implicit", lambda k: imaml(model, theta, batch, 0.05, k, cg_steps=3))):
         for k in (10, 40):
@@ -310,7 +311,7 @@ def test_only_the_full_gradient_keeps_every_step():
             peaks[name, k] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
     iterate = theta.nbytes * len(batch)
-    for name in ("last two", "first order", "Reptile", "implicit"):
+    for name in ("last two", "first order", "first order, fast", "Reptile", "implicit"):
         assert abs(peaks[name, 40] - peaks[name, 10]) < iterate
     assert peaks["full", 40] - peaks["full", 10] > 30 * iterate
 
@@ -483,6 +484,7 @@ def test_tables_of_theta_and_alpha_are_worked_out_in_one_call():
     (dict(theta=np.ones(3)), "theta must have a last axis of length 2"),
     (dict(theta=1.0), "theta must have"),
     (dict(batch=Sinusoids().sample(np.random.default_rng(0), 2)), "x must hold the matrices A"),
+    *[(dict(batch=batch), "batch must be") for batch in (None, (1, 2, 3, 4))], (dict(theta=[1j, 1]), "theta must"),
 ])
 def test_bad_arguments_are_refused(method, change, message):
     batch = Quadratics(2).sample(np.random.default_rng(0), 3)
@@ -498,6 +500,7 @@ def test_bad_arguments_are_refused(method, change, message):
     (lambda b: meta_sgd(Quadratic(2), np.ones(4), b, k=0), "k must be"),
     (lambda b: joint(Quadratic(2), np.ones(3), b), "theta must have"),
     (lambda b: adapt(Quadratic(2), np.ones(2), b.x_support, b.y_support, 0.1, lam=-1), "lam must be"),
+    (lambda b: imaml(Quadratic(2), np.ones(2), b, 0.1, lam="a"), "lam must be"),
     (lambda b: maml(Quadratic(2), np.ones(2), b, 0.1, only=[5]), "only must be"),
     (lambda b: maml(Quadratic(2), np.ones(2), b, 0.1, truncate=-1), "truncate must be"),
     (lambda b: rate_schedule(Quadratic(2), [], b, np.ones(2)), "theta must have a last axis of one or more rates"),
@@ -506,3 +509,9 @@ def test_bad_arguments_are_refused(method, change, message):
 def test_bad_settings_are_refused(call, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         call(Quadratics(2).sample(np.random.default_rng(0), 3))
+
+
+def test_numpy_integers_count_steps():
+    batch = Quadratics(2).sample(np.random.default_rng(0), 3)
+    for method in (maml, anil):
+        np.testing.assert_array_equal(method(Quadratic(2), np.ones(2), batch, 0.1, np.int64(2))[1], method(Quadratic(2), np.ones(2), batch, 0.1, 2)[1])

@@ -61,8 +61,8 @@ def fits_readout(amplitude, phase, K, k):
 
 def outer_readout(n, k):
     i = MAML["iterations"].index(int(n))
-    return (f"After {n:.0f} outer iterations: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3f} after k = {k:.0f} inner "
-            f"steps; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3f}.").replace("inf ", "∞ ")
+    return (f"After {n:.0f} outer iterations: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3g} after k = {k:.0f} inner "
+            f"steps; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3g}.").replace("inf ", "∞ ")
 
 
 def fits():

@@ -20,7 +20,7 @@ N = len(LIVE["countries"])
 THETA, MEAN, COV = np.array(LIVE["theta"]), np.array(LIVE["mean"]), np.zeros((N, N))
 for value, i, j in zip(LIVE["cov"], *np.triu_indices(N)):
     COV[i, j] = COV[j, i] = value
-ASKED = ["Germany", "Cuba", "Vietnam"]
+ASKED = ["England", "India", "Cuba"]
 
 
 def net(theta):
@@ -62,8 +62,8 @@ def moved(z, start):
     return np.sqrt(((z - start) ** 2).mean())
 
 
-def cuisines(germany, cuba, vietnam, k):
-    path, posterior, _ = by_hand((germany, cuba, vietnam))
+def cuisines(england, india, cuba, k):
+    path, posterior, _ = by_hand((england, india, cuba))
     unknown = [i for i, name in enumerate(LIVE["countries"]) if name not in ASKED]
     best = [unknown[int(np.argmax(z[unknown]))] for z in (path[int(k)], posterior)]
     return (f"After {k:.0f} steps MAML expects you to like best, of the 37 others: {LIVE['countries'][best[0]]} ({path[int(k)][best[0]]:.2f}). "
@@ -157,7 +157,7 @@ def test_the_questions_are_the_best_of_the_best_known():
 
 def test_one_s_own_ratings():
     taste = figures.learned(RESULTS)
-    z = taste.predict({"Cuba": 2, "Germany": 5}, 3)
+    z = taste.predict({"India": 2, "England": 5}, 3)
     path, posterior, _ = by_hand((5.0, 2.0, 0.0))
     np.testing.assert_allclose(z, [path[3], posterior], rtol=1e-9)
     np.testing.assert_allclose(taste.predict({}, 4), [path[0], MEAN], rtol=1e-9)

@@ -1,6 +1,8 @@
 """The stage as an object: traits, tables, the static picture, and bad input refused by name."""
 
+import gc
 import re
+import weakref
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,11 +69,39 @@ def test_limits_that_matplotlib_has_not_settled_yet_hold():
     assert abs(u) < 1e-9 and abs(v) < 1e-9
 
 
-def test_far_points_keep_their_direction():
+def test_far_paths_keep_their_direction_and_far_points_their_sides():
     ax = panel("x", "y", (0, 1), (0, 1))
-    x, y = Point(ax, [1e6, 1e300], [1e12, -1e300]).place()
+    x, y = Path(ax, [1e6, 1e300], [1e12, -1e300]).place()
     assert abs(x[0] / y[0] - 1e-6) < 1e-9 and np.isclose(x[1], -y[1])
+    x, y = Point(ax, [1e6, 1e300, 0.25], [1e12, -1e300, 1e300]).place()
+    assert x[0] > 1e3 and y[0] > 1e3 and x[1] > 1e3 and y[1] < -1e3 and np.isclose(x[2], -0.25) and y[2] > 1e3
     Stage(ax.figure, [Arrow(ax, 0.5, 0.5, dx=-1e300, dy=1e300)], [Slider("n", [0], "n")], alt="An arrow.")
+
+
+def test_a_legend_has_as_many_columns_as_its_figure_is_wide_enough_for():
+    for words, columns in (("short", 3), ("some words", 2), ("a label of very many words, which has a row of its own", 1)):
+        ax = panel("x", "y", (0, 1), (0, 1))
+        Stage(ax.figure, [Point(ax, 0.5, 0.5, label=f"{words} {i}") for i in range(3)], sliders(), alt="Points.")
+        (legend,) = ax.figure.legends
+        assert legend._ncols == columns and (columns == 1 or legend.get_window_extent().width <= ax.figure.bbox.width)
+
+
+def test_a_closed_stage_is_forgotten():
+    stage = small()
+    kept = weakref.ref(stage)
+    stage.close()
+    del stage
+    gc.collect()
+    assert kept() is None
+
+
+def test_positions_can_have_names():
+    slider = Slider("who", [0, 1], "who", names=["Ada", "Emmy"], format="d")
+    ax = panel("x", "y", (0, 1), (0, 1))
+    assert Stage(ax.figure, [], [slider], alt="Nothing.").spec["sliders"][0]["names"] == ["Ada", "Emmy"]
+    for bad in (dict(names=["Ada"]), dict(names=["Ada", 3]), dict(label=5), dict(values=[0.5, 1.5])):
+        with pytest.raises(ValueError, match="names|label|format"):
+            Slider(**dict(name="who", values=[0, 1], label="who", format="d") | bad)
 
 
 def test_ids_of_pictures_differ():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metacalc.models import Quadratic
+from metacalc.models import MLP, Quadratic
 from metacalc.tasks import Batch, FewShotClassification, Pooled, Quadratics, Sinusoids, nearest_mean
 from metacalc.tasks.base import _distinct
 
@@ -194,3 +194,9 @@ def test_nearest_mean_is_the_nearest_mean():
     expected = [[min(range(4), key=lambda c: np.linalg.norm(q - xs[ys == c].mean(axis=0))) for q in xq]
                 for xs, ys, xq in zip(batch.x_support, batch.y_support, batch.x_query)]
     np.testing.assert_array_equal(nearest_mean(batch.x_support, batch.y_support, batch.x_query), expected)
+
+
+@pytest.mark.parametrize("call", [lambda: Sinusoids().sample(None, 2), lambda: Quadratics().sample(0, 2), lambda: MLP((1, 2, 1)).init(0)])
+def test_chance_comes_from_a_generator(call):
+    with pytest.raises(ValueError, match="^rng must be"):
+        call()

@@ -1,15 +1,17 @@
 """The loop around the meta-learners: its sum over tasks, interrupts, checkpoints, evaluation."""
 
+import json
 import multiprocessing
 import os
 import signal
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 from conftest import optional
-from metacalc import adam, momentum, nesterov, sgd
+from metacalc import adam, clipped, momentum, nesterov, sgd
 from metacalc.meta import (
     adapt,
     fomaml,
@@ -38,7 +40,8 @@ def test_threads_give_the_serial_result(method, extra):
     theta = with_rates(theta, 0.1) if method is meta_sgd else theta
     with ThreadPoolExecutor(3) as pool:
         for n_chunks in (1, 3, 20):
-            loss, gradient = in_parallel(method, pool, n_chunks)(model, theta, batch, **extra)
+            loss, gradient = in_parallel(method, pool, n_chunks)(model, theta, batch, *extra.values())
+            np.testing.assert_array_equal(gradient, in_parallel(method, pool, n_chunks)(model, theta, batch, **extra)[1])
             close(loss, method(model, theta, batch, **extra)[0])
             close(gradient, method(model, theta, batch, **extra)[1])
 
@@ -313,6 +316,51 @@ def test_maml_reaches_the_papers_numbers_on_sinusoids():
         assert (result.median < result.mean).all() and (result.diverged <= 0.002).all()
 
 
+@pytest.mark.parametrize("one, other", [
+    (dict(rule=momentum(0.5)), dict(rule=momentum(0.9))), (dict(), dict(rule=adam(beta1=0.5))),
+    (dict(rule=clipped(momentum(0.1), 1)), dict(rule=clipped(momentum(0.9), 1))), (dict(rule=clipped(sgd(), 1)), dict(rule=clipped(sgd(), 2))),
+    (dict(eta=lambda t: 0.1 / (t + 1)), dict(eta=lambda t: 0.2 / (t + 1))), (dict(eta=lambda t: 0.1 / (t + 1)), dict(eta=lambda t: 0.1 * (t + 1))),
+    (dict(method=lambda *a, **k: maml(*a, **k)), dict(method=lambda *a, **k: fomaml(*a, **k))),
+    (dict(method=partial(maml, k=2)), dict(method=partial(maml, k=3))),
+])
+def test_a_checkpoint_tells_rules_schedules_and_methods_apart(tmp_path, one, other):
+    path = tmp_path / "run.npz"
+    meta_train(**QUICK | dict(n_iters=2, checkpoint=path) | one)
+    assert meta_train(**QUICK | dict(n_iters=3, checkpoint=path) | one).n_iters == 3
+    with pytest.raises(ValueError, match="another run"):
+        meta_train(**QUICK | dict(n_iters=4, checkpoint=path) | other)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_checkpoint_that_is_spoiled_is_refused_in_words(tmp_path):
+    path = tmp_path / "run.npz"
+    arguments = QUICK | dict(n_iters=2, checkpoint=path)
+    meta_train(**arguments)
+    whole = path.read_bytes()
+    with np.load(path) as saved:
+        parts = dict(saved)
+    head = json.loads(str(parts["head"]))
+    heads = ["null", "[1]", json.dumps(head | {"t": "two"}), json.dumps(head | {"t": -5}), json.dumps({k: v for k, v in head.items() if k != "rng"})]
+    for i in range(len(heads) + 5):
+        if i < len(heads):
+            with open(path, "wb") as file:
+                np.savez(file, **parts | {"head": heads[i]})
+        else:
+            path.write_bytes([whole[:len(whole) // 2], whole[:-10], whole[:100], b"", b"no archive"][i - len(heads)])
+        with pytest.raises(ValueError, match="cannot be read"):
+            meta_train(**arguments | dict(n_iters=3))
+    np.save(tmp_path / "array", np.ones(3))
+    with pytest.raises(ValueError, match="cannot be read"):
+        meta_train(**arguments | dict(n_iters=3, checkpoint=tmp_path / "array.npy"))
+
+
+def test_a_method_with_settings_of_its_own_can_be_spread():
+    batch = Quadratics(2).sample(np.random.default_rng(0), 5)
+    with ThreadPoolExecutor(2) as pool:
+        close(in_parallel(partial(maml, k=2), pool)(Quadratic(2), np.ones(2), batch, 0.1)[1], maml(Quadratic(2), np.ones(2), batch, 0.1, 2)[1])
+    assert meta_train(**QUICK | dict(n_iters=2, method=partial(maml, k=2))).n_iters == 2
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("executor, n_chunks, message", [
@@ -328,6 +376,9 @@ def test_bad_executors_are_refused(executor, n_chunks, message):
     (dict(eta=np.nan), "eta must be"), (dict(seed=-1), "seed must be"), (dict(theta0=[np.nan, 1]), "theta0 must be"),
     (dict(theta0=np.ones((2, 2))), "theta0 must be"), (dict(checkpoint_every=0), "checkpoint_every must be"),
     (dict(executor=3), "executor must be"), (dict(alpha=-1), "alpha must be"), (dict(k=0), "k must be"),
+    *[(dict(eta=eta), "eta must") for eta in ("a", None, [0.1, 0.2], lambda t: -1, lambda t: np.nan)], (dict(seed=True), "seed must be"),
+    *[(dict(dtype=dtype), "dtype must be") for dtype in (np.float16, int, complex)], (dict(theta0=[1j, 1]), "theta0 must"),
+    *[(dict(rule=rule), "rule must be") for rule in ("adam", adam)], (dict(checkpoint="/no/such/folder/run.npz"), "checkpoint must lie"),
 ])
 def test_bad_training_is_refused(change, message):
     with pytest.raises(ValueError, match=f"^{message}"):
@@ -338,6 +389,8 @@ def test_bad_training_is_refused(change, message):
     (dict(steps=()), "steps must be"), (dict(steps=(1, -1)), "steps must be"), (dict(metric="f1"), "metric must be"),
     (dict(limit=0), "limit must be"), (dict(n_tasks=1), "n_tasks must be"), (dict(shots=(5,)), "shots must be None"),
     (dict(alpha=0.0), "alpha must be"), (dict(alpha=None), "theta must have a last axis of length 4"),
+    *[(dict(steps=steps), "steps must be") for steps in (3, None)], *[(dict(shots=shots), "shots must be") for shots in (5, ())],
+    *[(dict(limit=limit), "limit must be") for limit in ("a", None, [1])], (dict(seed="a"), "seed must be"),
 ])
 def test_bad_evaluation_is_refused(change, message):
     with pytest.raises(ValueError, match=f"^{message}"):

@@ -135,7 +135,7 @@ def step(objective, eta, k=1):
     Raises
     ------
     ValueError
-        If `eta` is a number that is not positive and finite or depends on the variables, or `k` is no integer ≥ 0.
+        If `objective` is no Objective, `eta` is a number that is not positive and finite or depends on the variables, or `k` is no integer ≥ 0.
 
     Examples
     --------
@@ -143,6 +143,8 @@ def step(objective, eta, k=1):
     >>> sp.factor(step(Objective(theta**2, theta), eta, k=3))
     -theta*(2*eta - 1)**3
     """
+    if not isinstance(objective, Objective):
+        raise ValueError(f"objective must be an Objective, got {objective!r}")
     try:
         eta = sp.sympify(eta)
     except sp.SympifyError:

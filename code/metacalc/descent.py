@@ -120,20 +120,23 @@ def clipped(rule, max_norm):
     Raises
     ------
     ValueError
-        If `max_norm` is not positive.
+        If `rule` is no Rule, or `max_norm` not positive.
 
     Examples
     --------
     >>> clipped(sgd(), 1.0).update(np.array([3.0, 4.0]), None)[0]
     array([0.6, 0.8])
     """
-    max_norm = float(_positive(max_norm, "max_norm"))
+    if not isinstance(rule, Rule):
+        raise ValueError(f"rule must be a Rule, such as momentum(0.9), got {rule!r}")
+    max_norm = _positive(max_norm, "max_norm")
+    if np.ndim(max_norm):
+        raise ValueError(f"max_norm must be a single number, got {max_norm!r}")
 
     def update(gradient, memory):
-        norm = np.sqrt((gradient * gradient).sum(axis=-1, keepdims=True))
+        norm = np.sqrt((gradient * gradient).sum(axis=-1, keepdims=True)) if np.ndim(gradient) else abs(gradient)
         return rule.update(gradient * np.minimum(1, max_norm / np.maximum(norm, 1e-30)), memory)
 
-    update.__qualname__ = f"clipped({rule.update.__qualname__}, {max_norm})"  # tells runs apart
     return Rule(rule.init, update)
 
 
@@ -385,11 +388,15 @@ def _broadcast_start(theta, eta):
 
 
 def _first_gradient(grad, theta):
-    """The gradient at `theta`, with a complaint about `theta0` if the two do not go together."""
+    """The gradient at `theta`, with a complaint about `grad` or `theta0` if the two do not go together."""
+    if not callable(grad):
+        raise ValueError(f"grad must be a function, got {grad!r}")
     try:
         gradient = _gradient(grad, theta)
     except ValueError as error:
         raise ValueError(f"theta0 of shape {np.shape(theta)} does not suit grad: {error}") from error
+    if np.asarray(gradient).dtype.kind not in "iuf":
+        raise ValueError(f"grad must return real numbers, got {gradient!r}")
     if np.shape(gradient) != np.shape(theta):
         raise ValueError(f"theta0 has shape {np.shape(theta)}, but its gradient has shape {np.shape(gradient)}")
     return gradient

@@ -1,11 +1,18 @@
 """Checks a reader's answer and says what is wrong with it, without giving the right one away."""
 
+import re
+import signal
+import threading
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
-__all__ = ["Exercise", "Verdict", "check"]
+__all__ = ["Exercise", "Verdict", "check", "entries", "number"]
+
+SECONDS = 20  # for one answer
 
 
 class Exercise(NamedTuple):
@@ -71,45 +78,135 @@ def check(name, answer=...):
         raise ValueError(f"name must be one of {sorted(EXERCISES)}, got {name!r}")
     if answer is ...:
         return Verdict(False, "Put your answer in place of the dots.")
-    exercise = EXERCISES[name]
+    try:
+        with _time_limit():
+            reason = _reason(EXERCISES[name], answer)
+    except _TooLong:
+        reason = "Your answer takes too long to work out. Is there a simpler form?"
+    except Exception as error:  # the reader's own functions and objects may raise anything
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        reason = f"Your answer could not be used as the exercise asks: {said[0]}"
+    return Verdict(not reason, reason)
+
+
+def entries(answer, n, asked):
+    """The n entries of an answer; ValueError that says what was asked for if it has not as many."""
+    found = _as_tuple(answer)
+    if found is None or len(found) != n:
+        raise ValueError(f"it asks for {asked}.")
+    return found
+
+
+def number(value):
+    """A number, or a string or SymPy expression that is one, as a float; ValueError for anything else, NaN included."""
+    if isinstance(value, str):
+        value = _parsed(value, {})
+    try:
+        result = np.nan if np.iscomplexobj(value) else float(value)
+    except (TypeError, ValueError, ArithmeticError):
+        result = np.nan
+    if not np.isfinite(result):
+        raise ValueError(f"{value} is no finite number.")
+    return result
+
+
+class _TooLong(BaseException):
+    """Not an Exception, so that no handler on the way takes it for an error of its own."""
+
+
+@contextmanager
+def _time_limit():
+    """Raise `_TooLong` after `SECONDS`, where there are alarms: in the main thread, and not on Windows."""
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_):
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _reason(exercise, answer):
+    """What is wrong with an answer, or the empty string."""
     if callable(exercise.answer):
-        try:
-            reason = exercise.answer(answer)
-        except (TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
-            reason = f"Your answer could not be used as the exercise asks: {error}"
-        return Verdict(not reason, reason)
+        return exercise.answer(answer)
     for mistake, reason in exercise.mistakes:
         if not _difference(mistake, answer, 1e-9):
-            return Verdict(False, reason)
-    reason = _difference(exercise.answer, answer, exercise.tolerance)
-    return Verdict(not reason, reason)
+            return reason
+    return _difference(exercise.answer, answer, exercise.tolerance)
+
+
+def _as_tuple(answer):
+    """The entries of a tuple, list, vector, row or column; None if it is nothing of the kind."""
+    if isinstance(answer, (sp.MatrixBase, sp.NDimArray)):
+        return tuple(sp.flatten(answer.tolist()))
+    if isinstance(answer, np.ndarray):
+        return tuple(answer.ravel()) if answer.ndim else None
+    return tuple(answer) if isinstance(answer, (tuple, list, sp.Tuple)) else None
+
+
+_GREEK = {"theta": "θ", "alpha": "α", "gamma": "γ", "sigma": "σ", "lambda": "λ", "lam": "λ", "eta": "η", "tau": "τ", "nu": "ν"}
+
+
+def _known(symbols):
+    """The symbols by the names that a reader may write: as in the code, or in Greek as in the text."""
+    names = {s.name: s for s in symbols}
+    for symbol in symbols:
+        greek = symbol.name
+        for word, letter in _GREEK.items():
+            greek = re.sub(rf"^{word}(?=_|\\d|$)", letter, greek)
+        names.setdefault(greek, symbol)
+    return names
+
+
+def _parsed(text, known):
+    """A formula in a string. Numbers too large to be worked out raise ValueError before anyone tries."""
+    text = text.replace("−", "-").replace("·", "*")
+    for part in sp.postorder_traversal(sp.sympify(text, locals=known, evaluate=False)):
+        numeric = getattr(part, "args", ()) and all(getattr(a, "is_number", False) for a in part.args)
+        if numeric and (part.is_Pow or part.is_Function) and abs(part.args[-1].evalf(5)) > 1e4:
+            raise ValueError("it has a number that is too large to work out.")
+    return sp.sympify(text, locals=known)
 
 
 def _difference(expected, answer, tolerance):
     """What is wrong with `answer`, or the empty string."""
     if isinstance(expected, tuple):
-        if not isinstance(answer, (tuple, list, np.ndarray, sp.MatrixBase, sp.Tuple)) or len(answer) != len(expected):
+        found = _as_tuple(answer)
+        if found is None or len(found) != len(expected):
             return f"The exercise asks for {len(expected)} answers; give them as a tuple."
-        for i, (e, a) in enumerate(zip(expected, answer), start=1):
+        for i, (e, a) in enumerate(zip(expected, found), start=1):
             reason = _difference(e, a, tolerance)
             if reason:
                 return f"Entry {i}: {reason}"
         return ""
     expected = sp.sympify(expected)
-    known = {s.name: s for s in expected.free_symbols}
+    known = _known(expected.free_symbols)
     try:
-        answer = sp.sympify(answer, locals=known)
+        answer = _parsed(answer, known) if isinstance(answer, str) else sp.sympify(answer)
         if not isinstance(answer, sp.Expr) or isinstance(answer, (sp.MatrixBase, sp.Lambda)):
             return "The exercise asks for one number or formula here."
-        answer = answer.removeO().subs({s: known[s.name] for s in answer.free_symbols if s.name in known})
+        answer = answer.removeO().doit().subs({s: known[s.name] for s in answer.free_symbols if s.name in known})
     except (sp.SympifyError, AttributeError, TypeError, SyntaxError):
         return "This is no number or formula."
     if answer.has(sp.nan, sp.zoo):
         return "This is no number or formula."
+    functions = sorted({f.func.__name__ for f in answer.atoms(AppliedUndef)})
+    if functions:
+        return f"Your answer has the function {functions[0]}, which SymPy does not know."
     unknown = sorted(s.name for s in answer.free_symbols - expected.free_symbols)
     if unknown:
         plural = "s" if len(unknown) > 1 else ""
         return f"Your answer has the symbol{plural} {', '.join(unknown)}, which the exercise does not have."
+    if any(abs(n) > 10**50 for n in answer.atoms(sp.Rational)):
+        return "Your answer has a number that is too large to be right."
     if tolerance and expected.is_number:
         error = abs(sp.N(answer - expected)) / abs(sp.N(expected))
         return "" if error <= tolerance else f"The number is off by more than the tolerance of {tolerance:.2g} (relative)."

@@ -38,11 +38,11 @@ def panel(xlabel, ylabel, xlim, ylim, title="", yscale="linear", size=(3.7, 3.2)
     return ax
 
 
-CHAPTERS = ("Background", "The calculus link", "Gradient descent", "The mathematics of meta-learning", "Practice", "Applications",
-            "Tools", "Outlook", "Questions and answers")
+CHAPTERS = ("Background", "Core concepts and the calculus link", "Gradient descent", "The mathematics of meta-learning", "Practice",
+            "Applications", "Tools and resources", "Trends and challenges", "Questions and answers")
 ROUTES = {  # which chapters, colour, dash, shape
     "the whole course": (range(1, 10), "blue", "-", "o"),
-    "an evening of figures": ((3, 4, 5, 6, 9), "orange", "--", "s"),
+    "an evening of figures": ((1, 2, 3, 4, 5, 6, 8), "orange", "--", "s"),
     "to use it at work": ((3, 4, 5, 6, 7, 9), "green", "-.", "^"),
 }
 

@@ -100,12 +100,16 @@ def adapting(study, seed=0):
     own = np.array([_frequencies(code) for code in SHOWN])
 
     letters = np.arange(len(ALPHABET))
-    left = panel("next letter", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next", size=(4.3, 3.3))
+    left = panel("next letter (∎: the end)", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next", size=(4.3, 4.3))
     left.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))  # as much room for 0.1 as for 0.4
     left.set_yticks([0, 0.02, 0.1, 0.2, 0.4, 0.7, 1])
     left.set_ylim(0, 1.02)
-    left.set_xticks(letters, [*ALPHABET[:-1], "end"], fontsize=7)
-    right = panel("gradient steps", "bits per letter", (-0.4, STEPS[-1] + 0.4), (2.5, 5), "words not seen", size=(3.6, 3.3))
+    left.set_xticks(letters, [*ALPHABET[:-1], "∎"], fontsize=7)
+    with mpl.rc_context(STYLE):
+        right, apart = Figure(figsize=(3.6, 4.1)).subplots(2, sharex=True, height_ratios=(3, 2))
+        right.set(ylabel="bits per letter", xlim=(-0.4, STEPS[-1] + 0.4), ylim=(2.5, 5), title="words not seen")
+        apart.set(xlabel="gradient steps", ylabel="MAML − joint", ylim=(-0.06, 0.1))
+        apart.axhline(0, color=COLORS["grey"], lw=0.9)
     marks = [Curve(left, letters, own[:, None, None], color="grey", dash=" ", dots=True, label="all its names")]
     for name, table in p.items():
         color, dash, shape_ = LOOKS[name]
@@ -116,6 +120,9 @@ def adapting(study, seed=0):
         color, dash, shape_ = LOOKS[name]
         marks += [Curve(right, np.arange(STEPS[-1] + 1), cost[name][:, :, None, None], color=color, dash=dash),
                   Point(right, np.array(STEPS)[:, None], cost[name][:, :, STEPS, None], color=color, shape=shape_, name=name)]
+    difference = cost["MAML"] - cost["joint"]
+    marks += [Curve(apart, np.arange(STEPS[-1] + 1), difference[:, :, None, None], color="blue"),
+              Point(apart, np.array(STEPS)[:, None], difference[:, :, STEPS, None], color="blue", name="MAML minus joint")]
     family = families()
     title = np.array([f"{english(code)} ({family[code]})" for code in SHOWN])[:, None, None, None]
     after = np.array([f"after “{context.replace(mark, '')}”" if context != mark * 3 else "at the start of a word" for context in CONTEXTS])
@@ -123,8 +130,10 @@ def adapting(study, seed=0):
     likely = {name: np.array([*ALPHABET[:-1], "the end"])[table.argmax(axis=-1)] for name, table in p.items()}
     return Stage(
         [left.figure, right.figure], marks,
-        [Slider("language", np.arange(1, len(SHOWN) + 1), "language", 5, "d"), Slider("K", shots, "words seen K", 10, "d"),
-         Slider("k", STEPS, "gradient steps k", 5, "d"), Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d")],
+        [Slider("language", np.arange(1, len(SHOWN) + 1), "language", 5, "d", names=[english(c) for c in SHOWN]),
+         Slider("K", shots, "words seen K", 10, "d"),
+         Slider("k", STEPS, "gradient steps k", 5, "d"), Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d",
+                names=[context.replace(mark, "") or "none" for context in CONTEXTS])],
         Readout("{title}, seen: {seen}\nMost likely {after}: MAML {best_MAML}, joint {best_joint}.\nBits per letter: MAML {MAML:.2f}, "
                 "joint {joint:.2f}, counting {counted:.2f}.\nMAML spells: {spelt_MAML}.\nJoint spells: {spelt_joint}.",
                 title=title, seen=seen[..., None, None], after=after, counted=counted[..., None, None],
@@ -134,7 +143,7 @@ def adapting(study, seed=0):
         play="k",
         alt="Left: the probability of each letter, and of the end of the word, to come next: of the net that starts from MAML's θ, of "
             "the one that starts from the joint θ, and in all names of the language. Right: both nets' bits per letter on words not "
-            "seen, against the gradient steps, and those of counting.")
+            "seen, against the gradient steps, and those of counting; below, MAML's bits minus those of the joint start.")
 
 
 def _frequencies(code):
@@ -184,7 +193,9 @@ def stopping(study):
 
 
 def gains(studies):
-    """What each contender gains on joint training and fine-tuning, against the number of words seen, with 95% intervals.
+    """What each contender gains on joint training and fine-tuning, against the number of words seen.
+
+    Means and 95% intervals over the units that were held out, languages or families.
 
     Parameters
     ----------
@@ -201,8 +212,9 @@ def gains(studies):
             shots = np.array(study.settings["shots"])
             for i, name in enumerate(name for name in LOOKS if name not in ("joint", "scratch")):
                 color, dash, shape = LOOKS[name]
-                mean, half = interval((study.bits["joint"] - study.bits[name]).T)
-                ax.errorbar(shots * 1.04 ** (i - 2), mean, half, color=COLORS[color], ls=dash, marker=shape, ms=4, lw=1.3, label=name)
+                mean, half = interval(study.by_unit(study.bits["joint"] - study.bits[name]).T)
+                ax.errorbar(shots * 1.04 ** (i - 2), mean, half, color=COLORS[color], ls=dash, marker=shape, ms=4, lw=1.3,
+                            label="counts" if name == "bigrams" else name)
             ax.axhline(0, color=COLORS["grey"], lw=0.9)
             ax.set(xscale="log", xlabel="words seen K", title=title)
             ax.set_xticks(shots, shots)

@@ -94,7 +94,7 @@ def outer_learning(iterations, errors, snapshots, amplitude=3.0, phase=1.0, K=10
     return Stage(
         [left.figure, right.figure], marks,
         [Slider("n", iterations, "outer iterations", iterations[-1], "d"), Slider("k", STEPS, "inner steps k", 1, "d")],
-        Readout("After {n:d} outer iterations: validation error {error:.3f} after k = {k:d} inner steps; on the task shown {mse:.3f}.",
+        Readout("After {n:d} outer iterations: validation error {error:.3g} after k = {k:d} inner steps; on the task shown {mse:.3g}.",
                 error=errors, mse=mse),
         alt="Left: the validation error with 5 points after 0, 1, 5 and 10 inner steps, falling over the outer iterations. Right: one "
             f"sine wave with {K} support points, the net before adapting and after k steps.")

@@ -12,11 +12,11 @@ from metacalc.meta import adapt, anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP
 from metacalc.practice import unpacked
 from metacalc.tasks.base import _positive_integer
-from metacalc.tasks.languages import ALPHABET, CONTEXT, encode, one_hot
+from metacalc.tasks.languages import ALPHABET, CONTEXT, encode, families, one_hot
 
 __all__ = [
-    "MODEL", "TRAINING", "best_adaptation", "bits", "contenders", "counted_bits", "posterior_mean", "prior_mean", "spell",
-    "start", "stored",
+    "MODEL", "TRAINING", "best_adaptation", "bits", "contenders", "counted_bits", "posterior_mean", "prior_mean", "sharpness",
+    "spell", "start", "stored",
 ]
 
 SIZE = len(ALPHABET)
@@ -81,7 +81,7 @@ def bits(model, theta, batch, alpha, n_steps, only=None):
 
 
 def posterior_mean(n, m, strength):
-    """Mean of the probabilities after counts n, under a Dirichlet prior of mean m: (n + αm)/(N + α).
+    """Mean of the probabilities after counts n, under a Dirichlet prior of mean m: (n + νm)/(N + ν).
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def posterior_mean(n, m, strength):
     m : array_like, shape (..., size)
         Positive, with the sum 1.
     strength : float
-        α: how many observations the prior counts for; positive.
+        ν: how many observations the prior counts for; positive.
 
     Returns
     -------
@@ -157,6 +157,8 @@ def prior_mean(words, order=1, strength=100.0):
 def counted_bits(batch, prior, strengths):
     """Bits per letter on the query words of bigrams counted in the support words, under a Dirichlet prior.
 
+    What is counted is pairs of letters; the prior may look back further.
+
     Parameters
     ----------
     batch : Batch
@@ -186,6 +188,43 @@ def counted_bits(batch, prior, strengths):
     n, m = n[tasks, query[..., -1]], prior[tuple(np.moveaxis(query, -1, 0))]  # what each query letter is predicted with
     p = np.array([np.take_along_axis(posterior_mean(n, m, a), batch.y_query[..., None], -1)[..., 0] for a in strengths])
     return -np.log2(p).mean(axis=-1)
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def sharpness(model, theta, x, y, only=None, n_iters=50):
+    """Largest curvature of each task's loss at θ: the eigenvalue of its Hessian that is largest in size.
+
+    By power iteration: a random direction is multiplied by the Hessian again and again, and turns towards that
+    eigenvector.
+
+    Parameters
+    ----------
+    model : model
+        With a method `hvp`.
+    theta : ndarray, shape (p,)
+    x, y : ndarray
+        Inputs and targets of the tasks, with the tasks on the first axis.
+    only : slice, optional
+        The entries of θ that may move, such as `model.head`; all, unless given.
+    n_iters : int
+
+    Returns
+    -------
+    ndarray, shape (n_tasks,)
+
+    Examples
+    --------
+    >>> from metacalc.models import Quadratic
+    >>> sharpness(Quadratic(2), np.zeros(2), np.diag([1.0, 3.0])[None], np.zeros((1, 2))).round(6)
+    array([3.])
+    """
+    moves = np.zeros(theta.size)
+    moves[slice(None) if only is None else only] = 1
+    v = moves * np.random.default_rng(0).normal(size=(len(x), theta.size))
+    for _ in range(_positive_integer(n_iters, "n_iters")):
+        v /= np.linalg.norm(v, axis=-1, keepdims=True)
+        v, last = moves * model.hvp(theta, v, x, y), v
+    return (v * last).sum(axis=-1)
 
 
 def spell(model, theta, rng, n_words, longest=14):
@@ -221,7 +260,7 @@ def spell(model, theta, rng, n_words, longest=14):
 
 
 class Stored(NamedTuple):
-    """What `studies/language.py` found with one thing held out.
+    """What `studies/language.py` found with one thing held out, languages or families.
 
     Attributes
     ----------
@@ -232,12 +271,29 @@ class Stored(NamedTuple):
         Contender → bits per letter of each language after adapting.
     runs : list of dict
         One for each fold: contender → what was chosen, and more.
+    units : list of str
+        What was held out, for each of `codes`: the language itself, or its family.
     """
 
     settings: dict
     codes: list
     bits: dict
     runs: list
+    units: list
+
+    def by_unit(self, values):
+        """Means over the languages of each unit that was held out, in the order of their first languages.
+
+        Parameters
+        ----------
+        values : array_like, shape (..., len(codes))
+
+        Returns
+        -------
+        ndarray, shape (..., n_units)
+        """
+        values, units = np.asarray(values, float), np.array(self.units)
+        return np.stack([values[..., units == unit].mean(axis=-1) for unit in dict.fromkeys(self.units)], axis=-1)
 
 
 def stored(path, design):
@@ -259,7 +315,8 @@ def stored(path, design):
             for fold in range(settings["n_folds"])]
     names = ["joint", *(name for name in settings["contenders"] if name != "joint"), "scratch", "bigrams"]
     bits = {name: np.concatenate([np.array(run[name]["bits"]) for run in runs], axis=1) for name in names}
-    return Stored(settings, sum((run["languages"] for run in runs), []), bits, runs)
+    codes, family = sum((run["languages"] for run in runs), []), families()
+    return Stored(settings, codes, bits, runs, [family[code] if design == "family" else code for code in codes])
 
 
 def start(stored, name):

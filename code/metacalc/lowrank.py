@@ -191,8 +191,7 @@ class _PerTask(_Layer):
         memory = _zeros((kept + 1, T, 2, m) if n == 1 else (kept + 1, T, m, n), gradient.dtype)
         matrices = memory[:, :, :1].swapaxes(-1, -2) if n == 1 else memory
         transposed = (memory if n == 1 else memory.swapaxes(-1, -2))[..., :-1]
-        places = [1 + j % kept for j in range(k)]
-        self.weights, self.weights_transposed = ([None, *(stack[i] for i in places)] for stack in (matrices, transposed))
+        self.weights, self.weights_transposed = ([None, *(k * list(stack[1:]))[:k]] for stack in (matrices, transposed))
         self.v, self.v_transposed = matrices[0], transposed[0]
         self.change, self.ones = np.zeros((T, m, n), gradient.dtype), np.ones(T, gradient.dtype)
         self.flat_v, self.flat_gradient = memory[0].reshape(T, -1)[:, :m * n], gradient.ravel()

@@ -76,7 +76,7 @@ class Mark:
         """Coordinates as fractions of the axes' box by the axes' own transforms, (0, 0) at its centre."""
         return self._fractions(self.x, self.y)
 
-    def _fractions(self, x, y):
+    def _fractions(self, x, y, far=6e4):
         x, y = np.broadcast_arrays(x, y)
         transform = self.ax.transData + self.ax.transAxes.inverted()
         with np.errstate(all="ignore"), mpl.rc_context({"agg.path.chunksize": 0}):
@@ -85,8 +85,8 @@ class Mark:
                              for a in (x, y)], axis=-1)
             placed = transform.transform(flat) - 0.5
             # Half precision ends at 65504. What is further away comes nearer along its direction from the centre.
-            far = np.abs(placed).max(axis=-1, keepdims=True)
-            placed = (placed * np.minimum(1, 6e4 / np.maximum(far, 1))).reshape(*x.shape, 2)
+            distance = np.abs(placed).max(axis=-1, keepdims=True)
+            placed = (placed * np.minimum(1, far / np.maximum(distance, 1))).reshape(*x.shape, 2)
         return tuple(np.where(nan, np.nan, placed[..., i]) for i in (0, 1))
 
 
@@ -160,6 +160,10 @@ class Point(Mark):
     name: str = ""
     drag: str = ""
 
+    def place(self):
+        # A point beyond the edge is only shown by the edge that it is beyond, each coordinate by itself.
+        return tuple(np.clip(c, -6e4, 6e4) for c in self._fractions(self.x, self.y, far=np.inf))
+
     def look(self):
         return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"}
 
@@ -217,7 +221,7 @@ class Arrow(Mark):
         return self._fractions(self.x, self.y) + self._fractions(self.x + self.dx, self.y + self.dy)
 
     def look(self):
-        return {"kind": "arrow", "dash": _DASHES[self.dash], "width": 2}
+        return {"kind": "arrow", "dash": _DASHES[self.dash], "width": 2, "name": f"{self.label}’s arrow" if self.label else "An arrow"}
 
     def handle(self):
         return Line2D([], [], color=COLORS[self.color], lw=2, ls=self.dash, marker=">", markevery=[1], ms=6)

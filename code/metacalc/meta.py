@@ -6,13 +6,14 @@ then all leading axes are a table of meta-parameters, worked out in one call, an
 broadcasts with θ. In the comments φ_0 = θ, ..., φ_k are the iterates of the inner loop on one task.
 """
 
+import numbers
 from collections import deque
 
 import numpy as np
 
-from metacalc.descent import _count
+from metacalc.descent import _count, _numbers
 from metacalc.lowrank import steps, suits
-from metacalc.tasks.base import _positive_integer
+from metacalc.tasks.base import Batch, _positive_integer
 
 __all__ = ["adapt", "anil", "fomaml", "imaml", "joint", "maml", "meta_sgd", "rate_schedule", "reptile", "with_rates"]
 
@@ -108,8 +109,8 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
     >>> gradient                                                   # a (1 − αa)^{2k} θ
     array([0.125])
     """
-    theta, alpha = _start(model, theta, alpha, k)
-    through = k if truncate is None else min(_count(truncate, "truncate"), k)
+    theta, alpha = _start(model, theta, alpha, k, batch)
+    through = int(k if truncate is None else min(_count(truncate, "truncate"), k))
     if fast and through == k and suits(model, theta, alpha, only):
         return steps(model, theta, batch, alpha, k)
     alpha = _masked(theta, alpha, only)
@@ -130,7 +131,7 @@ def fomaml(model, theta, batch, alpha, k=1, only=None, fast=True):
 
     Parameters, returns and errors as in `maml`.
     """
-    theta, alpha = _start(model, theta, alpha, k)
+    theta, alpha = _start(model, theta, alpha, k, batch)
     if fast and suits(model, theta, alpha, only):
         return steps(model, theta, batch, alpha, k, second_order=False)
     phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, _masked(theta, alpha, only), k))
@@ -181,7 +182,7 @@ def meta_sgd(model, theta, batch, k=1):
     >>> meta_sgd(Quadratic(1), with_rates([1.0], 0.25), batch)     # loss ((1 − 2α) θ)², its derivatives by θ and α
     (np.float64(0.25), array([ 0.5, -2. ]))
     """
-    theta, alpha = _start(model, theta, None, k)
+    theta, alpha = _start(model, theta, None, k, batch)
     phi, steps = _over_tasks(theta), []
     for _ in range(k):
         gradient, hessian, _ = _linearize(model, phi, batch.x_support, batch.y_support)
@@ -256,7 +257,7 @@ def reptile(model, theta, batch, alpha, k=1):
     It learns from the support set alone; the query set only serves the loss that is returned. With k = 1 it is joint
     training on the support sets. Parameters, returns and errors as in `maml`.
     """
-    theta, alpha = _start(model, theta, alpha, k)
+    theta, alpha = _start(model, theta, alpha, k, batch)
     phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, alpha, k))
     loss = model.loss(phi, batch.x_query, batch.y_query).mean(axis=-1)
     return loss, ((_over_tasks(theta) - phi) / alpha).mean(axis=-2)
@@ -304,7 +305,7 @@ def imaml(model, theta, batch, alpha, k=10, lam=1.0, cg_steps=10):
     >>> gradient                                                       # a (λ / (a + λ))² θ
     array([3.])
     """
-    theta, alpha = _start(model, theta, alpha, k)
+    theta, alpha = _start(model, theta, alpha, k, batch)
     if not _not_negative(lam, "lam") > 0:
         raise ValueError(f"lam must be positive, got {lam!r}")
     cg_steps = _positive_integer(cg_steps, "cg_steps")
@@ -321,7 +322,7 @@ def joint(model, theta, batch):
 
     Parameters, returns and errors as in `maml`, without an inner loop.
     """
-    theta, _ = _start(model, theta, 1.0, 1)
+    theta, _ = _start(model, theta, 1.0, 1, batch)
     theta = _over_tasks(theta)
     n_support, n_query = batch.x_support.shape[1], batch.x_query.shape[1]
     w = n_support / (n_support + n_query)
@@ -390,11 +391,14 @@ def _over_tasks(theta):
     return theta if theta.ndim == 1 else theta[..., None, :]
 
 
-def _start(model, theta, alpha, k):
-    """θ as floats; α positive and ready to broadcast with (..., n_tasks, p), taken out of θ if None; k checked."""
+def _start(model, theta, alpha, k, *batches):
+    """θ as floats; α positive and ready to broadcast with (..., n_tasks, p), taken out of θ if None; the rest checked."""
     _positive_integer(k, "k")
+    for batch in batches:
+        if not isinstance(batch, Batch):
+            raise ValueError(f"batch must be a Batch, as a task distribution samples it, got {type(batch).__name__}")
     theta = np.asarray(theta)
-    theta = theta if theta.dtype.kind == "f" else theta.astype(float)
+    theta = theta if theta.dtype.kind == "f" else _numbers(theta, "theta")
     p = model.n_params if alpha is not None else 2 * model.n_params
     if theta.ndim == 0 or theta.shape[-1] != p:
         raise ValueError(f"theta must have a last axis of length {p}"
@@ -429,6 +433,6 @@ def _masked(theta, alpha, only):
 
 
 def _not_negative(value, name):
-    if not (np.ndim(value) == 0 and np.isfinite(value) and value >= 0):
+    if not (isinstance(value, numbers.Real) and np.isfinite(value) and value >= 0):
         raise ValueError(f"{name} must be finite and not negative, got {value!r}")
     return float(value)

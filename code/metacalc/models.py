@@ -78,7 +78,7 @@ class MLP:
     """
 
     def __init__(self, sizes, activation="relu", criterion="squared"):
-        sizes = tuple(sizes)
+        sizes = tuple(sizes) if np.iterable(sizes) else ()
         if len(sizes) < 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sizes):
             raise ValueError(f"sizes must be two or more positive integers, got {sizes!r}")
         if activation not in _ACTIVATIONS:
@@ -101,7 +101,7 @@ class MLP:
 
         `rng` is a `numpy.random.Generator`. Before the outputs g is 1. Source: He et al. 2015, equation 10.
         """
-        theta = np.zeros(self.n_params, dtype)
+        theta, rng = np.zeros(self.n_params, dtype), _generator(rng)
         for l, (W, _) in enumerate(self.unflatten(theta)):
             gain = 2 if self.activation == "relu" and l < len(self._layers) - 1 else 1
             W[...] = rng.normal(scale=math.sqrt(gain / W.shape[0]), size=W.shape)
@@ -331,7 +331,7 @@ class Quadratic:
 
     def init(self, rng, dtype=np.float64):
         """Random θ, shape (d,), standard normal; `rng` is a `numpy.random.Generator`."""
-        return rng.normal(size=self.n_params).astype(dtype)
+        return _generator(rng).normal(size=self.n_params).astype(dtype)
 
     @np.errstate(all="ignore")
     def predict(self, theta, x):
@@ -390,6 +390,12 @@ def _transposed(matrices):
 def _softmax(z):
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
+
+
+def _generator(rng):
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0), got {rng!r}")
+    return rng
 
 
 def _data(value, name, dtype):

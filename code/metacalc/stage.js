@@ -144,14 +144,20 @@ function makeMark(spec, svg, view, lengths, position, moveTo) {
     const shaft = svgElement("path", line, group), head = svgElement("path", { fill: color }, group);
     return (index) => {
       const [u, v, p, q] = tables.map((t) => t.values[t.at(index)]);
-      const from = [across(u), down(v)], to = [across(p), down(q)];
+      const from = [across(u), down(v)], end = [across(p), down(q)];
+      // Where it leaves the picture, its head stands at the edge.
+      const stay = Math.min(1, ...[0, 1].map((i) => {
+        const [way, limit] = [end[i] - from[i], end[i] > from[i] ? [width, height][i] : 0];
+        return way ? Math.max(0, (limit - from[i]) / way) : 1;
+      }));
+      const to = [0, 1].map((i) => from[i] + stay * (end[i] - from[i]));
       const length = Math.hypot(to[0] - from[0], to[1] - from[1]), visible = length > 0.5;
       const angle = Math.atan2(to[1] - from[1], to[0] - from[0]), size = Math.min(5.5, length / 2);
       hold(...to);
       const neck = [to[0] - 1.2 * size * Math.cos(angle), to[1] - 1.2 * size * Math.sin(angle)];
       shaft.setAttribute("d", visible ? `M${from}L${neck}` : "");
       head.setAttribute("d", visible ? shapePath(">", neck[0], neck[1], size, angle) : "");
-      return "";
+      return stay < 1 ? `${spec.name} points out of the picture` : "";
     };
   }
   const curve = svgElement("path", line, group);
@@ -268,7 +274,7 @@ function render({ model, el }) {
   const controls = htmlElement("div", { className: "stage-controls" }, el);
   controls.setAttribute("role", "group");
   controls.setAttribute("aria-label", `Controls of the figure: ${spec.alt.split(".")[0]}`);
-  const written = (slider, i) => format(slider.values[i], slider.format) + (slider.unit ? ` ${slider.unit}` : "");
+  const written = (slider, i) => slider.names[i] ?? format(slider.values[i], slider.format) + (slider.unit ? ` ${slider.unit}` : "");
   const positionOf = (slider) => {
     const value = model.get(slider.name), distance = slider.values.map((v) => Math.abs(v - value));
     return distance.indexOf(Math.min(...distance));

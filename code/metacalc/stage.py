@@ -44,6 +44,8 @@ class Slider:
         Format of a position, as of `format()`: ".2f", "d".
     unit : str
         Written behind the position.
+    names : sequence of str
+        What is written instead of the positions, where they stand for something that is no number.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class Slider:
     value: float | None = None
     format: str = ".4g"
     unit: str = ""
+    names: tuple = ()
 
     def __post_init__(self):
         if not (isinstance(self.name, str) and self.name.isidentifier()) or keyword.iskeyword(self.name):
@@ -71,6 +74,11 @@ class Slider:
         if np.any(np.diff(values) <= 0):
             raise ValueError(f"values of slider {self.name!r} must increase")
         _check_format(self.format, "format")
+        if self.format == "d" and not np.array_equal(values, np.round(values)):
+            raise ValueError(f"format of slider {self.name!r} must not be d, its values are no whole numbers")
+        if len(self.names) not in (0, values.size) or not all(isinstance(n, str) and n for n in (self.label, *self.names)):
+            raise ValueError(f"label and names of slider {self.name!r} must be words, names one for each position or none")
+        object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "value", self.values[0] if self.value is None else self.nearest(self.value))
 
@@ -157,8 +165,9 @@ class Stage(anywidget.AnyWidget):
         of another kind.
     """
 
-    _esm = FilePath(__file__).with_name("stage.js")
-    _css = FilePath(__file__).with_name("stage.css")
+    # As text: for a path anywidget keeps every instance, to reload it when the file changes.
+    _esm = FilePath(__file__).with_name("stage.js").read_text(encoding="utf-8")
+    _css = FilePath(__file__).with_name("stage.css").read_text(encoding="utf-8")
     pictures = traitlets.List(traitlets.Unicode()).tag(sync=True)
     spec = traitlets.Dict().tag(sync=True)
     table = traitlets.Bytes().tag(sync=True)
@@ -185,8 +194,7 @@ class Stage(anywidget.AnyWidget):
                 if mark.label and mark.ax.figure is fig:
                     legend.setdefault(mark.label, mark.handle())
             if legend:
-                with mpl.rc_context(STYLE):
-                    fig.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=min(3, len(legend)))
+                _add_legend(fig, legend)
             fig.draw_without_rendering()  # lays the axes out, and so their transforms stay
             fig.set_layout_engine("none")
         default = tuple(s.index(s.value) for s in self.sliders)
@@ -197,7 +205,7 @@ class Stage(anywidget.AnyWidget):
         self.spec = {
             "alt": alt, "text": self.text, "marks": looks, "play": names.index(play) if play else 0,
             "sliders": [{"name": s.name, "label": s.label, "values": s.values.tolist(), "value": s.value,
-                         "format": s.format, "unit": s.unit} for s in self.sliders],
+                         "format": s.format, "unit": s.unit, "names": list(s.names)} for s in self.sliders],
             "readout": readout.segments() if readout else [],
             "fields": {n: tables.add_field(t, self._shape) for n, t in readout.tables.items()} if readout else {},
         }
@@ -358,6 +366,16 @@ def _format(value, spec):
         return {np.inf: "∞", -np.inf: "−∞"}.get(float(value), "not a number")
     text = format(float(value), ".0f" if spec == "d" else spec)
     return re.sub(r"^-(?=[0.]*(e|$))", "", text).replace("-", "−")  # no −0
+
+
+def _add_legend(fig, entries):
+    """A legend below the axes, in as many columns, up to three, as the figure is wide enough for."""
+    for columns in range(min(3, len(entries)), 0, -1):
+        with mpl.rc_context(STYLE):
+            legend = fig.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= fig.bbox.width:
+            return
+        legend.remove()
 
 
 def _svg(fig):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from metacalc.descent import _numbers
 from metacalc.training import meta_train
 
 __all__ = ["Choice", "Results", "choose", "interval"]
@@ -167,11 +168,12 @@ def interval(values):
     >>> float(mean), round(float(half_width), 3)
     (2.0, 2.484)
     """
-    values = np.asarray(values, float)
+    values = _numbers(values, "values")
     if values.ndim == 0 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError("values must hold two or more units along the first axis, all finite")
     n = len(values)
-    return values.mean(axis=0), stats.t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
+    with np.errstate(all="ignore"):
+        return values.mean(axis=0), stats.t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
 
 
 def _plain(value):

@@ -5,17 +5,22 @@ A method is a function `method(model, theta, batch, ...) -> (loss, gradient)`, s
 
 import ctypes
 import json
+import numbers
+import operator
 import os
 import warnings
+import zlib
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 from zlib import crc32
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from metacalc.descent import adam
+from metacalc.descent import Rule, _count, _numbers, _positive, adam
 from metacalc.meta import adapt
 from metacalc.tasks.base import _positive_integer
 
@@ -60,14 +65,14 @@ def in_parallel(method, executor, n_chunks=None):
         raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     n_chunks = os.cpu_count() or 1 if n_chunks is None else _positive_integer(n_chunks, "n_chunks")
 
-    def summed(model, theta, batch, **settings):
+    def summed(model, theta, batch, *args, **settings):
         edges = np.linspace(0, len(batch), min(n_chunks, len(batch)) + 1).astype(int)
         chunks = [batch[i:j] for i, j in zip(edges, edges[1:])]
         work = partial(method, model, theta, **settings)
         futures = []
         for chunk in chunks:
             try:
-                futures.append(executor.submit(work, chunk))
+                futures.append(executor.submit(work, chunk, *args))
             except Exception:  # a broken pool
                 futures.append(None)
         loss = gradient = 0.0
@@ -76,13 +81,12 @@ def in_parallel(method, executor, n_chunks=None):
                 part = future.result()
             except Exception as error:
                 # Either the worker is gone, or the method itself fails, and will again here, where it can be seen.
-                part = work(chunk)
+                part = work(chunk, *args)
                 warnings.warn(f"a worker of {executor!r} was lost ({error!r}); its tasks were worked out here",
                               stacklevel=2)
             loss, gradient = loss + len(chunk) * part[0], gradient + len(chunk) * part[1]
         return loss / len(batch), gradient / len(batch)
 
-    summed.__name__ = method.__name__
     return summed
 
 
@@ -163,20 +167,22 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
     """
     n_iters, n_tasks = _positive_integer(n_iters, "n_iters"), _positive_integer(n_tasks, "n_tasks")
     checkpoint_every = _positive_integer(checkpoint_every, "checkpoint_every")
-    rate = eta if callable(eta) else lambda t: eta
-    if not callable(eta) and not (np.ndim(eta) == 0 and np.isfinite(eta) and eta > 0):
-        raise ValueError(f"eta must be positive and finite, got {eta!r}")
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    rate = (lambda t: _rate(eta(t))) if callable(eta) else lambda t, fixed=_rate(eta): fixed
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     rule = adam() if rule is None else rule
+    if not isinstance(rule, Rule):
+        raise ValueError(f"rule must be a Rule, such as momentum(0.9), got {rule!r}")
+    if checkpoint is not None and not Path(checkpoint).absolute().parent.is_dir():
+        raise ValueError(f"checkpoint must lie in a folder that exists, got {checkpoint}")
+    seed = _count(seed, "seed")
     rng = np.random.default_rng(seed)
-    theta = model.init(rng, dtype) if theta0 is None else np.array(theta0)
-    theta = theta if theta.dtype.kind == "f" else theta.astype(float)
+    theta = model.init(rng, dtype) if theta0 is None else _numbers(theta0, "theta0")
     if theta.ndim != 1 or not np.isfinite(theta).all():
         raise ValueError(f"theta0 must be a vector of finite numbers, got shape {theta.shape}")
     state = _State(0, theta, rule.init(theta), rng.bit_generator.state, ([], 1, 0.0, 0))
-    run = json.dumps([method.__name__, repr(model), repr(tasks), rule.update.__qualname__, n_tasks, seed,
-                      "schedule" if callable(eta) else eta, crc32(theta.tobytes()), str(theta.dtype),
+    run = json.dumps([_identity(method), repr(model), repr(tasks), _identity(rule.update), n_tasks, seed,
+                      _identity(eta), crc32(theta.tobytes()), str(theta.dtype),
                       {name: np.asarray(value).tolist() for name, value in sorted(settings.items())}], default=str)
     if checkpoint is not None and os.path.exists(checkpoint):
         state = _load(checkpoint, state, run)
@@ -277,15 +283,18 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
     >>> result.mean.round(3), result.diverged
     (array([0.687, 0.091, 0.   ]), array([0., 0., 0.]))
     """
-    steps = tuple(steps)
+    steps = tuple(steps) if np.iterable(steps) else ()
     if not steps or not all(isinstance(s, (int, np.integer)) and s >= 0 for s in steps):
         raise ValueError(f"steps must be integers of at least 0, got {steps!r}")
     if metric not in ("loss", "accuracy"):
         raise ValueError(f"metric must be 'loss' or 'accuracy', got {metric!r}")
-    if not limit > 0:
+    if not (isinstance(limit, numbers.Real) and limit > 0):
         raise ValueError(f"limit must be positive, got {limit!r}")
+    seed = _count(seed, "seed")
     if _positive_integer(n_tasks, "n_tasks") < 2:
         raise ValueError("n_tasks must be at least 2")
+    if shots is not None and (not np.iterable(shots) or len(shots := tuple(shots)) == 0):
+        raise ValueError(f"shots must be one or more numbers of support examples, got {shots!r}")
     if shots is not None and not hasattr(tasks, "with_shots"):
         raise ValueError(f"shots must be None for {tasks!r}, which has no number of shots")
     rows = []
@@ -314,6 +323,29 @@ def _keep_freed_memory():
         return
     for parameter in (-1, -3):  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
         mallopt(parameter, 1 << 25)
+
+
+def _rate(eta):
+    """One positive number."""
+    rate = _positive(eta, "eta")
+    if np.ndim(rate):
+        raise ValueError(f"eta must be a single number or a function, got {eta!r}")
+    return rate
+
+
+def _identity(value):
+    """What tells a setting from another one, as text: for a function its code and the constants that it has been given."""
+    if isinstance(value, partial):
+        return f"partial({_identity(value.func)}, {[*map(_identity, value.args)]}, {value.keywords})"
+    if isinstance(value, Rule):
+        return _identity(value.update)
+    if not callable(value) or not hasattr(value, "__code__"):
+        return repr(value)
+    code, given = value.__code__, [cell.cell_contents for cell in value.__closure__ or ()]
+    given += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+    fixed = [g for g in given if isinstance(g, (int, float, str, Rule, partial)) or hasattr(g, "__code__")]
+    constants = [c for c in code.co_consts if isinstance(c, (int, float, str)) and c != value.__doc__]
+    return f"{value.__qualname__}({[*map(_identity, fixed)]}, {constants}, {code.co_names}, {crc32(code.co_code)})"
 
 
 class _State(NamedTuple):
@@ -365,12 +397,14 @@ def _save(path, state, run):
 def _load(path, state, run):
     """The state in a checkpoint; `state` shows the structure of the rule's memory."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
             head = json.loads(str(saved["head"]))
             leaves = (saved[f"memory{i}"] for i in range(len(_leaves(state.memory))))
-            loaded = _State(head["t"], saved["theta"], _rebuilt(state.memory, leaves), head["rng"],
+            loaded = _State(operator.index(head["t"]), saved["theta"], _rebuilt(state.memory, leaves), head["rng"],
                             (saved["means"].tolist(), *head["trace"]))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+            if loaded.t < 0 or loaded.theta.shape != state.theta.shape:
+                raise ValueError("its iteration or θ is none of this run")
+    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError, BadZipFile, zlib.error) as error:
         raise ValueError(f"checkpoint {path} cannot be read: {error!r}") from error
     if head["run"] != run:
         raise ValueError(f"checkpoint {path} belongs to another run: {head['run']}, not {run}")

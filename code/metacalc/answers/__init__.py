@@ -16,6 +16,7 @@ from metacalc.answers import (
     vision,
 )
 
+
 EXERCISES = {}
 for chapter in (background, calculus_link, gradient_descent, meta_learning, practice, vision, language, recommendation, tools, outlook):
     EXERCISES |= chapter.EXERCISES

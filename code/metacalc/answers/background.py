@@ -12,12 +12,17 @@ def _function_with_quotients(answer):
     """For bg-ex-quotient: a function whose central quotient is exact and whose forward quotient is not."""
     if not callable(answer):
         return "Give a Python function, such as lambda x: ..., of operations that SymPy knows (sp.sin, not np.sin)."
-    slope = sp.diff(answer(x), x)
-    central = sp.simplify((answer(x + h) - answer(x - h)) / (2 * h) - slope)
-    forward = sp.simplify((answer(x + h) - answer(x)) / h - slope)
+    at, by = sp.Dummy("x", real=True), sp.Dummy("h", positive=True)  # no symbols that the function could know
+    before, here, after = (sp.nsimplify(answer(place)) for place in (at - by, at, at + by))
+    if here.has(sp.I) or here.free_symbols - {at}:
+        return "Give a function of one real number, with nothing else in it."
+    slope = sp.diff(here, at)
+    central = sp.simplify((after - before) / (2 * by) - slope)
+    forward = sp.simplify((after - here) / by - slope)
     if central != 0:
         return "The central difference quotient of your function is not exact for every h."
     return "The forward difference quotient of your function is exact too." if forward == 0 else ""
+
 
 EXERCISES = {
     "bg-ex-derivative": Exercise(R(12), mistakes=((R(8), "That is f(2), the value. The exercise asks for the slope."),

@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 
 from metacalc.calculus import Objective
-from metacalc.exercises import Exercise
+from metacalc.exercises import Exercise, entries, number
 
 a, eta, theta, x, y = sp.symbols("a eta theta x y", positive=True)
 R = sp.Rational
@@ -12,19 +12,23 @@ R = sp.Rational
 
 def _same_direction(answer):
     """For cl-ex-disagree: two losses of θ, and a point where their gradients cancel without vanishing."""
-    first, second, point = answer
-    f, g = (Objective(sp.sympify(str(e), locals={"theta": theta}), theta) for e in (first, second))
-    if f.grad(float(point)) * g.grad(float(point)) >= 0:
+    first, second, point = entries(answer, 3, "two losses and a point")
+    place, variable = number(point), sp.Symbol("theta", real=True)
+    f, g = (Objective(sp.sympify(str(e), locals={"theta": variable}), variable) for e in (first, second))
+    line = np.linspace(-1e3, 1e3, 20_001)
+    for loss in (f, g):
+        if not np.isfinite(loss(line)).all():
+            return "One of your losses is not a number everywhere."
+    if not f.grad(place) * g.grad(place) < -1e-9:
         return "At your point the two gradients do not point against each other."
-    joint = Objective(f.expr + g.expr, theta)
-    if abs(joint.grad(float(point))) > 1e-9:
+    joint = Objective(f.expr + g.expr, variable)
+    if not abs(joint.grad(place)) < 1e-9:
         return "At your point the gradient of the sum is not zero."
-    if not joint.hess(float(point)) > 0:
+    if not joint.hess(place) > 0:
         return "At your point the sum has no minimum that its second derivative shows."
-    far = np.array([-1e3, 1e3])
-    if min(f(far).min(), g(far).min()) < min(f(float(point)), g(float(point))) - 100:
-        return "One of your losses is not bounded below."
-    return ""
+    lowest = [sp.limit(loss.expr, variable, end) for loss in (f, g) for end in (sp.oo, -sp.oo)]
+    return "One of your losses is not bounded below." if -sp.oo in lowest else ""
+
 
 EXERCISES = {
     "cl-ex-gradient": Exercise((2 * x * y + y * sp.cos(x * y), x**2 + x * sp.cos(x * y)),

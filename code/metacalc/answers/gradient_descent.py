@@ -2,10 +2,11 @@
 
 import numpy as np
 import sympy as sp
+from scipy.optimize import minimize_scalar
 
 from metacalc.calculus import Objective
 from metacalc.descent import convergence_factor, gradient_descent
-from metacalc.exercises import Exercise
+from metacalc.exercises import Exercise, entries, number
 
 gamma, lambda_max = sp.symbols("gamma lambda_max", positive=True)
 R = sp.Rational
@@ -13,23 +14,25 @@ R = sp.Rational
 
 def _cycle(answer):
     """For gd-ex-edge: (objective, rate, point) of a cycle of length two beyond the threshold."""
-    objective, rate, point = answer
+    objective, rate, point = entries(answer, 3, "an Objective, a rate and a point")
     if not isinstance(objective, Objective) or objective.is_vector:
         return "The first entry must be an Objective of one variable."
-    path = gradient_descent(objective.grad, float(point), float(rate), 40)
-    if abs(path[1] - path[0]) < 1e-3:
+    rate = number(rate)
+    path = gradient_descent(objective.grad, number(point), rate, 40)
+    if not abs(path[1] - path[0]) >= 1e-3:
         return "Your point does not move: it is no cycle of length two."
     if not np.allclose(path[::2], path[0], atol=1e-4) or not np.allclose(path[1::2], path[1], atol=1e-4):
         return "Forty iterations from your point do not stay on two points."
-    minimum = gradient_descent(objective.grad, float(np.mean(path[:2])), 0.01, 20_000)[-1]
-    if not rate > 2 / objective.hess(float(minimum)):
+    minimum = minimize_scalar(objective, bounds=sorted(path[:2]), method="bounded").x
+    if not rate * objective.hess(minimum) > 2:
         return "Your rate does not exceed 2/f'' at the minimum between the two points."
-    return ""
+    attracts = abs(np.prod([1 - rate * objective.hess(end) for end in path[:2]])) < 1
+    return "" if attracts else "Your cycle does not attract: nothing settles into it."
 
 
 def _momentum_pair(answer):
     """For gd-ex-momentum: (best β, its factor, the β that is as slow as none) for ηλ = 1/4."""
-    best, factor, slow = (float(sp.sympify(v)) for v in answer)
+    best, factor, slow = (number(v) for v in entries(answer, 3, "two momenta and, between them, a factor"))
     if not 0 <= best < 1 or not 0 <= slow < 1:
         return "A momentum lies in [0, 1)."
     if abs(convergence_factor(0.25, best, [1.0]) - 0.5) > 1e-6:
@@ -40,9 +43,11 @@ def _momentum_pair(answer):
         return "Entry 3: with this β momentum is not as slow as none."
     return ""
 
+
 EXERCISES = {
     "gd-ex-routine": Exercise(R(10, 23), mistakes=((R(1, 2), "That is right for θ² alone; the cubic term has a slope at 1 too."),)),
-    "gd-ex-count": Exercise((R(461), R(65)), tolerance=5e-3, mistakes=(((R(921), R(130)), "The error falls by 10⁸, not its square."),)),
+    "gd-ex-count": Exercise((R(461), R(65)), mistakes=(((R(921), R(130)), "The error falls by 10⁸, not its square."),
+                                                    ((R(460), R(64)), "After 460.5 iterations, and 64.7: round up."))),
     "gd-ex-decay": Exercise(2 / (lambda_max + gamma), mistakes=((2 / lambda_max, "The new term curves as well."), (2 / (lambda_max * gamma), "Eigenvalues of a sum with γI add."))),
     "gd-ex-momentum": Exercise(_momentum_pair),
     "gd-ex-edge": Exercise(_cycle),

@@ -5,7 +5,7 @@ import sympy as sp
 from metacalc.exercises import Exercise
 from metacalc.tasks.languages import SIMILAR, families, overlap
 
-alpha, N, p = sp.symbols("alpha N p", positive=True)
+nu, N, p, r = sp.symbols("nu N p r", positive=True)
 R = sp.Rational
 
 
@@ -24,7 +24,10 @@ EXERCISES = {
                                                            (p / sp.log(2), "That is for a letter that did not come."))),
     "la-ex-bits": Exercise((R(3), R(1, 8)), mistakes=(((-sp.log(R(17, 64), 2), R(17, 64)), "Average the bits, not the probabilities."),)),
     "la-ex-posterior": Exercise(R(1, 6), mistakes=((R(3, 10), "That is the frequency, without the prior."), (R(1, 8), "That is the prior, without the counts."))),
-    "la-ex-half": Exercise(alpha / (N + alpha), mistakes=((N / (N + alpha), "That is the weight of the frequencies."),)),
-    "la-ex-curvature": Exercise((R(1, 4), R(8)), mistakes=(((R(1, 4), R(4)), "The threshold is 2/λ, not 1/λ."),)),
+    "la-ex-half": Exercise(nu / (N + nu), mistakes=((N / (N + nu), "That is the weight of the frequencies."),)),
+    "la-ex-curvature": Exercise((R(1, 2), 4 / r**2), mistakes=(
+        ((R(1, 4), 8 / r**2), "¼ is the size of each entry of the Hessian. Its eigenvalues?"),
+        ((R(1, 2), 2 / r**2), "The threshold is 2/λ, not 1/λ."),
+        ((R(1, 2), R(4)), "That is the rate of a step on the outputs. The step moves W."))),
     "la-ex-apart": Exercise(_not_apart),
 }

@@ -3,7 +3,7 @@
 import numpy as np
 import sympy as sp
 
-from metacalc.exercises import Exercise
+from metacalc.exercises import Exercise, entries, number
 
 a, alpha, k, lam, theta = sp.symbols("a alpha k lam theta", positive=True)
 R = sp.Rational
@@ -13,16 +13,18 @@ phi_2 = phi_1 - alpha * phi_1**2
 
 def _disagreement(answer):
     """For ml-ex-disagree: two curvatures for which MAML and Reptile end far apart (c = 0 and 1, α = 1/4, k = 5)."""
-    curvatures = np.array([float(sp.sympify(v)) for v in answer])
-    if curvatures.shape != (2,) or not np.all((curvatures >= 0.2 - 1e-9) & (curvatures <= 4 + 1e-9)):
+    curvatures = np.array([number(v) for v in entries(answer, 2, "two curvatures")])
+    if not np.all((curvatures >= 0.2 - 1e-9) & (curvatures <= 4 + 1e-9)):
         return "The exercise asks for two curvatures between 1/5 and 4."
     left = (1 - curvatures / 4) ** 5
     maml, reptile = curvatures * left**2, 1 - left
     if maml.sum() == 0:
         return "One step solves both of your tasks, so that MAML does not care where it ends."
     gap = abs(maml[1] / maml.sum() - reptile[1] / reptile.sum())
-    best = 1 / (2 - 0.95**5)
-    return "" if gap > best - 1e-3 else f"For your curvatures the distance is {gap:.4f}. There are larger ones."
+    if np.allclose(np.sort(curvatures), [0.2, 4]):
+        return ""
+    return f"For your curvatures the distance is {gap:.6f}. There are larger ones."
+
 
 EXERCISES = {
     "ml-ex-two-steps": Exercise((1 - 2 * alpha * theta) * (1 - 2 * alpha * phi_1) * phi_2**2,

@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 
 from metacalc.calculus import Objective, step
-from metacalc.exercises import Exercise
+from metacalc.exercises import Exercise, entries, number
 
 a, alpha, b, c, d, k, N, sigma, t = sp.symbols("a alpha b c d k N sigma t", positive=True)
 R = sp.Rational
@@ -12,10 +12,10 @@ R = sp.Rational
 
 def _convex_and_then_not(answer):
     """For out-ex-convex: a loss that is convex on [−3, 3] and a rate such that MAML's objective is not."""
-    objective, rate = answer
+    objective, rate = entries(answer, 2, "an Objective and a rate")
     if not isinstance(objective, Objective) or objective.is_vector:
         return "The first entry must be an Objective of one variable."
-    rate, grid = float(rate), np.linspace(-3, 3, 2001)
+    rate, grid = number(rate), np.linspace(-3, 3, 2001)
     curvature = objective.hess(grid)
     if not curvature.min() >= -1e-12:
         return "Your loss is not convex on [−3, 3]."
@@ -24,6 +24,7 @@ def _convex_and_then_not(answer):
     adapted = objective.expr.subs(objective.variables, step(objective, rate))
     bent = Objective(adapted, objective.variables).hess(grid)
     return "" if bent.min() < -1e-9 * (1 + np.abs(bent).max()) else "With this rate MAML's objective is convex there."
+
 
 EXERCISES = {
     "out-ex-truncated": Exercise(R(3), mistakes=((R(1), "That is the number of steps differentiated; all five are walked."),

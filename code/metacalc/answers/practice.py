@@ -2,11 +2,13 @@
 
 import numpy as np
 import sympy as sp
+from scipy import stats
 
 from metacalc.exercises import Exercise
 from metacalc.models import MLP
+from metacalc.practice import Run
 from metacalc.tasks import Batch, Sinusoids
-from metacalc.training import evaluate
+from metacalc.training import Training, evaluate
 
 c, o, p = sp.symbols("c o p", positive=True)
 R = sp.Rational
@@ -16,29 +18,38 @@ def _lines(answer):
     """For pr-ex-family: a distribution of lines with slopes in [−1, 1] and intercepts in [−2, 2]."""
     if not callable(getattr(answer, "sample", None)):
         return "Give an object with a method sample(rng, n_tasks)."
-    batch, again = (answer.sample(np.random.default_rng(0), 400) for _ in range(2))
-    if not isinstance(batch, Batch):
+    batch, again, other = (answer.sample(np.random.default_rng(seed), 400) for seed in (0, 0, 1))
+    if not all(isinstance(b, Batch) for b in (batch, again, other)):
         return "sample must return a Batch."
-    x, y = (np.concatenate(parts, axis=1) for parts in ((batch.x_support, batch.x_query), (batch.y_support, batch.y_query)))
-    if batch.x_support.shape != (400, 5, 1) or batch.x_query.shape != (400, 10, 1) or y.shape != x.shape:
+    if batch.x_support.shape != (400, 5, 1) or batch.x_query.shape != (400, 10, 1) or any(
+            y.shape != x.shape for x, y in ((batch.x_support, batch.y_support), (batch.x_query, batch.y_query))):
         return "A task needs 5 support and 10 query points, in arrays of shape (n_tasks, points, 1)."
     if not np.array_equal(batch.y_query, again.y_query):
         return "The same rng gave other tasks: take all chance from rng."
-    if not -5 <= x.min() < -4.9 or not 4.9 < x.max() <= 5:
-        return "The points x are not uniform in [−5, 5]."
-    m = (y[:, 1] - y[:, 0]) / (x[:, 1] - x[:, 0])
-    c = y[:, 0] - m * x[:, 0]
-    if not np.allclose(y[..., 0], m * x[..., 0] + c, atol=1e-6):
+    if np.array_equal(batch.y_query, other.y_query):
+        return "Another rng gave the same tasks: take all chance from rng."
+    if (batch.x_support == batch.x_query.swapaxes(1, 2)).any():
+        return "Some support points are query points as well: draw all fifteen."
+    x, y = (np.concatenate(parts, axis=1)[..., 0].astype(float) for parts in (
+        (batch.x_support, batch.x_query), (batch.y_support, batch.y_query)))
+    from_mean = x - x.mean(axis=1, keepdims=True)
+    m = (from_mean * y).sum(axis=1) / (from_mean**2).sum(axis=1)
+    c = (y - m[:, None] * x).mean(axis=1)
+    if not np.allclose(y, m[:, None] * x + c[:, None], atol=1e-4):
         return "The points of a task do not lie on one line, support and query alike."
-    if not (-1.001 <= m.min() < -0.97 and 0.97 < m.max() <= 1.001):
-        return "The slopes are not uniform in [−1, 1]."
-    return "" if -2.001 <= c.min() < -1.94 and 1.94 < c.max() <= 2.001 else "The intercepts are not uniform in [−2, 2]."
+    for values, name, end in ((x[:, 0], "points x", 5), (x.ravel(), "points x", 5), (m, "slopes", 1), (c, "intercepts", 2)):
+        if np.abs(values).max() > end + 1e-4 or stats.kstest(values, stats.uniform(-end, 2 * end).cdf).pvalue < 1e-6:
+            return f"The {name} are not uniform in [−{end}, {end}]."
+    return "" if abs(np.corrcoef(m, c)[0, 1]) < 0.25 else "Slope and intercept depend on each other: draw each by itself."
 
 
 def _meta_trained(answer):
     """For pr-ex-tanh: θ of a tanh net that adapts to sine waves in one step."""
     model = MLP((1, 40, 40, 1), "tanh")
-    theta = np.asarray(answer, float)
+    if isinstance(answer, (Training, Run)):
+        return "That is the run. Hand in its θ: run.theta."
+    theta = np.asarray(answer)
+    theta = theta if theta.dtype.kind in "iuf" else np.zeros(0)
     if theta.shape != (model.n_params,):
         return f"θ must be a vector of {model.n_params} numbers."
     error = evaluate(model, theta, Sinusoids(), 0.01, steps=(0, 1), n_tasks=300, seed=77).mean
@@ -50,6 +61,7 @@ def _group_of_rates(answer):
     if answer not in ("W_1", "b_1", "W_2", "b_2", "W_3", "b_3"):
         return 'Give one of "W_1", "b_1", "W_2", "b_2", "W_3" and "b_3".'
     return "" if answer == "b_1" else "Another group has a mean rate several times as large."
+
 
 EXERCISES = {
     "pr-ex-threshold": Exercise(R(2, 41), mistakes=((R(1, 41), "The threshold is 2/λ, and λ has the K points' mean in it, not their sum."),

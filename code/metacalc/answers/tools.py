@@ -13,25 +13,26 @@ def _hessian_from_gradients(answer):
     """For tl-ex-difference: a function that makes Hv from two gradients, with an error of order h²."""
     if not callable(answer):
         return "Give a Python function of grad, theta and v."
-    calls = []
+    calls, q, v = [], np.array([1.0, -2.0, 0.5]), np.array([0.3, 0.1, -0.7])
 
-    def grad(q):  # of Σ q⁴/4 + (Σ q)²/2, whose Hessian is diag(3q²) + 1
-        calls.append(np.array(q, float))
+    def grad(place):  # of Σ q⁴/4 + (Σ q)²/2, whose Hessian is diag(3q²) + 1
+        calls.append(np.array(place, float))
         return calls[-1] ** 3 + calls[-1].sum()
 
-    q, v = np.array([1.0, -2.0, 0.5]), np.array([0.3, 0.1, -0.7])
-    result = np.asarray(answer(grad, q, v), float)
+    result = np.asarray(answer(grad, q.copy(), v.copy()), float)
     if len(calls) != 2:
         return f"Your function takes {len(calls)} gradients. Two are enough."
     exact = 3 * q**2 * v + v.sum()
     if result.shape != exact.shape:
         return f"For three parameters the result should have the shape (3,), not {result.shape}."
-    if np.allclose(result, exact, rtol=1e-5):
-        return "" if not np.array_equal(calls[0], q) and not np.array_equal(calls[1], q) else (
-            "One of your gradients is at θ itself: that quotient is of first order, and close only for a tiny h.")
+    apart, middle = np.linalg.norm(calls[1] - calls[0]), (calls[0] + calls[1]) / 2
+    if np.allclose(result, exact, rtol=1e-5, atol=apart**2 if apart < 0.5 else 0):  # the error is of order h²
+        return "" if np.linalg.norm(middle - q) < 1e-3 * apart else (
+            "Your two points do not lie on both sides of θ alike: such a quotient is of first order, and close only for a tiny h.")
     if np.allclose(result, 2 * exact, rtol=1e-2) or np.allclose(result, exact / 2, rtol=1e-2):
         return "Off by a factor of two: how far apart are the two points?"
     return "This is not the Hessian times v."
+
 
 EXERCISES = {
     "tl-ex-passes": Exercise((R(1761), R(3)), mistakes=(((R(3), R(1761)), "The other way round: a forward pass starts from one input."),

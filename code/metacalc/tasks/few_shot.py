@@ -5,6 +5,7 @@ from zlib import crc32
 import numpy as np
 
 from metacalc.models import _data
+from metacalc.models import _generator
 from metacalc.tasks.base import Batch, _distinct, _positive_integer
 
 __all__ = ["FewShotClassification", "Pooled", "nearest_mean"]
@@ -88,7 +89,7 @@ class FewShotClassification:
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: x of shape (n_tasks, N·K or N·n_query, d_in), class by class; y integers, (n_tasks, N·K)."""
-        n_tasks = _positive_integer(n_tasks, "n_tasks")
+        rng, n_tasks = _generator(rng), _positive_integer(n_tasks, "n_tasks")
         classes = _distinct(rng, np.full(n_tasks, len(self.classes)), self.n_way)
         chosen = _distinct(rng, self._counts[classes], self.k_shots + self.n_query)
         chosen = self._order[self._starts[classes][..., None] + chosen]  # (n_tasks, N, K + n_query)

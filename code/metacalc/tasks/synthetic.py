@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from metacalc.models import _generator
 from metacalc.tasks.base import Batch, _interval, _positive_integer
 
 __all__ = ["Quadratics", "Sinusoids"]
@@ -51,7 +52,7 @@ class Quadratics:
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: x of shape (n_tasks, d, d) holds the A_i, y of shape (n_tasks, d) the c_i."""
-        n_tasks = _positive_integer(n_tasks, "n_tasks")
+        rng, n_tasks = _generator(rng), _positive_integer(n_tasks, "n_tasks")
         a = rng.uniform(*self.curvature, (n_tasks, self.d))
         # QR of a normal matrix, its signs made unique, is uniform among the orthogonal matrices (Mezzadri 2007).
         Q, R = np.linalg.qr(rng.normal(size=(n_tasks, self.d, self.d)))
@@ -111,7 +112,7 @@ class Sinusoids:
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: arrays of shape (n_tasks, K or n_query, 1)."""
-        n_tasks = _positive_integer(n_tasks, "n_tasks")
+        rng, n_tasks = _generator(rng), _positive_integer(n_tasks, "n_tasks")
         amplitude = rng.uniform(*self.amplitude, (n_tasks, 1, 1)).astype(self.dtype)
         phase = rng.uniform(*self.phase, (n_tasks, 1, 1)).astype(self.dtype)
         x = rng.uniform(*self.x_range, (n_tasks, self.k_shots + self.n_query, 1)).astype(self.dtype)
