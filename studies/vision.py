@@ -1,9 +1,11 @@
 """New characters from one or five examples, whole alphabets held out: writes chapters/results/vision.json.
 
 Omniglot, in four folds: two alphabets for the test, one for all choices, five to learn from; characters that look like
-one of a held-out alphabet are left out of the five. A method's settings compete for a quarter of the iterations, the
-best of them on the validation alphabet is trained in full, and that alphabet says when to stop and how to adapt. Then
-the same on printed characters, once, for the θ's that the chapter's live figure shows.
+one of a held-out alphabet are left out of the five. A method's inner settings compete for a quarter of the iterations.
+With the best of them it is trained in full at every outer rate, the same rates for all methods, and where the best of
+these is the smallest or the largest, at the next one beyond. The validation alphabet judges, and says when to stop and
+how to adapt. The best is trained from further seeds. Then the same on printed characters, from one seed, for the θ's
+that the chapter's live figure shows.
 """
 
 from dataclasses import replace
@@ -17,7 +19,6 @@ from metacalc.models import MLP
 from metacalc.practice import packed
 from metacalc.studies import Results, choose
 from metacalc.tasks import Shifted, nearest_mean, omniglot, printed_characters
-from metacalc.training import evaluate
 
 ROOT = Path(__file__).parent.parent
 METHODS = {"MAML": maml, "FOMAML": fomaml, "Reptile": reptile, "ANIL": anil}
@@ -26,32 +27,48 @@ SETTINGS = {
     "folds": [  # test alphabets and the validation alphabet; those who share letters stand on the same side
         [["Greek", "Latin"], ["Korean"]], [["Balinese", "Korean"], ["Sanskrit"]],
         [["Early_Aramaic", "Sanskrit"], ["Japanese_(katakana)"]], [["Japanese_(katakana)", "Tagalog"], ["Balinese"]]],
-    "seeds": [0], "n_tasks": 8, "n_query": 5, "shift": 1, "max_norm": 1.0,
+    "seeds": [0, 1], "n_tasks": 8, "n_query": 5, "shift": 1, "max_norm": 1.0,
     "n_iters": {"MAML": 2000, "FOMAML": 2000, "Reptile": 800, "ANIL": 1200, "joint": 2600}, "looks": 4,
-    "settings": {
-        "MAML": [{"alpha": 0.4, "k": 3, "eta": 0.001}, {"alpha": 0.2, "k": 5, "eta": 0.001}],
-        "FOMAML": [{"alpha": 0.2, "k": 3, "eta": 0.001}, {"alpha": 0.1, "k": 5, "eta": 0.001}, {"alpha": 0.1, "k": 5, "eta": 0.003}],
-        "Reptile": [{"alpha": 0.03, "k": 10, "eta": 0.01}],
-        "ANIL": [{"alpha": 0.4, "k": 3, "eta": 0.001}],
-        "joint": [{"eta": 0.001}]},
+    "outer": [0.001, 0.003, 0.01], "beyond": [0.0003, 0.03],  # outer rates, for everyone; tried where the best is at an edge
+    "inner": {  # compete at the outer rate "heat"
+        "MAML": [{"alpha": 0.4, "k": 3}, {"alpha": 0.2, "k": 5}],
+        "FOMAML": [{"alpha": 0.2, "k": 3}, {"alpha": 0.1, "k": 5}],
+        "Reptile": [{"alpha": 0.03, "k": 10}],
+        "ANIL": [{"alpha": 0.4, "k": 3}, {"alpha": 0.2, "k": 5}],
+        "joint": [{}]},
     "reptile_shots": 10,  # it learns from support sets alone: with one shot, from nothing but the shot that it fits
-    "rates": [0.01, 0.03, 0.1],  # to adapt with, where the training names none
-    "n_steps": 20, "scratch_rates": [0.1, 0.3, 1.0], "scratch_steps": 30, "pool": 100,
+    "rates": [0.002, 0.005, 0.01, 0.03, 0.1],  # to adapt with, where the training names none
+    "scratch_rates": [0.1, 0.3, 1.0, 3.0], "n_steps": 50, "pool": 100, "heat": 0.003,
     "validation": [24, 10, 500], "test": [120, 15, 1000],  # tasks an alphabet, query examples a class, seed
-    "clipping": {"setting": {"alpha": 0.4, "k": 3, "eta": 0.001}, "n_iters": 800},
+    "clipping": {"inner": {"alpha": 0.4, "k": 3}, "n_iters": 800},
 }
 PRINTED = SETTINGS | {  # 12 images a class
-    "hidden": [64, 32], "shots": [1], "folds": [[["Georgian", "Lao"], ["Hebrew", "Old Italic"]]],
-    "settings": {name: SETTINGS["settings"][name] for name in ("MAML", "joint")},
+    "hidden": [64, 32], "shots": [1], "folds": [[["Georgian", "Lao"], ["Hebrew", "Old Italic"]]], "seeds": [0],
+    "inner": {name: SETTINGS["inner"][name] for name in ("MAML", "joint")},
     "validation": [24, 7, 500], "test": [120, 7, 1000]}
 
 
-def accuracies(model, theta, alpha, tasks, n_steps, n_tasks, seed, only=None, chunk=40):
-    """Mean accuracy after 0, ..., n_steps steps, and its standard deviation over tasks. A task that overflows has 0."""
-    parts = [evaluate(model, theta, tasks, alpha, steps=range(n_steps + 1), n_tasks=min(chunk, n_tasks), seed=seed + i, metric="accuracy",
-                      limit=np.inf, only=only) for i in range(max(1, n_tasks // chunk))]
-    mean = np.mean([part.mean * (1 - part.diverged) for part in parts], axis=0)
-    return mean, np.sqrt(np.mean([min(chunk, n_tasks) * (part.ci / 1.96) ** 2 for part in parts], axis=0))
+@np.errstate(all="ignore")
+def accuracies(model, theta, alpha, tasks, steps, n_tasks, seed, only=None, chunk=40):
+    """Mean accuracy after each of some numbers of steps, and its deviation over tasks. A task that overflows has 0.
+
+    As `evaluate` has it, but no step is kept: a path of 50 steps does not fit the processor's cache.
+    """
+    rate = np.zeros(theta.size, theta.dtype)
+    rate[slice(None) if only is None else only] = alpha
+    found = []
+    for i in range(max(1, n_tasks // chunk)):
+        batch = tasks.sample(np.random.default_rng(seed + i), min(chunk, n_tasks))
+        phi, right = np.repeat(theta[None], len(batch), axis=0), []
+        for step in range(max(steps) + 1):
+            if step in steps:
+                p = model.predict(phi, batch.x_query)
+                right.append(((p.argmax(axis=-1) == batch.y_query) & np.isfinite(p).all(axis=-1)).mean(axis=-1))
+            if step < max(steps):
+                phi = phi - rate * model.grad(phi, batch.x_support, batch.y_support)
+        found.append(right)
+    found = np.concatenate(found, axis=1)
+    return found.mean(axis=1), found.std(axis=1, ddof=1)
 
 
 class Fold:
@@ -75,21 +92,18 @@ class Fold:
             tasks = self.characters.tasks(self.train, s["n_way"], shots, n_query)
         return Shifted(tasks, shift) if shift else tasks
 
-    def validated(self, theta, alpha, only=None, n_steps=None):
+    def validated(self, theta, alpha, only=None):
         """Validation accuracy after 0, 1, ... steps: the mean over the alphabets."""
         n_tasks, _, seed = self.settings["validation"]
-        n_steps = self.settings["n_steps"] if n_steps is None else n_steps
-        return np.mean([accuracies(self.model, theta, alpha, tasks, n_steps, n_tasks, seed, only)[0]
+        return np.mean([accuracies(self.model, theta, alpha, tasks, range(self.settings["n_steps"] + 1), n_tasks, seed, only)[0]
                         for tasks in self.validation.values()], axis=0)
 
-    def tested(self, theta, alpha, steps, only=None, n_steps=None):
-        """Test accuracy of each alphabet after the chosen number of steps and after all, and its deviation over tasks."""
+    def tested(self, theta, alpha, steps, only=None):
+        """Test accuracy of each alphabet after the chosen number of steps, and its deviation over tasks."""
         n_tasks, _, seed = self.settings["test"]
-        n_steps = self.settings["n_steps"] if n_steps is None else n_steps
-        found = {name: accuracies(self.model, theta, alpha, tasks, n_steps, n_tasks, seed, only) for name, tasks in self.test.items()}
-        return {"alpha": alpha, "steps": steps, "accuracy": {name: mean[steps].round(4) for name, (mean, _) in found.items()},
-                "deviation": {name: deviation[steps].round(4) for name, (_, deviation) in found.items()},
-                "curve": np.mean([mean for mean, _ in found.values()], axis=0).round(4)}
+        found = {name: accuracies(self.model, theta, alpha, tasks, [steps], n_tasks, seed, only) for name, tasks in self.test.items()}
+        return {"alpha": alpha, "steps": steps, "accuracy": {name: mean[0].round(4) for name, (mean, _) in found.items()},
+                "deviation": {name: deviation[0].round(4) for name, (_, deviation) in found.items()}}
 
     def trained(self, name, setting, seed, n_iters, looks, shift, max_norm, progress, method=None):
         """The best θ of a run with one setting, as `choose` chooses, and all starts that were looked at."""
@@ -127,10 +141,10 @@ class Fold:
 
     def scratch(self, seed):
         """Training from a random start, its rate and number of steps chosen on validation tasks."""
-        theta, s = self.model.init(np.random.default_rng(seed), np.float32), self.settings
-        scores = np.array([self.validated(theta, alpha, n_steps=s["scratch_steps"]) for alpha in s["scratch_rates"]])
+        theta, rates = self.model.init(np.random.default_rng(seed), np.float32), self.settings["scratch_rates"]
+        scores = np.array([self.validated(theta, alpha) for alpha in rates])
         rate, steps = np.unravel_index(scores.argmax(), scores.shape)
-        return self.tested(theta, s["scratch_rates"][rate], int(steps), n_steps=s["scratch_steps"])
+        return self.tested(theta, rates[rate], int(steps))
 
 
 def _features(model, theta, length, x):
@@ -138,18 +152,37 @@ def _features(model, theta, length, x):
     return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-9) if length == "one" else features
 
 
-def competed(fold, name, progress):
-    """Validation accuracy of each setting after a quarter of the iterations."""
+def competed(fold, name, shift, progress):
+    """Each inner setting's validation accuracy after a quarter of the iterations, at one outer rate."""
     s = fold.settings
-    grid, n_iters = s["settings"][name], max(1, s["n_iters"][name] // s["looks"])
-    return [1 - fold.trained(name, setting, 0, n_iters, 1, s["shift"], s["max_norm"], progress)[0].score for setting in grid]
+    runs = [fold.trained(name, inner | {"eta": s["heat"]}, 0, max(1, s["n_iters"][name] // s["looks"]), 1, shift, s["max_norm"], progress)[0]
+            for inner in s["inner"][name]]
+    return [round(1 - best.score, 4) for best in runs]
 
 
-def compared(fold, name, setting, seed, progress, shift=None, weights=False):
+def full(fold, name, kind, shift, seed, once, progress, weights=False):
+    """A method trained in full at every outer rate from the first seed, and from `seed` at the rate that validates best."""
+    s, inner = fold.settings, fold.settings["inner"][name]
+    if len(inner) > 1:
+        inner = [inner[int(np.argmax(once(f"{kind}/inner", lambda: competed(fold, name, shift, progress))))]]
+
+    def at(eta, seed):
+        return once(f"{kind}/{eta}/{seed}", lambda: compared(fold, name, inner[0] | {"eta": eta}, seed, shift, progress))["validation"]
+
+    first = {eta: at(eta, s["seeds"][0]) for eta in s["outer"]}
+    for edge, eta in zip((min(s["outer"]), max(s["outer"])), s["beyond"]):
+        if max(first, key=first.get) == edge:
+            first[eta] = at(eta, s["seeds"][0])
+    best = max(first, key=first.get)
+    at(best, seed)
+    if weights:
+        once(f"{kind}/start", lambda: compared(fold, name, inner[0] | {"eta": best}, s["seeds"][0], shift, progress, weights=True))
+
+
+def compared(fold, name, setting, seed, shift, progress, weights=False):
     """A setting trained in full; the θ that validates best, tested."""
     s = fold.settings
-    best, starts = fold.trained(name, setting, seed, s["n_iters"][name], s["looks"], s["shift"] if shift is None else shift,
-                                s["max_norm"], progress)
+    best, starts = fold.trained(name, setting, seed, s["n_iters"][name], s["looks"], shift, s["max_norm"], progress)
     result = {"setting": setting, "iteration": best.iteration, "validation": round(1 - best.score, 4)}
     result |= fold.tested(best.theta, best.alpha, best.steps, fold.model.head if name == "ANIL" else None)
     if starts:
@@ -158,37 +191,39 @@ def compared(fold, name, setting, seed, progress, shift=None, weights=False):
 
 
 def unclipped(fold, max_norm, progress):
-    """MAML with and without clipping, nothing else changed, and how long the gradients of its outer loop were."""
-    norms = []
+    """MAML with or without clipping, at the outer rate that validates best, and how long the gradients of its outer loop were."""
+    s, runs = fold.settings, []
+    for eta in s["outer"]:
+        norms = []
 
-    def recorded(*args, **settings):
-        loss, gradient = maml(*args, **settings)
-        norms.append(np.linalg.norm(gradient))
-        return loss, gradient
+        def recorded(*args, **settings):
+            loss, gradient = maml(*args, **settings)
+            norms.append(np.linalg.norm(gradient))
+            return loss, gradient
 
-    s = fold.settings
-    best, _ = fold.trained("MAML", s["clipping"]["setting"], 0, s["clipping"]["n_iters"], 4, s["shift"], max_norm, progress, recorded)
-    return {"norms": np.quantile(norms, [0.5, 0.9, 0.99, 1]), "validation": round(1 - best.score, 4),
+        best, _ = fold.trained("MAML", s["clipping"]["inner"] | {"eta": eta}, 0, s["clipping"]["n_iters"], 4, s["shift"], max_norm, progress, recorded)
+        runs.append((best, norms))
+    best, norms = min(runs, key=lambda run: run[0].score)
+    return {"eta": best.setting["eta"], "tried": [round(1 - run.score, 4) for run, _ in runs], "norms": np.quantile(norms, [0.5, 0.9, 0.99, 1]),
             **fold.tested(best.theta, best.alpha, best.steps)}
 
 
 def run(settings, results, characters, progress=True, weights=False, prefix=""):
-    """All folds and shots; each result under "fold/shots/method/seed"."""
-    for i, (test, validation) in enumerate(settings["folds"]):
-        for k_shots in settings["shots"]:
-            fold = Fold(characters, characters.split(test, validation), k_shots, settings)
-            once = lambda name, work: results.once(f"{prefix}{i}/{k_shots}/{name}", work)
+    """All folds and shots, seed by seed; each result under "fold/shots/method/outer rate/seed"."""
+    folds = {f"{prefix}{i}/{k_shots}": Fold(characters, characters.split(*split), k_shots, settings)
+             for i, split in enumerate(settings["folds"]) for k_shots in settings["shots"]}
+    for seed in settings["seeds"]:
+        for where, fold in folds.items():
+            once = lambda name, work: results.once(f"{where}/{name}", work)
             once("pixels", lambda: {"accuracy": fold.nearest("test")})
-            for seed in settings["seeds"]:
-                once(f"scratch/{seed}", lambda: fold.scratch(seed))
-            for name, grid in settings["settings"].items():
-                scores = once(f"{name}/settings", lambda: competed(fold, name, progress)) if len(grid) > 1 else [0]
-                best = grid[int(np.argmax(scores))]
-                for seed in settings["seeds"]:
-                    once(f"{name}/{seed}", lambda: compared(fold, name, best, seed, progress, weights=weights))
-                if k_shots == 1 and name in ("MAML", "joint") and not weights:
-                    once(f"{name}/not shifted", lambda: compared(fold, name, best, 0, progress, shift=0))
-            print(f"fold {i}, {k_shots} shots: done", flush=True)
+            once(f"scratch/{seed}", lambda: fold.scratch(seed))
+            for name in settings["inner"]:
+                kinds = [(name, settings["shift"])]
+                if fold.k_shots == 1 and name in ("MAML", "joint") and not weights:
+                    kinds.append((f"{name}/not shifted", 0))
+                for kind, shift in kinds:
+                    full(fold, name, kind, shift, seed, once, progress, weights)
+            print(f"seed {seed}, {where}: done", flush=True)
 
 
 def run_clipping(settings, results, characters, progress=True):
@@ -206,7 +241,10 @@ if __name__ == "__main__":
     results = Results(ROOT / ".studies/vision.json", {"omniglot": SETTINGS, "printed": PRINTED})
     run(PRINTED, results, printed_characters(PRINTED["size"]), weights=True, prefix="printed/")
     characters = omniglot(SETTINGS["size"])
-    run(SETTINGS, results, characters)
+    results.once("data", lambda: {"alphabets": len(characters.scripts), "classes": len(characters.classes), "images": len(characters.x),
+                                  "split": [[len(side) for side in characters.split(*split)] for split in SETTINGS["folds"]]})
+    run(SETTINGS | {"seeds": SETTINGS["seeds"][:1]}, results, characters)
     run_clipping(SETTINGS, results, characters)
+    run(SETTINGS, results, characters)
     results.write(ROOT / "chapters/results/vision.json")
     results.path.unlink()

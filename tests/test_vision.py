@@ -16,18 +16,20 @@ from metacalc.figures_vision import (
     episodes,
     outline,
     recognition,
+    runs,
     scores,
     stored_starts,
 )
 from metacalc.studies import Results, interval
 from metacalc.tasks import fetch, printed_characters
 from metacalc.tasks.characters import script_of
+from metacalc.training import evaluate
 
 sys.path.insert(0, str(ROOT / "studies"))
 import vision as study  # noqa: E402
 
 PATH = ROOT / "chapters/results/vision.json"
-SHOTS, STEPS = range(1, 6), (0, 1, 2, 3, 4, 5, 7, 10, 15, 20)
+SHOTS, STEPS = range(1, 6), (0, 1, 2, 3, 5, 10, 15, 20, 30, 50)
 LETTERS = printed_characters()
 
 
@@ -54,13 +56,13 @@ def examples():
 
 @functools.cache
 def answers(name, task, K):
-    """Probabilities of the 35 query images after 0, ..., 20 steps: shape (21, 35, 5)."""
+    """Probabilities of the 35 query images after 0, ..., 50 steps: shape (51, 35, 5)."""
     theta, alpha, _ = starts()[1][name]
     x, y = LETTERS.x[examples()[task - 1]].astype(float), np.repeat(np.arange(5), K)
     support, query = x[:, :K].reshape(5 * K, -1), x[:, 5:].reshape(35, -1)
     gradient = autograd.grad(lambda theta: -anp.mean(anp.log(net(theta, support)[np.arange(5 * K), y])))
     found = [net(theta, query)]
-    for _ in range(20):
+    for _ in range(STEPS[-1]):
         theta = theta - alpha * gradient(theta)
         found.append(net(theta, query))
     return np.array(found)
@@ -138,23 +140,70 @@ def test_the_stored_results_are_whole():
         table = scores(PATH, k_shots)
         assert list(table) == list(NAMES) and all(values.shape == (8,) for values in table.values())
         assert table["pixels"].mean() > 0.35 and all(table[n].mean() > table["scratch"].mean() + 0.05 for n in ("MAML", "joint", "prototypes"))
+    assert list(scores(PATH, 1, "not shifted")) == ["prototypes", "joint", "MAML"]
     alphabets = [a for test, _ in study.SETTINGS["folds"] for a in test]
-    assert len(alphabets) == len(set(alphabets)) == 8
+    assert len(alphabets) == len(set(alphabets)) == stored["results"]["data"]["alphabets"] == 8
     for test, validation in study.SETTINGS["folds"]:
         assert not set(test) & set(validation)
 
 
+def test_every_method_had_the_same_outer_rates_and_the_best_has_all_seeds():
+    results, settings = json.loads(PATH.read_text(encoding="utf-8"))["results"], study.SETTINGS
+    places = [f"{i}/{k}/{name}" for i in range(4) for k in settings["shots"] for name in settings["inner"]]
+    for where in places + [f"{i}/1/{name}/not shifted" for i in range(4) for name in ("MAML", "joint")]:
+        tried, best = runs(results, where)
+        assert set(settings["outer"]) <= set(tried) <= {*settings["outer"], *settings["beyond"]}
+        inside = max(settings["outer"], key=lambda rate: tried[rate][0]["validation"])
+        beyond = dict(zip((min(settings["outer"]), max(settings["outer"])), settings["beyond"]))
+        assert set(tried) - set(settings["outer"]) == ({beyond[inside]} if inside in beyond else set())
+        assert {rate: len(found) for rate, found in tried.items()} == {rate: len(settings["seeds"]) if rate == best else 1 for rate in tried}
+        for rate, found in tried.items():
+            for run in found:
+                assert run["setting"]["eta"] == rate and run["steps"] <= settings["n_steps"]
+                assert run["alpha"] == run["setting"].get("alpha") or run["alpha"] in settings["rates"]
+
+
+def test_scores_are_means_over_seeds_at_the_rate_that_validates_best(tmp_path):
+    run = lambda validation, accuracy: {"validation": validation, "accuracy": {"B": accuracy, "A": accuracy + 0.1}}
+    results = {"0/1/MAML/inner": [0.5, 0.4], "0/1/MAML/0.001/0": run(0.5, 0.1), "0/1/MAML/0.003/0": run(0.6, 0.2), "0/1/MAML/0.003/1": run(0.1, 0.4),
+               "0/1/MAML/not shifted/0.01/0": run(0.9, 0.9), "0/1/pixels": run(0, 0.3), "0/1/scratch/0": run(0, 0.1), "0/1/scratch/1": run(0, 0.2)}
+    path = tmp_path / "vision.json"
+    path.write_text(json.dumps({"settings": {"omniglot": {"folds": [0], "inner": {"MAML": []}, "seeds": [0, 1]}}, "results": results}), encoding="utf-8")
+    found = scores(path, 1)
+    np.testing.assert_allclose(found["MAML"], [0.4, 0.3])
+    np.testing.assert_allclose(found["scratch"], [0.25, 0.15])
+    np.testing.assert_allclose(scores(path, 1, rate=0.001)["MAML"], [0.2, 0.1])
+
+
 def test_tables_are_of_paired_differences():
     one = {"joint": np.array([0.5, 0.6, 0.7]), "MAML": np.array([0.6, 0.7, 0.8])}
-    text = compared(one, one)
+    text = compared(one)
     assert "| joint | 0.600 ± 0.248 | – |" in text and "+0.100 ± 0.000" in text
+
+
+def test_the_study_counts_as_evaluate_does():
+    _, _, test = LETTERS.split(*study.PRINTED["folds"][0])
+    model, theta, _ = small()
+    tasks = LETTERS.tasks(test, k_shots=1, n_query=7)
+    for only in (None, model.head):
+        mean, deviation = study.accuracies(model, theta, 0.3, tasks, [0, 3, 7], 30, 5, only)
+        expected = evaluate(model, theta, tasks, 0.3, steps=(0, 3, 7), n_tasks=30, seed=5, metric="accuracy", only=only)
+        np.testing.assert_allclose(mean, expected.mean, atol=1e-6)
+        np.testing.assert_allclose(deviation * 1.96 / np.sqrt(30), expected.ci, atol=1e-6)
+    overflowing = study.accuracies(model, theta, 1e30, tasks, [5], 8, 5)[0]
+    assert overflowing == 0
+
+
+def small():
+    model, chosen, test = starts()
+    return model, chosen["MAML"][0].astype(np.float32), test
 
 
 def short(prefix=""):
     """Settings for a few seconds."""
     settings = copy.deepcopy(study.SETTINGS)
     return settings | {"n_iters": dict.fromkeys(settings["n_iters"], 8), "looks": 2, "validation": [4, 5, 500], "test": [4, 5, 1000], "n_steps": 3,
-                       "scratch_steps": 3, "shots": [1], "folds": settings["folds"][:1], "clipping": settings["clipping"] | {"n_iters": 4}}
+                       "shots": [1], "folds": settings["folds"][:1], "clipping": settings["clipping"] | {"n_iters": 4}}
 
 
 def test_the_study_runs_in_short_on_print(tmp_path):
@@ -163,10 +212,12 @@ def test_the_study_runs_in_short_on_print(tmp_path):
     study.run(settings, results, LETTERS, progress=False)
     study.run_clipping(settings, results, LETTERS, progress=False)
     for method in (*study.METHODS, "joint"):
-        run = results.stored[f"0/1/{method}/0"]
-        assert set(run["accuracy"]) == {"Georgian", "Lao"} and 0 <= run["validation"] <= 1 and run["steps"] <= 3
+        tried, best = runs(results.stored, f"0/1/{method}")
+        assert len(tried[best]) == 2
+        for run in tried[best]:
+            assert set(run["accuracy"]) == {"Georgian", "Lao"} and 0 <= run["validation"] <= 1 and run["steps"] <= 3
     before = copy.deepcopy(results.stored)
-    study.run(settings, Results(tmp_path / "study.json", settings), None or LETTERS, progress=False)
+    study.run(settings, Results(tmp_path / "study.json", settings), LETTERS, progress=False)
     assert Results(tmp_path / "study.json", settings).stored == before  # nothing is worked out twice
 
 
@@ -190,9 +241,9 @@ def test_stored_results_are_reproduced():
             assert again == pytest.approx(stored[f"{i}/{k_shots}/pixels"]["accuracy"], abs=1e-4)
     test, validation = settings["folds"][0]
     fold = study.Fold(characters, characters.split(test, validation), 1, settings | {"test": [40, 15, 1000], "rates": [0.03], "n_steps": 12})
-    best, starts = fold.trained("joint", {"eta": 0.001}, 0, 700, 1, 1, 1.0, False)
+    best, _ = fold.trained("joint", {"eta": 0.003}, 0, 400, 1, 1, 1.0, False)
     again = np.mean(list(fold.tested(best.theta, best.alpha, best.steps)["accuracy"].values()))
-    full = np.mean(list(stored["0/1/joint/0"]["accuracy"].values()))
+    full = np.mean(list(stored["0/1/joint/0.003/0"]["accuracy"].values()))
     alone = np.mean(list(stored["0/1/pixels"]["accuracy"].values()))
     half_width = interval(scores(PATH, 1)["joint"])[1]
     assert alone + 0.05 < again < full + half_width

@@ -16,14 +16,39 @@ from metacalc.studies import interval
 from metacalc.tasks import printed_characters
 from metacalc.tasks.characters import script_of
 
-__all__ = ["accuracies", "compared", "episodes", "outline", "pictures", "recognition", "scores", "stored_starts"]
+__all__ = ["accuracies", "compared", "episodes", "outline", "pictures", "recognition", "runs", "scores", "stored_starts"]
 
 LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
 NAMES = ("prototypes", "joint", "MAML", "ANIL", "FOMAML", "Reptile", "scratch", "pixels")
 
 
-def scores(path, k_shots, kind="0"):
-    """What `studies/vision.py` has stored of handwriting: accuracies on held-out alphabets.
+def runs(results, where):
+    """The runs of one method in one fold, by outer rate.
+
+    Parameters
+    ----------
+    results : dict
+        The results in vision.json.
+    where : str
+        "fold/shots/method", such as "0/1/MAML"; with "/not shifted" behind it, those on images as they are.
+
+    Returns
+    -------
+    found : dict
+        Outer rate → its runs, a seed each.
+    best : float
+        The rate that validates best from the first seed: the study's choice.
+    """
+    found = {}
+    for key, result in results.items():
+        rate, _, seed = key.removeprefix(f"{where}/").partition("/")
+        if key.startswith(f"{where}/") and seed.isdigit():
+            found.setdefault(float(rate), []).append(result)
+    return found, max(found, key=lambda rate: found[rate][0]["validation"])
+
+
+def scores(path, k_shots, kind="", rate=None):
+    """What `studies/vision.py` has stored of handwriting: accuracies on held-out alphabets, each the mean over the seeds.
 
     Parameters
     ----------
@@ -32,41 +57,52 @@ def scores(path, k_shots, kind="0"):
     k_shots : int
         1 or 5.
     kind : str
-        "0", the seed of the comparison; or "not shifted".
+        "not shifted" for the runs on images as they are.
+    rate : float, optional
+        An outer rate for all methods, instead of the one that each was given on validation tasks; then from the first seed.
 
     Returns
     -------
     dict
         Method → array (n_alphabets,), the alphabets in alphabetical order.
     """
-    results, found = json.loads(FilePath(path).read_text(encoding="utf-8"))["results"], {}
-    for key, result in results.items():
-        parts = key.split("/")
-        if not parts[0].isdigit() or parts[1] != str(k_shots) or parts[-1] not in (kind, "pixels"):
-            continue
-        found.setdefault(parts[2], {}).update(result["accuracy"])
-        if "prototypes" in result:
-            found.setdefault("prototypes", {}).update(result["prototypes"]["accuracy"])
-    return {name: np.array([found[name][a] for a in sorted(found[name])]) for name in NAMES if name in found}
+    stored, found = json.loads(FilePath(path).read_text(encoding="utf-8")), {}
+    results, settings = stored["results"], stored["settings"]["omniglot"]
+
+    def add(name, result):
+        for alphabet, accuracy in result["accuracy"].items():
+            found.setdefault(name, {}).setdefault(alphabet, []).append(accuracy)
+
+    for fold in range(len(settings["folds"])):
+        where = f"{fold}/{k_shots}"
+        for name in ("MAML", "joint") if kind else settings["inner"]:
+            tried, best = runs(results, f"{where}/{name}/{kind}" if kind else f"{where}/{name}")
+            for run in tried[best] if rate is None else tried[rate][:1]:
+                add(name, run)
+                if "prototypes" in run:
+                    add("prototypes", run["prototypes"])
+        if not kind:
+            add("pixels", results[f"{where}/pixels"])
+            for seed in settings["seeds"] if rate is None else settings["seeds"][:1]:
+                add("scratch", results[f"{where}/scratch/{seed}"])
+    return {name: np.array([np.mean(found[name][a]) for a in sorted(found[name])]) for name in NAMES if name in found}
 
 
-def compared(one, five, reference="joint"):
+def compared(table, reference="joint"):
     """Markdown table: mean accuracy with its 95% confidence interval over alphabets, and the paired difference to one method.
 
     Parameters
     ----------
-    one, five : dict
-        `scores` for one and for five shots.
+    table : dict
+        As `scores` returns it.
     reference : str
     """
-    lines = ["| | 1 shot | difference | 5 shots | difference |", "| --- | --- | --- | --- | --- |"]
-    for name in one:
-        cells = []
-        for table in (one, five):
-            mean, half = interval(table[name])
-            difference, width = interval(table[name] - table[reference])
-            cells += [f"{mean:.3f} ± {half:.3f}", "–" if name == reference else f"{difference:+.3f} ± {width:.3f}".replace("-", "−")]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines = [f"| | accuracy | less {reference} |", "| --- | --- | --- |"]
+    for name, values in table.items():
+        mean, half = interval(values)
+        difference, width = interval(values - table[reference])
+        paired = "–" if name == reference else f"{difference:+.3f} ± {width:.3f}".replace("-", "−")
+        lines.append(f"| {name} | {mean:.3f} ± {half:.3f} | {paired} |")
     return "\n".join(lines)
 
 
@@ -126,9 +162,9 @@ def stored_starts(path):
     stored = json.loads(FilePath(path).read_text(encoding="utf-8"))
     settings, results = stored["settings"]["printed"], stored["results"]
     model = MLP((settings["size"] ** 2, *settings["hidden"], settings["n_way"]), criterion="cross-entropy")
-    runs = {name: results[f"printed/0/1/{key}/0"] for name, key in (("MAML", "MAML"), ("pre-trained", "joint"))}
+    chosen = {name: results[f"printed/0/1/{key}/start"] for name, key in (("MAML", "MAML"), ("pre-trained", "joint"))}
     _, _, test = printed_characters(settings["size"]).split(*settings["folds"][0])
-    return model, {name: (unpacked(run["theta"], model)[0], run["alpha"], run["steps"]) for name, run in runs.items()}, test
+    return model, {name: (unpacked(run["theta"], model)[0], run["alpha"], run["steps"]) for name, run in chosen.items()}, test
 
 
 def episodes(characters, classes, n_tasks, n_way=5, n_examples=12, seed=0):
@@ -186,7 +222,7 @@ def _thinned(corners, n):
     return corners
 
 
-def recognition(model, starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 4, 5, 7, 10, 15, 20)):
+def recognition(model, starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 20, 30, 50)):
     """Five letters of an unseen script: the support images, and what two starts make of five query images.
 
     Parameters
