@@ -12,6 +12,7 @@ from jupyter_cache.executors import load_executor
 ROOT = Path(__file__).parent.parent
 
 os.environ["TQDM_DISABLE"] = "1"  # nobody watches a progress bar here
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # every processor has a notebook of its own
 
 
 def quiet_kernels():

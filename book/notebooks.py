@@ -16,6 +16,7 @@ CHAPTERS = Path(__file__).parent.parent / "chapters"
 KEPT = {"text/plain", "text/latex", "text/markdown", "text/html"}
 
 os.environ["TQDM_DISABLE"] = "1"  # nobody watches a progress bar here
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as where the tests run them
 
 
 def normalised(notebook):

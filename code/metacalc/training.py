@@ -239,6 +239,7 @@ class Evaluation(NamedTuple):
     diverged: np.ndarray
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # as in `meta_train`
 @np.errstate(all="ignore")
 def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_tasks=600, seed=1, metric="loss",
              limit=100.0, only=None):
