@@ -9,7 +9,7 @@ import http.server
 import importlib
 import os
 import re
-import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +17,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "book"))
+import browser as chromium  # noqa: E402
+
 HTML = ROOT / "_build/html"
 os.environ["TQDM_DISABLE"] = "1"  # for the notebooks' kernels: nobody watches a progress bar
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # every processor has a test of its own
@@ -69,12 +72,10 @@ def optional(module):
 def browser():
     from playwright.sync_api import sync_playwright
 
-    program = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
+    if chromium.program() is None:
         missing("no Chromium on this machine: the pages are not tested in a browser")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"])
+        browser = playwright.chromium.launch(executable_path=chromium.program(), args=chromium.FLAGS)
         yield browser
         browser.close()
 

@@ -1,13 +1,11 @@
 """The course as one work: every sentence of the article it grew from has its place; search, index, order, reading times."""
 
 import re
-import sys
 from html import unescape
 
 import pytest
 from conftest import HTML, PAGES, ROOT, missing
 
-sys.path.insert(0, str(ROOT / "book"))
 from pages import reading_minutes, terms  # noqa: E402
 
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.
