@@ -212,6 +212,7 @@ def test_a_reader_can_answer_where_the_chapter_has_used_the_names():
 def test_an_answer_may_be_written_as_the_text_writes_it():
     assert check("bg-ex-error", "exp(θ)*h/2") and check("bg-ex-error", sp.exp(sp.Symbol("θ")) * sp.Symbol("h") / 2)
     assert check("gd-ex-decay", "2/(λ_max + γ)") and check("ml-ex-envelope", "a·λ/(a + λ)") and check("cl-ex-steepest", "−5")
+    assert check("rc-ex-offset", "noise/τ2")
     assert check("cl-ex-gradient", sp.derive_by_array(x**2 * y + sp.sin(x * y), (x, y)))
     assert check("cl-ex-jacobian", np.array([[1 - 3 * eta], [1 - eta]]))
     assert check("bg-ex-derivative", sp.Subs(sp.Derivative(theta**3, theta), theta, 2)) and check("bg-ex-derivative", sp.UnevaluatedExpr(12))

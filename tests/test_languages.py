@@ -15,7 +15,6 @@ from metacalc.letters import (
     counted_bits,
     posterior_mean,
     prior_mean,
-    sharpness,
     spell,
 )
 from metacalc.tasks.languages import (
@@ -228,18 +227,6 @@ def test_the_pooled_prior_backs_off_letter_by_letter():
     np.testing.assert_allclose(prior_mean(words, 2, 4.0)[b, end, a], after_end_a / 6)
     for order in range(4):
         np.testing.assert_allclose(prior_mean(words, order).sum(axis=-1), 1)
-
-
-def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian():
-    model, rng = MLP((4, 3, 5), "tanh", "cross-entropy"), np.random.default_rng(0)
-    theta, x, y = model.init(rng), rng.normal(size=(2, 6, 4)), rng.integers(5, size=(2, 6))
-    each = np.array([model.hvp(theta, e, x, y) for e in np.eye(model.n_params)])
-    for only in (slice(None), model.head):
-        eigenvalues = [np.linalg.eigvalsh(each[only, i][:, only]) for i in range(2)]
-        largest = [w[np.abs(w).argmax()] for w in eigenvalues]
-        np.testing.assert_allclose(sharpness(model, theta, x, y, only, n_iters=2000), largest, rtol=1e-5)
-    with pytest.raises(ValueError, match="n_iters"):
-        sharpness(model, theta, x, y, n_iters=0)
 
 
 def test_words_are_spelt_with_the_model_s_probabilities():

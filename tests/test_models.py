@@ -11,7 +11,7 @@ from conftest import optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metacalc import finite_difference
-from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression
+from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression, sharpness
 
 MODELS = [
     MLP((1, 40, 40, 1)),
@@ -302,3 +302,15 @@ def test_a_new_head_leaves_the_body():
     np.testing.assert_array_equal(fresh.features(start, x), model.features(theta, x))
     np.testing.assert_array_equal(fresh.predict(start, x), 0.5)
     assert not start[:, fresh.head].any() and fresh.with_new_head(start.astype(np.float32), 3)[1].dtype == np.float32
+
+
+def test_the_sharpness_is_the_largest_eigenvalue_of_the_hessian():
+    model, rng = MLP((4, 3, 5), "tanh", "cross-entropy"), np.random.default_rng(0)
+    theta, x, y = model.init(rng), rng.normal(size=(2, 6, 4)), rng.integers(5, size=(2, 6))
+    each = np.array([model.hvp(theta, e, x, y) for e in np.eye(model.n_params)])
+    for only in (slice(None), model.head):
+        eigenvalues = [np.linalg.eigvalsh(each[only, i][:, only]) for i in range(2)]
+        largest = [w[np.abs(w).argmax()] for w in eigenvalues]
+        np.testing.assert_allclose(sharpness(model, theta, x, y, only, n_iters=2000), largest, rtol=1e-5)
+    with pytest.raises(ValueError, match="n_iters"):
+        sharpness(model, theta, x, y, n_iters=0)

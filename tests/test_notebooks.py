@@ -13,8 +13,7 @@ import sympy as sp
 from conftest import ROOT
 from metacalc import Objective, gradient_descent
 
-sys.path.insert(0, str(ROOT / "book"))
-from notebooks import normalised  # noqa: E402
+from notebooks import normalised
 
 NOTEBOOKS = sorted((ROOT / "chapters").rglob("*.ipynb"))
 

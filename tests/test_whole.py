@@ -5,8 +5,7 @@ from html import unescape
 
 import pytest
 from conftest import HTML, PAGES, ROOT, missing
-
-from pages import reading_minutes, terms  # noqa: E402
+from pages import reading_minutes, terms
 
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.
 ARTICLE = [

@@ -161,7 +161,7 @@ def _known(symbols):
     for symbol in symbols:
         greek = symbol.name
         for word, letter in _GREEK.items():
-            greek = re.sub(rf"^{word}(?=_|\\d|$)", letter, greek)
+            greek = re.sub(rf"^{word}(?=_|\d|$)", letter, greek)
         names.setdefault(greek, symbol)
     return names
 

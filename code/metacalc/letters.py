@@ -15,7 +15,7 @@ from metacalc.tasks.base import _positive_integer
 from metacalc.tasks.languages import ALPHABET, CONTEXT, encode, families, one_hot
 
 __all__ = [
-    "MODEL", "TRAINING", "best_adaptation", "bits", "contenders", "counted_bits", "posterior_mean", "prior_mean", "sharpness",
+    "MODEL", "TRAINING", "best_adaptation", "bits", "contenders", "counted_bits", "posterior_mean", "prior_mean",
     "spell", "start", "stored",
 ]
 
@@ -188,43 +188,6 @@ def counted_bits(batch, prior, strengths):
     n, m = n[tasks, query[..., -1]], prior[tuple(np.moveaxis(query, -1, 0))]  # what each query letter is predicted with
     p = np.array([np.take_along_axis(posterior_mean(n, m, a), batch.y_query[..., None], -1)[..., 0] for a in strengths])
     return -np.log2(p).mean(axis=-1)
-
-
-@threadpool_limits.wrap(limits=1, user_api="blas")
-def sharpness(model, theta, x, y, only=None, n_iters=50):
-    """Largest curvature of each task's loss at θ: the eigenvalue of its Hessian that is largest in size.
-
-    By power iteration: a random direction is multiplied by the Hessian again and again, and turns towards that
-    eigenvector.
-
-    Parameters
-    ----------
-    model : model
-        With a method `hvp`.
-    theta : ndarray, shape (p,)
-    x, y : ndarray
-        Inputs and targets of the tasks, with the tasks on the first axis.
-    only : slice, optional
-        The entries of θ that may move, such as `model.head`; all, unless given.
-    n_iters : int
-
-    Returns
-    -------
-    ndarray, shape (n_tasks,)
-
-    Examples
-    --------
-    >>> from metacalc.models import Quadratic
-    >>> sharpness(Quadratic(2), np.zeros(2), np.diag([1.0, 3.0])[None], np.zeros((1, 2))).round(6)
-    array([3.])
-    """
-    moves = np.zeros(theta.size)
-    moves[slice(None) if only is None else only] = 1
-    v = moves * np.random.default_rng(0).normal(size=(len(x), theta.size))
-    for _ in range(_positive_integer(n_iters, "n_iters")):
-        v /= np.linalg.norm(v, axis=-1, keepdims=True)
-        v, last = moves * model.hvp(theta, v, x, y), v
-    return (v * last).sum(axis=-1)
 
 
 def spell(model, theta, rng, n_words, longest=14):

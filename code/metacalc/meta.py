@@ -58,9 +58,7 @@ def adapt(model, theta, x, y, alpha, k=1, only=None, lam=0.0):
            [6. , 6. ],
            [4.5, 5. ]])
     """
-    theta, alpha = _start(model, theta, alpha, k)
-    path = _iterates(model, theta, x, y, _masked(theta, alpha, only), k, _scalar(lam, "lam", positive=False))
-    return np.stack(np.broadcast_arrays(*path))
+    return np.stack(np.broadcast_arrays(*_adapting(model, theta, x, y, alpha, k, only, lam)))
 
 
 @np.errstate(all="ignore")
@@ -341,6 +339,12 @@ def with_rates(theta, alpha):
     theta = np.asarray(theta)
     theta = theta if theta.dtype.kind == "f" else theta.astype(float)
     return np.concatenate([theta, np.broadcast_to(np.asarray(alpha, theta.dtype), theta.shape)], axis=-1)
+
+
+def _adapting(model, theta, x, y, alpha, k, only=None, lam=0.0):
+    """The path of `adapt`, one by one."""
+    theta, alpha = _start(model, theta, alpha, k)
+    return _iterates(model, theta, x, y, _masked(theta, alpha, only), k, _scalar(lam, "lam", positive=False))
 
 
 def _iterates(model, theta, x, y, alpha, k, lam=0.0):

@@ -13,7 +13,9 @@ import math
 
 import numpy as np
 
-__all__ = ["MLP", "Quadratic", "linear_regression", "logistic_regression"]
+from metacalc.descent import _count
+
+__all__ = ["MLP", "Quadratic", "linear_regression", "logistic_regression", "sharpness"]
 
 
 def _relu(z):
@@ -390,6 +392,50 @@ def _transposed(matrices):
 def _softmax(z):
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
+
+
+@np.errstate(all="ignore")
+def sharpness(model, theta, x, y, only=None, n_iters=50):
+    """Largest curvature of each task's loss at θ: the eigenvalue of its Hessian that is largest in size.
+
+    By power iteration: a random direction is multiplied by the Hessian again and again, and turns towards that
+    eigenvector.
+
+    Parameters
+    ----------
+    model : model
+        With a method `hvp`.
+    theta : ndarray, shape (p,)
+    x, y : ndarray
+        Inputs and targets of the tasks, with the tasks on the first axis.
+    only : slice, optional
+        The entries of θ that may move, such as `model.head`; all, unless given.
+    n_iters : int
+        At least 1.
+
+    Returns
+    -------
+    ndarray, shape (n_tasks,)
+
+    Raises
+    ------
+    ValueError
+        If `n_iters` is no integer of at least 1.
+
+    Examples
+    --------
+    >>> sharpness(Quadratic(2), np.zeros(2), np.diag([1.0, 3.0])[None], np.zeros((1, 2))).round(6)
+    array([3.])
+    """
+    if _count(n_iters, "n_iters") < 1:
+        raise ValueError("n_iters must be at least 1")
+    moves = np.zeros(theta.shape[-1])
+    moves[slice(None) if only is None else only] = 1
+    v = moves * np.random.default_rng(0).normal(size=(len(x), theta.shape[-1]))
+    for _ in range(n_iters):
+        v /= np.linalg.norm(v, axis=-1, keepdims=True)
+        v, last = moves * model.hvp(theta, v, x, y), v
+    return (v * last).sum(axis=-1)
 
 
 def _generator(rng):

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from metacalc.descent import Rule, _count, _numbers, _scalar, adam
-from metacalc.meta import adapt
+from metacalc.meta import _adapting
 from metacalc.tasks.base import _positive_integer
 
 __all__ = ["Evaluation", "Training", "evaluate", "in_parallel", "meta_train"]
@@ -301,10 +301,13 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
     rows = []
     for distribution in [tasks] if shots is None else [tasks.with_shots(K) for K in shots]:
         batch = distribution.sample(np.random.default_rng(seed), n_tasks)
-        path = adapt(model, theta, batch.x_support, batch.y_support, alpha, max(*steps, 1), only)
-        losses = np.array([model.loss(path[s], batch.x_query, batch.y_query) for s in steps])
-        values = losses if metric == "loss" else np.array(
-            [(model.predict(path[s], batch.x_query).argmax(axis=-1) == batch.y_query).mean(axis=-1) for s in steps])
+        found = {}  # no other steps are kept: a long path of many tasks does not fit the processor's cache
+        for s, phi in enumerate(_adapting(model, theta, batch.x_support, batch.y_support, alpha, max(*steps, 1), only)):
+            if s in steps:
+                loss = model.loss(phi, batch.x_query, batch.y_query)
+                found[s] = loss, loss if metric == "loss" else (
+                    model.predict(phi, batch.x_query).argmax(axis=-1) == batch.y_query).mean(axis=-1)
+        losses, values = (np.array(column) for column in zip(*(found[s] for s in steps)))
         usable = losses <= limit
         n = usable.sum(axis=-1)
         mean = np.where(usable, values, 0).sum(axis=-1) / n
