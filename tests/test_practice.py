@@ -177,6 +177,8 @@ def test_theta_survives_packing_to_half_precision():
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_the_long_results_are_reproduced(name):
     """A minute or two a contender; the seed's own interval over tasks."""
+    settings = json.loads(PATH.read_text())["settings"]["long"]
+    options = dict(seed=settings["seeds"][0], looks=settings["looks"], n_validation=settings["n_validation"], progress=False)
     for run in stored(PATH, "long")[name][:1]:
-        again = judged(train(name, 4 * CONTENDERS[name].n_iters, 0, 24, 1000, progress=False), 4000)
+        again = judged(train(name, settings["times"] * CONTENDERS[name].n_iters, **options), settings["n_tasks"])
         np.testing.assert_array_less(np.abs(again.mean - run["mean"]), np.add(again.ci, run["ci"]) + 1e-9)

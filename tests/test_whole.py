@@ -5,6 +5,7 @@ from html import unescape
 
 import pytest
 from conftest import HTML, PAGES, ROOT, missing
+from metacalc.figures import CHAPTERS, ROUTES
 from pages import reading_minutes, terms
 
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.
@@ -93,6 +94,18 @@ def test_chapters_say_how_long_they_take():
     live = article("chapters/03_gradient_descent")
     assert " 3 live figures · " in live and re.search(r"· \d+ exercises</p>", live)
     assert reading_minutes(400, 0, 0, 0) == 2 and reading_minutes(0, 4, 4, 0) == 2 and reading_minutes(0, 0, 0, 3) == 6
+
+
+def test_the_routes_stop_where_they_say():
+    numbered = {}
+    for page in PAGES:
+        if number := re.match(r"chapters/(\d\d)_", page):
+            numbered.setdefault(int(number.group(1)), []).append(article(page))
+    titles = [re.search(r"<h1>(.*?)<a", pages[0], re.DOTALL).group(1) for pages in numbered.values()]
+    titles = [unescape(re.sub(r'<span class="section-number">.*?</span>', "", title)) for title in titles]
+    assert titles == list(CHAPTERS)
+    live = [number for number, pages in numbered.items() if any("Live figure" in page for page in pages)]
+    assert list(ROUTES["an evening of figures"][0]) == live and list(ROUTES["the whole course"][0]) == list(numbered)
 
 
 @pytest.mark.parametrize("from_file", [False, True], ids=["server", "file"])

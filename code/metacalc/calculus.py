@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import combinations
 
 import numpy as np
+import scipy  # its parts load when they are first used
 import sympy as sp
 from sympy.core.relational import Relational
 
@@ -296,15 +297,13 @@ def _kink(expr, partials, symbols):
 
 def _sign_changes(expr, symbol):
     """Where an expression in one symbol changes its sign, between −20 and 20."""
-    from scipy.optimize import brentq  # slow to load, and hardly ever needed
-
     try:
         f = sp.lambdify(symbol, expr, "numpy")
         with np.errstate(all="ignore"):
             grid = np.linspace(-20.003, 20, 2001)
             values = np.broadcast_to(np.asarray(f(grid), float), grid.shape)
             brackets = np.flatnonzero(values[:-1] * values[1:] < 0)
-            return [brentq(f, grid[i], grid[i + 1], xtol=1e-14) for i in brackets[:8]]
+            return [scipy.optimize.brentq(f, grid[i], grid[i + 1], xtol=1e-14) for i in brackets[:8]]
     except (NameError, TypeError, ValueError):
         return []
 

@@ -51,7 +51,7 @@ def _gradients(batch, alphas, ks, theta):
 
     def implicit(alpha, k):
         lam = 1 / (k * alpha)
-        return imaml(MODEL, theta[:, None], batch, 1 / (stiff + lam), 200, lam=lam, cg_steps=1)[1][..., 0]
+        return imaml(MODEL, theta[:, None], batch, 1 / (stiff + lam), 100, lam=lam, cg_steps=1)[1][..., 0]
 
     return {"joint": joint(MODEL, theta[:, None], batch)[1][..., 0], "MAML": table(maml), "FOMAML": table(fomaml),
             "Reptile": table(reptile), "iMAML": np.array([[implicit(alpha, int(k)) for k in ks] for alpha in alphas])}

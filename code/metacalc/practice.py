@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from metacalc.meta import anil, fomaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import MLP
@@ -232,7 +232,7 @@ def outside(tables, short, confidence=0.99):
             size = lambda error: np.log(np.minimum(error, 100))  # beyond that a task has diverged
             logs = size([run[column] for run in short[name]])
             n = len(logs)
-            reach = stats.t.ppf((1 + confidence) / 2, n - 1) * logs.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n)
+            reach = scipy.stats.t.ppf((1 + confidence) / 2, n - 1) * logs.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n)
             off = ~(np.abs(size(getattr(table, column)) - logs.mean(axis=0)) <= reach + 0.005)
             found += [f"{name}: {column} with {SHOTS[i]} shots after {STEPS[j]} steps" for i, j in np.argwhere(off)]
     return found

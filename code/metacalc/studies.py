@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from metacalc.descent import _numbers
 from metacalc.training import meta_train
@@ -173,7 +173,7 @@ def interval(values):
         raise ValueError("values must hold two or more units along the first axis, all finite")
     n = len(values)
     with np.errstate(all="ignore"):
-        return values.mean(axis=0), stats.t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
+        return values.mean(axis=0), scipy.stats.t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
 
 
 def _plain(value):

@@ -1,8 +1,8 @@
 """Answers to the exercises of the chapter "Gradient descent"."""
 
 import numpy as np
+import scipy
 import sympy as sp
-from scipy.optimize import minimize_scalar
 
 from metacalc.calculus import Objective
 from metacalc.descent import convergence_factor, gradient_descent
@@ -23,7 +23,7 @@ def _cycle(answer):
         return "Your point does not move: it is no cycle of length two."
     if not np.allclose(path[::2], path[0], atol=1e-4) or not np.allclose(path[1::2], path[1], atol=1e-4):
         return "Forty iterations from your point do not stay on two points."
-    minimum = minimize_scalar(objective, bounds=sorted(path[:2]), method="bounded").x
+    minimum = scipy.optimize.minimize_scalar(objective, bounds=sorted(path[:2]), method="bounded").x
     if not rate * objective.hess(minimum) > 2:
         return "Your rate does not exceed 2/f'' at the minimum between the two points."
     attracts = abs(np.prod([1 - rate * objective.hess(end) for end in path[:2]])) < 1

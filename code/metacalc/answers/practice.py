@@ -1,8 +1,8 @@
 """Answers to the exercises of the chapter "Practice"."""
 
 import numpy as np
+import scipy
 import sympy as sp
-from scipy import stats
 
 from metacalc.exercises import Exercise
 from metacalc.models import MLP
@@ -38,7 +38,7 @@ def _lines(answer):
     if not np.allclose(y, m[:, None] * x + c[:, None], atol=1e-4):
         return "The points of a task do not lie on one line, support and query alike."
     for values, name, end in ((x[:, 0], "points x", 5), (x.ravel(), "points x", 5), (m, "slopes", 1), (c, "intercepts", 2)):
-        if np.abs(values).max() > end + 1e-4 or stats.kstest(values, stats.uniform(-end, 2 * end).cdf).pvalue < 1e-6:
+        if np.abs(values).max() > end + 1e-4 or scipy.stats.kstest(values, scipy.stats.uniform(-end, 2 * end).cdf).pvalue < 1e-6:
             return f"The {name} are not uniform in [−{end}, {end}]."
     return "" if abs(np.corrcoef(m, c)[0, 1]) < 0.25 else "Slope and intercept depend on each other: draw each by itself."
 

@@ -16,12 +16,12 @@ from unicodedata import category, decomposition
 
 import matplotlib
 import numpy as np
+import scipy
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.ft2font import FT2Font, LoadFlags
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D, Bbox
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from metacalc.tasks.base import Batch, _positive_integer
 from metacalc.tasks.download import fetch
@@ -232,7 +232,7 @@ def _mistaken(drawings, labels, share=0.2):
         ink = ink.crop(ink.getbbox())
         square = Image.new("L", (max(ink.size),) * 2)
         square.paste(ink, tuple((max(ink.size) - side) // 2 for side in ink.size))
-        rows.append(gaussian_filter(np.pad(square.resize((24, 24), Image.Resampling.BOX), 2) / np.float32(255), 1.5).ravel())
+        rows.append(scipy.ndimage.gaussian_filter(np.pad(square.resize((24, 24), Image.Resampling.BOX), 2) / np.float32(255), 1.5).ravel())
     likeness = _correlations(np.array(rows))
     np.fill_diagonal(likeness, -1)
     classes, own = np.unique(labels, return_inverse=True)
