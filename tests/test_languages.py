@@ -112,6 +112,9 @@ def test_a_word_is_encoded_letter_by_letter():
     assert read == [("___", "a"), ("__a", "b"), ("_ab", "_"), ("___", "c"), ("__c", "_")] and lengths.tolist() == [3, 2]
     x = one_hot(contexts)
     assert x.shape == (5, 81) and np.array_equal(x.reshape(5, 3, 27).argmax(axis=-1), contexts) and np.all(x.sum(axis=-1) == 3)
+    for bad in ("Ab", "ä", "a b"):
+        with pytest.raises(ValueError, match="words"):
+            encode(["ab", bad])
 
 
 WORDS = {"xx": ["".join(w) for w in combinations("abcdefgh", 3)], "yy": ["z" * n for n in range(1, 20)]}

@@ -162,7 +162,15 @@ def test_a_run_that_was_killed_resumes_from_its_last_checkpoint(tmp_path):
     assert reached == list(range(10, 30))
 
 
-def test_ctrl_c_in_the_middle_of_an_iteration_returns_what_was_reached(tmp_path):
+@pytest.fixture
+def default_ctrl_c():
+    """A shell starts what it runs in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_in_the_middle_of_an_iteration_returns_what_was_reached(tmp_path, default_ctrl_c):
     calls = []
 
     def slow(*arguments, **settings):

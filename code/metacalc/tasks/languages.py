@@ -10,6 +10,7 @@ Unicode-3.0): `Locale("fi").languages`, `.territories`. A meta-test on them is f
   alike (`overlap`, `SIMILAR`).
 """
 
+import copy
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz_"  # the last one stands before a word, and for its end
+_PLACES = np.full(256, -1)  # of a character's code in the alphabet
+_PLACES[[ord(c) for c in ALPHABET]] = np.arange(len(ALPHABET))
 CONTEXT = 3     # letters that the next one is predicted from
 LETTERS = 8     # predictions that a word counts for: the mean over the languages is 7.7, the end of the word included
 SIMILAR = 0.6   # two languages that spell this share of their names alike, or more, never stand on two sides
@@ -337,6 +340,11 @@ def encode(words):
     lengths : ndarray of int, shape (len(words),)
         Predictions of each word: its letters and its end.
 
+    Raises
+    ------
+    ValueError
+        If a word has other letters.
+
     Examples
     --------
     >>> contexts, following, _ = encode(["suomi"])
@@ -346,7 +354,9 @@ def encode(words):
     mark = ALPHABET[-1]
     text = "".join(mark * CONTEXT + word + mark for word in words)
     lengths = np.array([len(word) + 1 for word in words])
-    places = np.array([ALPHABET.index(c) for c in text])
+    places = _PLACES[np.frombuffer(text.encode("ascii", "replace"), np.uint8)]
+    if (places < 0).any():
+        raise ValueError("words must be in a–z")
     starts = np.cumsum(lengths + CONTEXT) - lengths - CONTEXT
     windows = _runs(starts, lengths)[:, None] + np.arange(CONTEXT + 1)
     return places[windows[:, :-1]], places[windows[:, -1]], lengths
@@ -412,7 +422,6 @@ class NextLetter:
         self.words, self.dtype, self.codes = words, dtype, tuple(sorted(words))
         if not self.codes:
             raise ValueError("words must hold at least one language")
-        self._n_support, self._n_query = LETTERS * self.k_shots, LETTERS * self.n_query
         self._encoded = []
         for code in self.codes:
             own = sorted(words[code])
@@ -421,9 +430,15 @@ class NextLetter:
             if len(set(own)) < len(own):
                 raise ValueError(f"words of {code} must be different ones")
             x, y, lengths = encode(own)
-            if lengths.sum() - lengths.max() + 1 < self._n_support + self._n_query:  # the support may end within a word
-                raise ValueError(f"k_shots + n_query must be fewer than {k_shots} + {n_query}: {code} has {len(own)} words")
             self._encoded.append((x, y, lengths, np.cumsum(lengths) - lengths))
+        self._check_size()
+
+    def _check_size(self):
+        needed = LETTERS * (self.k_shots + self.n_query)
+        for code, (*_, lengths, _) in zip(self.codes, self._encoded):
+            if lengths.sum() - lengths.max() + 1 < needed:  # the support may end within a word
+                raise ValueError(f"k_shots + n_query must be fewer than {self.k_shots} + {self.n_query}: "
+                                 f"{code} has {len(lengths)} words")
 
     def __repr__(self):
         size = sum(len(own) for own in self.words.values())
@@ -432,7 +447,10 @@ class NextLetter:
 
     def with_shots(self, k_shots):
         """The same tasks with another number of words to learn from."""
-        return NextLetter(self.words, k_shots, self.n_query, self.dtype)
+        other = copy.copy(self)
+        other.k_shots = _positive_integer(k_shots, "k_shots")
+        other._check_size()
+        return other
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`, each task's language by chance: x of shape (n_tasks, 8K or 8 n_query, 81), y without the 81."""
@@ -443,7 +461,7 @@ class NextLetter:
         return self._drawn(rng, np.repeat(np.arange(len(self.codes)), _positive_integer(n_tasks, "n_tasks")))
 
     def _drawn(self, rng, languages):
-        m, n = self._n_support, self._n_query
+        m, n = LETTERS * self.k_shots, LETTERS * self.n_query
         contexts = np.empty((len(languages), m + n, CONTEXT), int)
         following = np.empty((len(languages), m + n), int)
         for t, language in enumerate(languages):
