@@ -399,10 +399,11 @@ def test_the_fast_path_is_the_clear_one(hidden, activation, classes, n, ends, k,
     model = MLP((ends[0], *hidden, ends[1] + classes), activation, "cross-entropy" if classes else "squared")
     theta, batch = problem(model, seed, *n)
     other = problem(model, seed + 1, *n)
-    for method in (maml, fomaml, maml):
-        method(model, 1e3 * other[0], other[1], 0.1, k)  # the arrays are kept, and nothing of this may be left there
-        loss, gradient = method(model, theta, batch, 0.1, k, fast=False)
-        fast = method(model, theta, batch, 0.1, k)
+    steps, head = {"alpha": 0.1, "k": k}, {"alpha": 0.1, "k": k, "only": model.head}
+    for method, options in ((maml, steps), (fomaml, steps), (maml, head), (joint, {}), (fomaml, head), (maml, steps)):
+        method(model, 1e3 * other[0], other[1], **options)  # the arrays are kept, and nothing of this may be left there
+        loss, gradient = method(model, theta, batch, **options, fast=False)
+        fast = method(model, theta, batch, **options)
         close(fast[0], loss)
         close(fast[1], gradient)
     if single and activation == "tanh":  # for the ReLU rounding may choose another side of a kink
@@ -433,12 +434,16 @@ def test_the_fast_path_is_taken_where_it_can_be():
     few, many = (Sinusoids(K, K).sample(np.random.default_rng(1), 3) for K in (10, 30))
     assert lowrank.suits(model, theta, 0.1)
     assert not lowrank.suits(model, theta[None], 0.1) and not lowrank.suits(Quadratic(1), theta, 0.1)
-    assert not lowrank.suits(model, theta, np.full(len(theta), 0.1)) and not lowrank.suits(model, theta, 0.1, model.head)
+    assert not lowrank.suits(model, theta, np.full(len(theta), 0.1)) and not lowrank.suits(model, theta, 0.1, slice(0, 3))
     for batch, k, kind in ((few, 1, lowrank._LowRank), (many, 1, lowrank._PerTask), (few, 2, lowrank._PerTask)):
         fast, clear = (maml(model, theta, batch, 0.1, k, fast=fast)[1] for fast in (True, False))
         assert np.abs(fast - clear).max() > 0  # another order of summation shows that it was
         close(fast, clear)
         assert type(lowrank._workspaces.value.layers[1]) is kind
+        fast, clear = (maml(model, theta, batch, 0.1, k, model.head, fast=fast)[1] for fast in (True, False))
+        assert np.abs(fast - clear).max() > 0 and type(lowrank._workspaces.value.layers[1]) is lowrank._Frozen
+    fast, clear = (joint(model, theta, many, fast=fast)[1] for fast in (True, False))
+    assert np.abs(fast - clear).max() > 0 and type(lowrank._workspaces.value.layers[1]) is lowrank._LowRank
 
 
 @pytest.mark.parametrize("k", [1, 3])

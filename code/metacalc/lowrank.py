@@ -7,7 +7,8 @@ where a_i is the layer's input on support example i of task t. So its outputs fo
 one product with the W that all tasks share, and a correction through K scalar products. The way back needs the d'·d_i
 in the same manner. And ∇L_query(φ_1) = Σ_j a'_j d'_jᵀ is such a sum too, so that its product with the Hessian needs the
 very same scalar products, the other way round. This is `_LowRank`. Where the layer is small, the shots are many or
-another step follows, it is less work to write down each task's weights: this is `_PerTask`.
+another step follows, it is less work to write down each task's weights: this is `_PerTask`. Layers that the inner loop
+leaves alone are `_Frozen`. Without any step, what remains is joint training.
 `metacalc.meta.maml(..., fast=False)` is the definition that the tests hold both to.
 
 The bias is the last row of a layer's weights, as it is in θ; its input is a constant unit behind the others. Products
@@ -27,16 +28,17 @@ _workspaces = threading.local()
 
 
 def suits(model, theta, alpha, only=None):
-    """Whether `steps` can be used: an `MLP`, one θ, one inner rate for all of it."""
-    return type(model) is MLP and theta.ndim == 1 and type(alpha) is float and only is None
+    """Whether `steps` can be used: an `MLP`, one θ, one inner rate for all of it or for its head."""
+    moves = only is None or isinstance(only, slice) and only == model.head
+    return type(model) is MLP and theta.ndim == 1 and type(alpha) is float and moves
 
 
-def steps(model, theta, batch, alpha, k=1, second_order=True):
-    """Loss and gradient, as `metacalc.meta.maml` returns them; without `second_order` as `fomaml` does."""
+def steps(model, theta, batch, alpha, k=1, only=None, second_order=True):
+    """Loss and gradient, as `metacalc.meta.maml` returns them; without `second_order` as `fomaml` does; k may be 0."""
     _, x_support, y_support = model._checked(theta, batch.x_support, batch.y_support)
     _, x_query, y_query = model._checked(theta, batch.x_query, batch.y_query)
     kept = k if second_order else min(k, 2)  # only the way back needs all the weights on the path
-    w = _workspace(model, len(batch), x_support.shape[1], x_query.shape[1], k, kept, theta.dtype)
+    w = _workspace(model, len(batch), x_support.shape[1], x_query.shape[1], k, kept, only is not None, theta.dtype)
     for layer, (start, _, end, m, n) in zip(w.layers, model._layers):
         layer.share(theta[start:end].reshape(m + 1, n))
 
@@ -227,6 +229,31 @@ class _PerTask(_Layer):
             np.dot(self.ones, self.flat_v, out=self.flat_gradient)
 
 
+class _Frozen(_Layer):
+    """A layer that the inner loop does not move: its weights are all tasks' at every step, and v has no part in it."""
+
+    def __init__(self, gradient, first, *_):
+        super().__init__(gradient, first)
+
+    def adapt(self, j, a, d):
+        pass
+
+    def forward(self, j, a, out):
+        super().forward(0, a, out)
+
+    def backward(self, j, d, out):
+        super().backward(0, d, out)
+
+    def aim(self, a, d):
+        np.matmul(a.inputs.T, d.rows, out=self.gradient)
+
+    def forward_v(self, a, out):
+        out.all[...] = 0
+
+    def backward_v(self, d, out):
+        out.all[...] = 0
+
+
 def _zeros(shape, dtype):
     """As np.zeros, but from the beginning of a cache line on."""
     size = math.prod(shape)
@@ -273,7 +300,7 @@ def _outputs(sizes, T, n, dtype, wide=False):
 class _Workspace:
     """The arrays of `steps`."""
 
-    def __init__(self, model, T, K, K_query, k, kept, dtype):
+    def __init__(self, model, T, K, K_query, k, kept, head_only, dtype):
         sizes, curved = model.sizes, _ACTIVATIONS[model.activation][1] is not None
         # The examples' way is kept step by step for the way back; without one, a single place serves all steps.
         self.support = [_Pass(sizes, T, K, dtype) for _ in range(k)] if kept == k else k * [_Pass(sizes, T, K, dtype)]
@@ -286,7 +313,9 @@ class _Workspace:
         self.gradient, self.layers = np.zeros(model.n_params, dtype), []
         for l, (start, _, end, m, n) in enumerate(model._layers):
             # A correction takes K (m + n) products where a task's own weights take m n; the factor 1.2 is measured.
-            kind = _LowRank if k == 1 and max(K, K_query) * (m + n) <= 1.2 * m * n else _PerTask
+            kind = _LowRank if k == 0 or k == 1 and max(K, K_query) * (m + n) <= 1.2 * m * n else _PerTask
+            if head_only and l < len(model._layers) - 1:
+                kind = _Frozen
             gradient = self.gradient[start:end].reshape(m + 1, n)
             self.layers.append(kind(gradient, l == 0, T, K, K_query, k, kept, change[l:l + 2]))
 

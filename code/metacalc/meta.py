@@ -80,8 +80,8 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
     only : slice or array of indices, optional
         The entries of θ that the inner loop moves; all unless given.
     fast : bool
-        Take an `MLP` with one inner rate, unless truncated, by `metacalc.lowrank`: the same to rounding, in about half
-        the time. It keeps its memory for the next call.
+        Take an `MLP` with one inner rate, for all entries or the head, unless truncated, by `metacalc.lowrank`: the same
+        to rounding, in about half the time. It keeps its memory for the next call.
     truncate : int, optional
         Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity
         (Shaban et al. 2019): 0 is `fomaml`, k or more is exact. No more steps than these are kept in memory.
@@ -109,7 +109,7 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
     theta, alpha = _start(model, theta, alpha, k, batch)
     through = int(k if truncate is None else min(_count(truncate, "truncate"), k))
     if fast and through == k and suits(model, theta, alpha, only):
-        return steps(model, theta, batch, alpha, k)
+        return steps(model, theta, batch, alpha, k, only)
     alpha = _masked(theta, alpha, only)
     phi, hessians = _over_tasks(theta), deque(maxlen=through)
     for _ in range(k):
@@ -130,7 +130,7 @@ def fomaml(model, theta, batch, alpha, k=1, only=None, fast=True):
     """
     theta, alpha = _start(model, theta, alpha, k, batch)
     if fast and suits(model, theta, alpha, only):
-        return steps(model, theta, batch, alpha, k, second_order=False)
+        return steps(model, theta, batch, alpha, k, only, second_order=False)
     phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, _masked(theta, alpha, only), k))
     v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
     return loss().mean(axis=-1), v.mean(axis=-2)
@@ -313,12 +313,15 @@ def imaml(model, theta, batch, alpha, k=10, lam=1.0, cg_steps=10):
 
 
 @np.errstate(all="ignore")
-def joint(model, theta, batch):
+def joint(model, theta, batch, fast=True):
     """Joint training, the baseline: mean loss and gradient at θ itself over all examples, support and query alike.
 
     Parameters, returns and errors as in `maml`, without an inner loop.
     """
-    theta, _ = _start(model, theta, 1.0, 1, batch)
+    theta, alpha = _start(model, theta, 1.0, 1, batch)
+    if fast and suits(model, theta, alpha):
+        x, y = (np.concatenate(both, axis=1) for both in ((batch.x_support, batch.x_query), (batch.y_support, batch.y_query)))
+        return steps(model, theta, Batch(batch.x_support, batch.y_support, x, y), alpha, k=0)
     theta = _over_tasks(theta)
     n_support, n_query = batch.x_support.shape[1], batch.x_query.shape[1]
     w = n_support / (n_support + n_query)
