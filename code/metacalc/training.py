@@ -26,6 +26,8 @@ from metacalc.tasks.base import _positive_integer
 
 __all__ = ["Evaluation", "Training", "evaluate", "in_parallel", "meta_train"]
 
+IN_CACHE = 100  # tasks that are evaluated together: twice as fast as a thousand, whose parameters no cache holds
+
 
 def in_parallel(method, executor, n_chunks=None):
     """The same method, its sum over tasks handed in chunks to a `concurrent.futures.Executor`.
@@ -301,13 +303,8 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
     rows = []
     for distribution in [tasks] if shots is None else [tasks.with_shots(K) for K in shots]:
         batch = distribution.sample(np.random.default_rng(seed), n_tasks)
-        found = {}  # no other steps are kept: a long path of many tasks does not fit the processor's cache
-        for s, phi in enumerate(_adapting(model, theta, batch.x_support, batch.y_support, alpha, max(*steps, 1), only)):
-            if s in steps:
-                loss = model.loss(phi, batch.x_query, batch.y_query)
-                found[s] = loss, loss if metric == "loss" else (
-                    model.predict(phi, batch.x_query).argmax(axis=-1) == batch.y_query).mean(axis=-1)
-        losses, values = (np.array(column) for column in zip(*(found[s] for s in steps)))
+        parts = [batch[i:i + IN_CACHE] for i in range(0, n_tasks, IN_CACHE)]
+        losses, values = np.concatenate([_measured(model, theta, part, alpha, steps, metric, only) for part in parts], axis=-1)
         usable = losses <= limit
         n = usable.sum(axis=-1)
         mean = np.where(usable, values, 0).sum(axis=-1) / n
@@ -317,6 +314,17 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
         rows.append((mean, 1.96 * np.sqrt(variance / n), median, 1 - n / n_tasks))
     columns = [np.array(c) if shots is not None else c[0] for c in zip(*rows)]
     return Evaluation(steps, None if shots is None else tuple(shots), *columns)
+
+
+def _measured(model, theta, batch, alpha, steps, metric, only):
+    """Each task's loss, and its value in the metric, after each number of steps: shape (2, len(steps), n_tasks)."""
+    found = {}
+    for s, phi in enumerate(_adapting(model, theta, batch.x_support, batch.y_support, alpha, max(*steps, 1), only)):
+        if s in steps:
+            loss = model.loss(phi, batch.x_query, batch.y_query)
+            found[s] = loss, loss if metric == "loss" else (
+                model.predict(phi, batch.x_query).argmax(axis=-1) == batch.y_query).mean(axis=-1)
+    return np.stack([found[s] for s in steps], axis=1)
 
 
 def _keep_freed_memory():
