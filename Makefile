@@ -2,14 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/pages.py book/favicon.svg chapters/results/*.json) code $(wildcard code/metacalc) benchmarks/results.md
+PAGES := $(shell find chapters -not -path '*/.*') $(wildcard *.yml *.md book/*.* hub/*.py)
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
 .PHONY: book test lab hub serve notebooks studies requirements oracles budgets bench clean
 
-book: _build/code
-	$(BIN)/python book/execute.py
-	$(BIN)/jupyter-book build -W -n --keep-going .
+book: _build/built
 	@echo "The book is in _build/html/index.html"
 
 test: book
@@ -66,6 +65,11 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+_build/built: _build/code $(PAGES)
+	$(BIN)/python book/execute.py
+	$(BIN)/jupyter-book build -W -n --keep-going .
 	@touch $@
 
 # The cache of executed notebooks knows the notebooks only: what they import or read has changed, so all of it goes.
