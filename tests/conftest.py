@@ -56,6 +56,11 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in ("test_lab.py", "test_hub.py"))
 
 
+def number_of(n, what):
+    """As a readout says it: 1 step, 2 steps."""
+    return f"{n:.0f} {what}{'' if n == 1 else 's'}"
+
+
 def missing(what):
     """Skip aloud, or fail where everything must be there."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(what)

@@ -13,6 +13,7 @@ import sympy as sp
 import test_language
 import test_practice
 import test_vision
+from conftest import number_of
 from metacalc import Objective, figures, figures_meta, figures_outlook, gradient_descent
 from scipy.linalg import expm
 from test_figures_meta import READOUTS
@@ -42,7 +43,7 @@ def learning_to_learn(n, alpha):
         position -= 0.3 * sum(a * (1 - alpha * a) ** 2 * (position - c) for a, c in tasks) / 3
     before = sum(a * (position - c) ** 2 for a, c in tasks) / 6
     after = sum(a * ((1 - alpha * a) * (position - c)) ** 2 for a, c in tasks) / 6
-    return (f"After {n:.0f} outer iterations θ = {position:.3f}: mean loss {before:.3f} before an inner step of rate "
+    return (f"After {number_of(n, 'outer iteration')} θ = {position:.3f}: mean loss {before:.3f} before an inner step of rate "
             f"α = {alpha:.2f}, {after:.3f} after it.")
 
 
@@ -102,7 +103,7 @@ def wells_path(k, start, eta):
 
 def chain(k, start, eta):
     path, _, product = wells_path(k, start, eta)
-    return (f"θ₀ = {start:.3f} ↦ θₖ = {path[-1]:.4f} after k = {k:.0f} steps. Derivative dθₖ/dθ₀ = {product:.4f}, the product "
+    return (f"θ₀ = {start:.3f} ↦ θₖ = {path[-1]:.4f} after k = {number_of(k, 'step')}. Derivative dθₖ/dθ₀ = {product:.4f}, the product "
             "of the first k factors.")
 
 
@@ -114,7 +115,7 @@ def parabola(n, eta):
     regimes = {eta < 0.5: "the error shrinks monotonically", eta == 0.5: "the minimum is reached in one step",
                0.5 < eta < 1: "the error oscillates and shrinks", eta == 1: "θ jumps back and forth for ever",
                eta > 1: "the error oscillates and grows: divergence"}
-    return (f"η = {eta:.3f}: {regimes[True]}.\nAfter {n:.0f} iterations θ = {end:.4g} and f(θ) = {end**2:.4g}."
+    return (f"η = {eta:.3f}: {regimes[True]}.\nAfter {number_of(n, 'iteration')} θ = {end:.4g} and f(θ) = {end**2:.4g}."
             + ("\nθ has left the picture." if abs(end) > 15 or end**2 > 220 else "")
             + ("\nThe loss has left the picture." if not 1e-9 <= end**2 <= 1e9 else ""))
 
@@ -142,7 +143,7 @@ def hills(n, start, eta):
     position = start
     for _ in range(int(n)):
         position -= eta * (position / 5 + 2 * np.cos(2 * position))
-    return f"From θ₀ = {start:.1f} with η = {eta:.2f}, after {n:.0f} iterations: θ = {position:.4f}."
+    return f"From θ₀ = {start:.1f} with η = {eta:.2f}, after {number_of(n, 'iteration')}: θ = {position:.4f}."
 
 
 FIGURES = {

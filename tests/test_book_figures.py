@@ -105,9 +105,9 @@ def check_points(model, position, readout, places):
 
 def test_view_and_python_write_numbers_alike(browser):
     rng = np.random.default_rng(0)
-    specs = ["d", ".0f", ".1f", ".2f", ".3f", ".6f", ".1e", ".2e", ".1g", ".3g", ".4g", ".6g"]
-    numbers = [0.0, -0.0, 0.25, 2.5, 3.5, 0.125, -0.375, 1e22, -1e22, 12345.0, 123450.0, 0.5, 1.5, 1e-5, 9.9995, 99999.5, 4.66e-10, 1e100,
-               -0.0004, np.inf, -np.inf, np.nan, *(rng.integers(-200, 200, 60) / 16), *(10.0 ** rng.uniform(-12, 12, 200) * rng.choice([-1, 1], 200))]
+    specs = ["d", "s", ".0f", ".1f", ".2f", ".3f", ".6f", ".1e", ".2e", ".1g", ".3g", ".4g", ".6g"]
+    numbers = [0.0, -0.0, 1.0, -1.0, 0.25, 2.5, 3.5, 0.125, -0.375, 1e22, -1e22, 12345.0, 123450.0, 0.5, 1.5, 1e-5, 9.9995, 99999.5,
+               4.66e-10, 1e100, -0.0004, np.inf, -np.inf, np.nan, *(rng.integers(-200, 200, 60) / 16), *(10.0 ** rng.uniform(-12, 12, 200) * rng.choice([-1, 1], 200))]
     cases = [[float(v), spec] for v in numbers for spec in specs]
     source = (ROOT / "code/metacalc/stage.js").read_text(encoding="utf-8").replace("export default", "const module =")
     page = browser.new_page()

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from conftest import number_of
 from metacalc import figures_outlook
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
@@ -78,7 +79,8 @@ def distances(alpha, k):
 def truncation(alpha, k, t):
     k, t = int(k), min(int(t), int(k))
     shorter, implicit = distances(alpha, k)
-    return (f"Back through the last {t} of {k} steps: {k + 1} gradients, {t} Hessian-vector products; angle {shorter[t][0]:.1f}°, "
+    return (f"Back through the last {t} of {number_of(k, 'step')}: {k + 1} gradients, "
+            f"{number_of(t, 'Hessian-vector product')}; angle {shorter[t][0]:.1f}°, "
             f"relative error {shorter[t][1]:.3f}.\nFirst order: {k + 1} gradients; {shorter[0][0]:.1f}°, {shorter[0][1]:.3f}. Implicit: "
             f"{k + 2} gradients, 3 Hessian-vector products; {implicit[0]:.1f}°, {implicit[1]:.3f}.")
 
@@ -120,7 +122,7 @@ def least(k, kappa):
 def learned_schedule(n, k, kappa):
     n, k, kappa = int(n), int(k), int(kappa)
     rates = learned(k, kappa)[n]
-    return (f"After {n} outer iterations the rates are {', '.join(f'{r:.3f}' for r in rates)}.\nMean loss left: "
+    return (f"After {number_of(n, 'outer iteration')} the rates are {', '.join(f'{r:.3f}' for r in rates)}.\nMean loss left: "
             f"{mean_loss(rates, kappa):.3g}; with equal rates {mean_loss(learned(k, kappa, True)[-1], kappa):.3g}; the least possible "
             f"{least(k, kappa):.3g}.")
 

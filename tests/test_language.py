@@ -7,7 +7,7 @@ import functools
 from collections import Counter
 
 import numpy as np
-from conftest import ROOT
+from conftest import ROOT, number_of
 from metacalc.figures_language import CONTEXTS, SHOWN, adapting, gains, shown_words, stopping
 from metacalc.letters import start, stored
 from metacalc.tasks.languages import families, folds, names, split
@@ -154,7 +154,8 @@ def chosen(name):
 def stopping_readout(t):
     mean, half = mean_and_half_width(stops(t) - chosen("MAML"))
     fair = mean_and_half_width(chosen("joint") - chosen("MAML"))
-    return (f"Stopped after {t:.0f} iterations, joint training needs {stops(t).mean():.3f} bits per letter: MAML seems to gain {mean:.3f} ± "
+    return (f"Stopped after {number_of(t, 'iteration')}, joint training needs {stops(t).mean():.3f} bits per letter: "
+            f"MAML seems to gain {mean:.3f} ± "
             f"{half:.3f}.\nStopped where validation says: {fair[0]:.3f} ± {fair[1]:.3f}.")
 
 

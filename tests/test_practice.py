@@ -7,7 +7,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, number_of
 from metacalc.figures_practice import LINE, SUPPORT, outer_learning, sinusoid_fits
 from metacalc.practice import (
     CONTENDERS,
@@ -55,14 +55,14 @@ def fitted(who, amplitude, phase, K):
 
 def fits_readout(amplitude, phase, K, k):
     errors = [fitted(who, amplitude, np.pi * phase, K)[1][int(k)] for who in STARTS]
-    return (f"After k = {k:.0f} steps on {K:.0f} points, mean squared error on the whole interval: MAML {errors[0]:.3f}, "
+    return (f"After k = {number_of(k, 'step')} on {number_of(K, 'point')}, mean squared error on the whole interval: MAML {errors[0]:.3f}, "
             f"joint {errors[1]:.3f}.")
 
 
 def outer_readout(n, k):
     i = MAML["iterations"].index(int(n))
-    return (f"After {n:.0f} outer iterations: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3g} after k = {k:.0f} inner "
-            f"steps; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3g}.").replace("inf ", "∞ ")
+    return (f"After {number_of(n, 'outer iteration')}: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3g} after k = "
+            f"{number_of(k, 'inner step')}; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3g}.").replace("inf ", "∞ ")
 
 
 def fits():

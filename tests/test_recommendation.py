@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, number_of
 from metacalc import figures_recommendation as figures
 from metacalc.studies import Results
 from metacalc.tasks import food_world_cup
@@ -66,7 +66,8 @@ def cuisines(england, india, cuba, k):
     path, posterior, _ = by_hand((england, india, cuba))
     unknown = [i for i, name in enumerate(LIVE["countries"]) if name not in ASKED]
     best = [unknown[int(np.argmax(z[unknown]))] for z in (path[int(k)], posterior)]
-    return (f"After {k:.0f} steps MAML expects you to like best, of the 37 others: {LIVE['countries'][best[0]]} ({path[int(k)][best[0]]:.2f}). "
+    return (f"After {number_of(k, 'step')} MAML expects you to like best, of the 37 others: "
+            f"{LIVE['countries'][best[0]]} ({path[int(k)][best[0]]:.2f}). "
             f"The Gaussian prior: {LIVE['countries'][best[1]]} ({posterior[best[1]]:.2f}).\nChange of the predictions (root mean square): MAML "
             f"{moved(path[int(k)], path[0]):.3f}, Gaussian prior {moved(posterior, MEAN):.3f}.")
 
@@ -74,7 +75,7 @@ def cuisines(england, india, cuba, k):
 def rating_errors(shots):
     row = TABLE[f"{shots:.0f}"]
     error = {name: row[name]["mse"][0] for name in ("Gaussian prior", "MAML", "joint + fine-tuning", "damped offset")}
-    return (f"From {shots:.0f} ratings: " + ", ".join(f"{name} {value:.3f}" for name, value in error.items())
+    return (f"From {number_of(shots, 'rating')}: " + ", ".join(f"{name} {value:.3f}" for name, value in error.items())
             + f".\nMAML minus Gaussian prior, person by person: {row['MAML']['minus prior'][0]:.4f} ± {row['MAML']['minus prior'][1]:.4f}.")
 
 

@@ -9,7 +9,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, number_of
 from metacalc.figures_vision import (
     NAMES,
     compared,
@@ -80,7 +80,8 @@ def figure():
 def vision_readout(task, K, k):
     (maml, maml_own), (joint, joint_own) = ([values[int(k)] for values in right_and_sure(name, task, K)] for name in ("MAML", "pre-trained"))
     script = script_of(LETTERS.labels[examples()[int(task) - 1][0, 0]])
-    return (f"Task {task:.0f}, five letters of {script}, K = {K:.0f}, after {k:.0f} steps.\nOf 35 query images, right: MAML {maml}, pre-trained "
+    return (f"Task {task:.0f}, five letters of {script}, K = {K:.0f}, after {number_of(k, 'step')}.\n"
+            f"Of 35 query images, right: MAML {maml}, pre-trained "
             f"{joint}.\nProbability of the right letter, on average: MAML {maml_own:.2f}, pre-trained {joint_own:.2f}.")
 
 

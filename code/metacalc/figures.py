@@ -92,7 +92,7 @@ def learning_to_learn(sharpness=(4, 1, sp.Rational(1, 2)), minima=(-2, 1, 2), n_
         [left.figure, right.figure], marks,
         [Slider("n", np.arange(n_iters + 1), "outer iterations", 0, "d"),
          Slider("alpha", rates, "inner rate α", 0.2, ".2f")],
-        Readout("After {n:d} outer iterations θ = {theta:.3f}: mean loss {before:.3f} before an inner step of rate "
+        Readout("After {n:d} outer iteration{n:s} θ = {theta:.3f}: mean loss {before:.3f} before an inner step of rate "
                 "α = {alpha:.2f}, {after:.3f} after it.", theta=path, before=before, after=reached),
         alt="Left: the losses of three tasks, the common start θ and an arrow for each task's inner step. Right: "
             "the mean loss of the tasks before and after that step, with θ on its way to the minimum of the latter.")
@@ -245,7 +245,7 @@ def chain(objective, k_max=12):
          Point(right, ks[:, None, None], factors, color="blue", name="The factor")],
         [Slider("k", ks, "number of steps k", 3, "d"), Slider("start", starts, "start θ₀", 0.5, ".3f"),
          Slider("eta", rates, "learning rate η", 0.2, ".2f")],
-        Readout("θ₀ = {start:.3f} ↦ θₖ = {theta:.4f} after k = {k:d} steps. Derivative dθₖ/dθ₀ = {product:.4f}, the product of "
+        Readout("θ₀ = {start:.3f} ↦ θₖ = {theta:.4f} after k = {k:d} step{k:s}. Derivative dθₖ/dθ₀ = {product:.4f}, the product of "
                 "the first k factors.", theta=path, product=product),
         alt="Left: the point reached after k steps of gradient descent as a function of the start, with its tangent at "
             "one start. Right: the factor of the chain rule for every step.")
@@ -285,7 +285,7 @@ def parabola(objective, theta0=10.0, n_iters=60):
         [Path(curve, theta, loss, color="blue"), Point(curve, theta, loss, color="red", name="θ"),
          Path(decay, t[:, None], loss, color="blue"), Point(decay, t[:, None], loss, color="red", name="The loss")],
         [Slider("n", t, "iterations", 10, "d"), Slider("eta", rates, "learning rate η", 0.1, ".3f")],
-        Readout("η = {eta:.3f}: {regime}.\nAfter {n:d} iterations θ = {theta:.4g} and f(θ) = {loss:.4g}.",
+        Readout("η = {eta:.3f}: {regime}.\nAfter {n:d} iteration{n:s} θ = {theta:.4g} and f(θ) = {loss:.4g}.",
                 theta=theta, loss=loss, regime=regime),
         alt="Left: the curve of f with the iterates of gradient descent on it. Right: f at each iterate, on a "
             "logarithmic scale.")
@@ -354,5 +354,5 @@ def hills(objective, n_iters=40):
          Point(ends, starts[:, None], theta[-1], color="red", name="The end of the path")],
         [Slider("n", np.arange(n_iters + 1), "iterations", n_iters, "d"),
          Slider("start", starts, "start θ₀", 3.0, ".1f"), Slider("eta", rates, "learning rate η", 0.1, ".2f")],
-        Readout("From θ₀ = {start:.1f} with η = {eta:.2f}, after {n:d} iterations: θ = {theta:.4f}.", theta=theta),
+        Readout("From θ₀ = {start:.1f} with η = {eta:.2f}, after {n:d} iteration{n:s}: θ = {theta:.4f}.", theta=theta),
         alt="Left: a curve with hills and valleys, and the iterates on it. Right: the point reached, for every start.")

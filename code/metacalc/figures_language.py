@@ -185,7 +185,7 @@ def stopping(study):
          Curve(right, rank, order, color="blue", dash=" ", dots=True, label="one language"),
          Curve(right, [-9, 999], np.repeat(mean[:, None], 2, axis=1), color="red", label="mean")],
         [Slider("t", stops, "joint training stopped after", stops[-1], "d")],
-        Readout("Stopped after {t:d} iterations, joint training needs {bits:.3f} bits per letter: MAML seems to gain {mean:.3f} ± "
+        Readout("Stopped after {t:d} iteration{t:s}, joint training needs {bits:.3f} bits per letter: MAML seems to gain {mean:.3f} ± "
                 "{half:.3f}.\nStopped where validation says: {fair:.3f} ± {fair_half:.3f}.", bits=test["joint"].mean(axis=1), mean=mean,
                 half=half, fair=fair, fair_half=fair_half),
         alt="Left: bits per letter of joint training with fine-tuning against the iteration at which it is stopped, on validation and on "

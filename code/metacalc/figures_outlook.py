@@ -54,9 +54,10 @@ def truncation(k_max=12):
          Point(right, cost, error, color="red", shape="D", name="The error")],
         [Slider("alpha", alphas, "inner rate α", 0.01, ".5f"), Slider("k", ks, "inner steps k", 10, "d"),
          Slider("t", ts, "last steps t", 2, "d")],
-        Readout("Back through the last {through:d} of {k:d} steps: {grads:d} gradients, {through:d} Hessian-vector products; angle "
-                "{angle:.1f}°, relative error {error:.3f}.\nFirst order: {grads:d} gradients; {angle0:.1f}°, {error0:.3f}. Implicit: "
-                "{grads2:d} gradients, " + f"{CG_STEPS} Hessian-vector products; " + "{angle1:.1f}°, {error1:.3f}.",
+        Readout("Back through the last {through:d} of {k:d} step{k:s}: {grads:d} gradients, {through:d} Hessian-vector "
+                "product{through:s}; angle {angle:.1f}°, relative error {error:.3f}.\nFirst order: {grads:d} gradients; "
+                "{angle0:.1f}°, {error0:.3f}. Implicit: {grads2:d} gradients, " + f"{CG_STEPS} Hessian-vector products; "
+                + "{angle1:.1f}°, {error1:.3f}.",
                 through=through, grads=ks[:, None] + 1, grads2=ks[:, None] + 2, angle=angle, error=error,
                 angle0=angle[..., :1], error0=error[..., :1], angle1=implicit[0], error1=implicit[1]),
         play="t",
@@ -166,7 +167,7 @@ def learned_schedule(k_max=5, n_iters=150, every=5):
                dash=":", label="tasks")],
         [Slider("n", shown, "outer iterations", n_iters, "d"), Slider("k", ks, "steps k", 3, "d"),
          Slider("kappa", kappas, "curvature ratio κ", 16, "d")],
-        Readout("After {n:d} outer iterations the rates are {words}.\nMean loss left: {loss:.3g}; with equal rates {single:.3g}; the "
+        Readout("After {n:d} outer iteration{n:s} the rates are {words}.\nMean loss left: {loss:.3g}; with equal rates {single:.3g}; the "
                 "least possible {least:.3g}.", words=words, loss=loss, single=single, least=least),
         alt="Left: the mean loss that k steps leave falls over the outer iterations, below a level line for equal rates, towards one "
             "for the least possible. Right: what is left of the start for every curvature, a polynomial whose roots are one over "

@@ -53,8 +53,8 @@ def sinusoid_fits(starts, shots=(5, 10, 20), steps=(0, 1, 2, 3, 5, 10)):
         panels, marks,
         [Slider("amplitude", amplitudes, "amplitude A", 3.5, ".1f"), Slider("phase", phases, "phase φ", 0.5, ".2f", "π"),
          Slider("K", shots, "support points K", 5, "d"), Slider("k", steps, "inner steps k", 1, "d")],
-        Readout("After k = {k:d} steps on {K:d} points, mean squared error on the whole interval: " + first + " {first:.3f}, " + second
-                + " {second:.3f}.", first=errors[first], second=errors[second]), play="k",
+        Readout("After k = {k:d} step{k:s} on {K:d} point{K:s}, mean squared error on the whole interval: "
+                + first + " {first:.3f}, " + second + " {second:.3f}.", first=errors[first], second=errors[second]), play="k",
         alt=f"Two panels with the same sine wave and the same support points: the fit of the net that starts from {first}, and of "
             f"the one that starts from {second}, after k gradient steps on these points.")
 
@@ -94,7 +94,8 @@ def outer_learning(iterations, errors, snapshots, amplitude=3.0, phase=1.0, K=10
     return Stage(
         [left.figure, right.figure], marks,
         [Slider("n", iterations, "outer iterations", iterations[-1], "d"), Slider("k", STEPS, "inner steps k", 1, "d")],
-        Readout("After {n:d} outer iterations: validation error {error:.3g} after k = {k:d} inner steps; on the task shown {mse:.3g}.",
+        Readout("After {n:d} outer iteration{n:s}: validation error {error:.3g} after k = {k:d} inner step{k:s}; "
+                "on the task shown {mse:.3g}.",
                 error=errors, mse=mse),
         alt="Left: the validation error with 5 points after 0, 1, 5 and 10 inner steps, falling over the outer iterations. Right: one "
             f"sine wave with {K} support points, the net before adapting and after k steps.")

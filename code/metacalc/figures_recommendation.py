@@ -143,7 +143,7 @@ def cuisines(taste, asked=None):
         tables[f"top_{name}"] = z[..., others].max(axis=-1)
     return Stage(
         [rows.figure, right.figure], marks, sliders,
-        Readout("After {k:d} steps MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The Gaussian prior: "
+        Readout("After {k:d} step{k:s} MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The Gaussian prior: "
                 "{best_prior} ({top_prior:.2f}).\nChange of the predictions (root mean square): MAML {shift:.3f}, Gaussian prior {shift_prior:.3f}.",
                 shift=shift, shift_prior=shift_posterior, **tables),
         play="k",
@@ -200,8 +200,8 @@ def comparison(results):
     (maml, half), (offset, _) = of("MAML", "minus prior"), of("damped offset", "mse")
     return Stage(
         [left.figure, right.figure], marks, [Slider("shots", shots, "ratings seen, K", 5, "d")],
-        Readout("From {shots:d} ratings: Gaussian prior {prior:.3f}, MAML {maml:.3f}, joint + fine-tuning {joint:.3f}, damped offset "
-                "{offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
+        Readout("From {shots:d} rating{shots:s}: Gaussian prior {prior:.3f}, MAML {maml:.3f}, joint + fine-tuning {joint:.3f}, damped "
+                "offset {offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
                 prior=of("Gaussian prior", "mse")[0], maml=of("MAML", "mse")[0], joint=of("joint + fine-tuning", "mse")[0],
                 offset=offset, more=maml, half=half),
         alt="Left: the mean squared error of seven methods on held-out people, with 95% intervals. Right: the paired difference of "

@@ -277,7 +277,7 @@ def recognition(model, starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 1
         [left.figure, right.figure], marks,
         [Slider("task", np.arange(1, n_tasks + 1), "task", 1, "d"), Slider("K", np.arange(1, shots + 1), "shots K", 1, "d"),
          Slider("k", steps, "gradient steps k", 3, "d")],
-        Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} steps.\nOf {n:d} query images, right: " + first
+        Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} step{k:s}.\nOf {n:d} query images, right: " + first
                 + " {D_right:d}, " + second + " {s_right:d}.\nProbability of the right letter, on average: " + first + " {D_own:.2f}, "
                 + second + " {s_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
         alt="Left: above, the support images of five letters, one column for each; below, five query images, one row for each, with a bar "

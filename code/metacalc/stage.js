@@ -33,8 +33,9 @@ function rounded(value, n, write) {
   return tie && digit % 2 ? write(value * (1 - Number.EPSILON / 2)) : text;
 }
 
-// The formats d, .nf, .ne and .ng as Python writes them.
+// The formats d, .nf, .ne and .ng as Python writes them, and s, the ending of a plural.
 function format(value, spec) {
+  if (spec === "s") return value === 1 ? "" : "s";
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "not a number" : value > 0 ? "∞" : "−∞";
   const kind = spec.at(-1), digits = Number(spec.slice(1, -1));
   const fixed = (n) => (Math.abs(value) < 1e21 ? rounded(value, n, (v) => v.toFixed(n))

@@ -99,7 +99,8 @@ class Readout:
     Parameters
     ----------
     template : str
-        As of `str.format`, with the names of sliders and tables as fields and the formats f, e, g and d.
+        As of `str.format`, with the names of sliders and tables as fields and the formats f, e, g, d, and s for the ending
+        of a plural: nothing at 1.
     **tables : array_like
         Numbers or strings, each broadcasting to one axis for every slider of the stage.
 
@@ -112,6 +113,8 @@ class Readout:
     --------
     >>> Readout("θ = {theta:.3f}, {regime}", theta=[0.5, 0.25], regime="monotone").at((1,))
     'θ = 0.250, monotone'
+    >>> Readout("{n:d} step{n:s}", n=[0, 1, 2]).at((1,))
+    '1 step'
     """
 
     def __init__(self, template, **tables):
@@ -124,7 +127,7 @@ class Readout:
             if name == "" or conversion:
                 raise ValueError(f"template must name its fields, without conversion, got {template!r}")
             if name is not None and not (name in self.tables and self.tables[name].dtype.kind == "U"):
-                _check_format(spec or ".4g", f"format of {name}")
+                _check_format("d" if spec == "s" else spec or ".4g", f"format of {name}")
 
     def segments(self):
         """List of [text, field or None, format]."""
@@ -362,6 +365,8 @@ def _check_format(spec, name):
 
 
 def _format(value, spec):
+    if spec == "s":
+        return "" if value == 1 else "s"
     if not np.isfinite(value):
         return {np.inf: "∞", -np.inf: "−∞"}.get(float(value), "not a number")
     text = format(float(value), ".0f" if spec == "d" else spec)
