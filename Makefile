@@ -8,7 +8,7 @@ PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
 .PHONY: book test lab hub serve notebooks studies requirements oracles budgets bench clean
 
-book: _build/built
+book: _build/html/.built
 	@echo "The book is in _build/html/index.html"
 
 test: book
@@ -67,7 +67,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-_build/built: _build/code $(PAGES)
+_build/html/.built: _build/code $(PAGES)
 	$(BIN)/python book/execute.py
 	$(BIN)/jupyter-book build -W -n --keep-going .
 	@touch $@

@@ -112,7 +112,7 @@ def test_a_word_is_encoded_letter_by_letter():
     assert read == [("___", "a"), ("__a", "b"), ("_ab", "_"), ("___", "c"), ("__c", "_")] and lengths.tolist() == [3, 2]
     x = one_hot(contexts)
     assert x.shape == (5, 81) and np.array_equal(x.reshape(5, 3, 27).argmax(axis=-1), contexts) and np.all(x.sum(axis=-1) == 3)
-    for bad in ("Ab", "ä", "a b"):
+    for bad in ("Ab", "ä", "a b", "a_b"):
         with pytest.raises(ValueError, match="words"):
             encode(["ab", bad])
 

@@ -126,8 +126,8 @@ class Readout:
         for _, name, spec, conversion in string.Formatter().parse(template):
             if name == "" or conversion:
                 raise ValueError(f"template must name its fields, without conversion, got {template!r}")
-            if name is not None and not (name in self.tables and self.tables[name].dtype.kind == "U"):
-                _check_format("d" if spec == "s" else spec or ".4g", f"format of {name}")
+            if name is not None and spec != "s" and not (name in self.tables and self.tables[name].dtype.kind == "U"):
+                _check_format(spec or ".4g", f"format of {name}")
 
     def segments(self):
         """List of [text, field or None, format]."""

@@ -355,7 +355,7 @@ def encode(words):
     text = "".join(mark * CONTEXT + word + mark for word in words)
     lengths = np.array([len(word) + 1 for word in words])
     places = _PLACES[np.frombuffer(text.encode("ascii", "replace"), np.uint8)]
-    if (places < 0).any():
+    if (places < 0).any() or text.count(mark) > (CONTEXT + 1) * len(words):
         raise ValueError("words must be in a–z")
     starts = np.cumsum(lengths + CONTEXT) - lengths - CONTEXT
     windows = _runs(starts, lengths)[:, None] + np.arange(CONTEXT + 1)
