@@ -33,6 +33,7 @@ import numpy as np
 import threadpoolctl
 from metacalc import adam
 from metacalc.meta import (
+    Learner,
     anil,
     fomaml,
     imaml,
@@ -508,7 +509,7 @@ def quality(n_iters=60_000, n_seeds=3, n_tasks=4000):
 
         def validate(t, loss, theta):
             if (t + 1) % 2000 == 0:
-                result = evaluate(model, theta, tasks.with_shots(5), ALPHA, steps=(1, 5, 10), n_tasks=2000, seed=500,
+                result = evaluate(Learner(model, theta, ALPHA), tasks.with_shots(5), steps=(1, 5, 10), n_tasks=2000, seed=500,
                                   limit=np.inf)
                 score = (result.mean + 1000 * result.diverged).sum()
                 if score < best[0]:
@@ -517,7 +518,7 @@ def quality(n_iters=60_000, n_seeds=3, n_tasks=4000):
         run = meta_train(maml, model, tasks, n_iters, eta=ETA, dtype=np.float32, seed=seed, alpha=ALPHA,
                          callback=validate, progress=False)
         for which, theta in (("last", run.theta), ("best", best[1])):
-            result = evaluate(model, theta, tasks, ALPHA, steps=steps, shots=shots, n_tasks=n_tasks, seed=1000)
+            result = evaluate(Learner(model, theta, ALPHA), tasks, steps=steps, shots=shots, n_tasks=n_tasks, seed=1000)
             for i, K in enumerate(shots):
                 cells = [f"{result.mean[i, j]:.3f} ± {result.ci[i, j]:.3f}; {result.median[i, j]:.3f}; "
                          f"{1000 * result.diverged[i, j]:.1f}" for j in range(len(steps))]

@@ -34,7 +34,7 @@ def normalised(notebook):
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}}
     notebook.nbformat, notebook.nbformat_minor = 4, 5
-    seen, count = set(), 0
+    seen = set()
     for cell in notebook.cells:
         name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         while name in seen:
@@ -43,8 +43,7 @@ def normalised(notebook):
         cell.id = name
         cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("tags", "mystnb")}
         if cell.cell_type == "code":
-            count += 1
-            cell.execution_count = count
+            cell.execution_count = None  # one cell more would renumber all that follow
             cell.outputs = _joined(cell.outputs)
             if "nbval-ignore-output" in cell.metadata.get("tags", []):
                 cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
@@ -53,7 +52,7 @@ def normalised(notebook):
                     output.data = {k: v for k, v in output.data.items() if k in KEPT}
                     output.metadata = {}
                 if "execution_count" in output:
-                    output.execution_count = count
+                    output.execution_count = None
     return nbformat.writes(notebook, indent=1) + "\n"
 
 

@@ -3,21 +3,20 @@
 from pathlib import Path
 
 import numpy as np
-from metacalc.letters import (
+from metacalc.course.language import (
     MODEL,
     RATES,
     STEPS,
     TRAINING,
-    best_adaptation,
     bits,
     contenders,
     counted_bits,
     prior_mean,
 )
-from metacalc.meta import joint, maml
-from metacalc.practice import packed
-from metacalc.studies import Results, choose
-from metacalc.tasks.languages import NextLetter, folds, split
+from metacalc.data.languages import folds, split
+from metacalc.meta import Learner, joint, maml
+from metacalc.studies import Results, best_adaptation, choose, packed
+from metacalc.tasks import NextLetter
 from metacalc.training import meta_train
 from tqdm.auto import tqdm
 
@@ -25,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 SETTINGS = {
     "designs": ["language", "family"], "n_folds": 5, "seeds": [0, 1], "n_iters": 500, "every": 50,
     "shots": [1, 2, 5, 10, 20, 50], "trained_shots": 10, "n_valid": 2, "n_test": 8,
-    "contenders": {name: [settings, rates] for name, (_, settings, rates, _) in contenders().items()},
+    "contenders": {name: [settings, rates] for name, (_, settings, rates) in contenders().items()},
     "rates": RATES, "own rate too": True, "n_steps": STEPS, "scratch": {"rates": [0.5, 1.0], "n_steps": 60},
     "bigrams": {"orders": [1, 2, 3], "pooled": [20, 80, 320, 640, 1280, 2560, 5120], "strengths": [2, 4, 8, 16, 32, 64, 128]},
     "training": {"eta": TRAINING["eta"], "n_tasks": TRAINING["n_tasks"], "rule": "adam, gradients clipped to 1"},
@@ -51,25 +50,29 @@ class Sides:
         return values.reshape(*values.shape[:-1], -1, self.settings["n_test"]).mean(axis=-1)
 
 
-def judged(sides, theta, rates, n_steps, only=None, all_shots=None):
+def validation(batch, n_steps):
+    """What `choose` asks of a learner: its bits per letter on validation tasks, after 0, 1, ... steps."""
+    return lambda learner: bits(learner, batch, n_steps).mean(axis=1)
+
+
+def tested(sides, learner, rates, n_steps, all_shots=None):
     """With each number of shots: the rate and steps that validate best, and each test language's bits per letter."""
     chosen, found = [], []
     for shots in sides.settings["shots"] if all_shots is None else all_shots:
-        rate, steps = best_adaptation(theta, sides.batch("valid", shots), rates, n_steps, only)
-        values = bits(MODEL, theta, sides.batch("test", shots), rate, max(steps, 1), only)
-        chosen.append([rate, steps])
-        found.append(sides.by_language(values[steps]))
+        best = best_adaptation(learner, validation(sides.batch("valid", shots), n_steps), rates)
+        chosen.append([best.learner.alpha, best.steps])
+        found.append(sides.by_language(bits(best.learner, sides.batch("test", shots), best.steps)[best.steps]))
     return chosen, np.array(found)
 
 
-def trained(sides, name, progress=False):
+def trained(sides, name):
     """A contender: its settings chosen with the first seed, trained with all of them."""
-    settings, only = sides.settings, contenders()[name][3]
+    settings = sides.settings
     grid, runs = settings["contenders"][name][0], []
     for seed in settings["seeds"]:
         best = best_of(sides, name, grid, seed, TRAINING["eta"])
         grid = [best.setting]
-        runs.append((best, *judged(sides, best.theta, with_own(settings["rates"], best.setting), settings["n_steps"], only)))
+        runs.append((best, *tested(sides, best.learner, with_own(settings["rates"], best.setting), settings["n_steps"])))
     return runs
 
 
@@ -80,11 +83,10 @@ def with_own(rates, setting):
 
 def best_of(sides, name, grid, seed, eta):
     """What `choose` finds for a contender with one seed and one outer rate; a smaller rate gets as many more iterations."""
-    settings, (method, _, rates, only) = sides.settings, contenders()[name]
+    settings, (method, _, rates) = sides.settings, contenders()[name]
     valid, longer = sides.batch("valid", settings["trained_shots"]), max(1, round(TRAINING["eta"] / eta))
-    return choose(method, MODEL, sides.train, lambda theta, rate: bits(MODEL, theta, valid, rate, settings["n_steps"], only).mean(axis=1),
-                  grid, n_iters=longer * settings["n_iters"], every=longer * settings["every"], rates=rates, seed=seed, progress=False,
-                  **TRAINING | {"eta": eta})
+    return choose(method, MODEL, sides.train, validation(valid, settings["n_steps"]), grid, n_iters=longer * settings["n_iters"],
+                  every=longer * settings["every"], rates=rates, seed=seed, progress=False, **TRAINING | {"eta": eta})
 
 
 def outer_rates(sides, chosen):
@@ -97,8 +99,8 @@ def outer_rates(sides, chosen):
         found[name] = {"valid": [], "iteration": [], "bits": []}
         for eta in settings["outer_rates"]:
             best = best_of(sides, name, [setting], settings["seeds"][0], eta)
-            _, (at_trained,) = judged(sides, best.theta, with_own(settings["rates"], setting), settings["n_steps"],
-                                       all_shots=[settings["trained_shots"]])
+            _, (at_trained,) = tested(sides, best.learner, with_own(settings["rates"], setting), settings["n_steps"],
+                                      all_shots=[settings["trained_shots"]])
             for key, value in (("valid", best.score), ("iteration", best.iteration), ("bits", at_trained.round(4))):
                 found[name][key].append(value)
     return found
@@ -115,8 +117,8 @@ def summary(sides, runs):
 def scratch(sides):
     """Random starts that adapt to the shown words alone."""
     options = sides.settings["scratch"]
-    runs = [judged(sides, MODEL.init(np.random.default_rng(seed), np.float32), options["rates"], options["n_steps"])
-            for seed in sides.settings["seeds"]]
+    starts = (Learner(MODEL, MODEL.init(np.random.default_rng(seed), np.float32)) for seed in sides.settings["seeds"])
+    runs = [tested(sides, start, options["rates"], options["n_steps"]) for start in starts]
     return {"chosen": runs[0][0], "bits": np.mean([found for _, found in runs], axis=0).round(4)}
 
 
@@ -141,9 +143,9 @@ def stopped(sides, method, setting, rates):
 
     def look(t, loss, theta):
         if t + 1 in sides.settings["stops"]:
-            rate, steps = best_adaptation(theta, valid, rates, sides.settings["n_steps"])
-            on_valid = bits(MODEL, theta, valid, rate, max(steps, 1))[steps].mean()
-            rows.append((on_valid, rate, steps, sides.by_language(bits(MODEL, theta, test, rate, max(steps, 1))[steps]).round(4)))
+            best = best_adaptation(Learner(MODEL, theta), validation(valid, sides.settings["n_steps"]), rates)
+            on_test = sides.by_language(bits(best.learner, test, best.steps)[best.steps]).round(4)
+            rows.append((best.score, best.learner.alpha, best.steps, on_test))
 
     meta_train(method, MODEL, sides.train, sides.settings["stops"][-1], callback=look, progress=False, **setting, **TRAINING)
     return dict(zip(("valid", "rate", "steps", "bits"), zip(*rows)))
@@ -169,7 +171,7 @@ def run(settings, results):
             runs = trained(sides, name)
             found = summary(sides, runs)
             if [design, fold] == settings["figure"] and name in ("joint", "MAML"):
-                found["theta"] = packed(runs[0][0].theta)
+                found["theta"] = packed(runs[0][0].learner.theta)
             return found
 
         results.once(f"{design}/{fold}/languages", lambda: sides.test.codes)
@@ -179,5 +181,4 @@ def run(settings, results):
 if __name__ == "__main__":
     results = Results(ROOT / ".studies/language.json", SETTINGS)
     run(SETTINGS, results)
-    results.write(ROOT / "chapters/results/language.json")
-    results.path.unlink()
+    results.finish(ROOT / "chapters/results/language.json")

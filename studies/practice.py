@@ -5,8 +5,15 @@
 
 from pathlib import Path
 
-from metacalc.practice import ASIDE, CONTENDERS, SHOTS, STEPS, judged, packed, train
-from metacalc.studies import Results
+from metacalc.course.practice import (
+    ASIDE,
+    CONTENDERS,
+    SHOTS,
+    STEPS,
+    evaluated,
+    train,
+)
+from metacalc.studies import Results, packed
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {
@@ -20,8 +27,8 @@ FIGURE = ("MAML", "joint")  # whose θ's, of the first seed and the long budget,
 def one(name, seed, times, looks, n_validation, n_tasks):
     """One run of a contender: its table, its learning curve and its θ's."""
     run = train(name, times * (CONTENDERS | ASIDE)[name].n_iters, seed, looks, n_validation)
-    table = judged(run, n_tasks)
-    return run, {"mean": table.mean, "ci": table.ci, "median": table.median, "diverged": table.diverged, "alpha": run.alpha,
+    table = evaluated(run, n_tasks)
+    return run, {"mean": table.mean, "ci": table.ci, "median": table.median, "diverged": table.diverged, "alpha": run.learner.alpha,
                  "iterations": run.iterations, "errors": run.errors}
 
 
@@ -34,7 +41,7 @@ def run(settings, results):
                 def work():
                     trained, numbers = one(name, seed, **options)
                     if budget == "long" and seed == seeds[0] and name in FIGURE:
-                        numbers |= {"theta": packed(trained.theta), "snapshots": packed(trained.snapshots)}
+                        numbers |= {"theta": packed(trained.learner.theta), "snapshots": packed(trained.snapshots)}
                     return numbers
 
                 print(budget, name, "seed", seed, flush=True)
@@ -44,5 +51,4 @@ def run(settings, results):
 if __name__ == "__main__":
     results = Results(ROOT / ".studies/practice.json", SETTINGS)
     run(SETTINGS, results)
-    results.write(ROOT / "chapters/results/practice.json")
-    results.path.unlink()
+    results.finish(ROOT / "chapters/results/practice.json")

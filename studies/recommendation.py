@@ -5,18 +5,18 @@ stopping, inner rate and steps, hyperparameters. The unit of all intervals is th
 """
 
 from copy import copy
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from metacalc.course.gaussian import GaussianPrior, damped_offset
+from metacalc.data.food import food_world_cup, person_folds
 from metacalc.descent import adam, clipped
-from metacalc.gaussian import GaussianPrior, damped_offset
-from metacalc.meta import adapt, anil, fomaml, joint, maml, reptile
+from metacalc.meta import Learner, anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP, linear_regression
-from metacalc.studies import Results, choose, interval
-from metacalc.tasks import RatingTasks, food_world_cup, person_folds
-from metacalc.training import meta_train
-from threadpoolctl import threadpool_limits
+from metacalc.studies import Results, best_adaptation, choose, interval
+from metacalc.tasks import RatingTasks
+from metacalc.training import meta_train, one_thread
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parent.parent
@@ -65,14 +65,17 @@ class Fold:
         theta[-1] = np.nanmean(self.train)
         return theta
 
-    def score(self, K, only=None):
-        """`score(theta, alpha)` for `choose`: mean squared error over validation people after 0, 1, ... steps."""
+    def score(self, K, only=None, steps=None, x=None):
+        """What `choose` asks of a learner: mean squared error over validation people after 0, 1, ... steps.
+
+        `only` are the entries of θ that move, unless the learner has its own; x are the items' features, one-hot unless given.
+        """
         s = self.settings
         episodes = Episodes(self.validation, K, s["validation_draws"], s["episode_seed"] + 10 * K)
 
-        def score(theta, alpha):
-            path = adapted(self.model, theta, episodes, alpha, s["max_steps"], only)
-            return np.array([episodes.errors(z).mean() for z in path])
+        def score(learner):
+            learner = learner if only is None else replace(learner, only=only)
+            return np.array([episodes.errors(z).mean() for z in adapted(learner, episodes, s["max_steps"] if steps is None else steps, x)])
         return score
 
     def judged(self, predict, K, also=()):
@@ -112,30 +115,30 @@ class Episodes:
         return means.reshape(self.n_people, self.draws).mean(axis=1)
 
 
-def adapted(model, theta, episodes, alpha, steps, only=None, x=None):
-    """Predictions of all items after 0, 1, ..., `steps` inner steps, shape (steps + 1, n_episodes, n_items)."""
-    x = np.eye(model.sizes[0]) if x is None else x
-    path = adapt(model, theta, x[episodes.items], episodes.y[..., None], alpha, max(steps, 1), only)
-    return [model.predict(phi, x)[..., 0] for phi in path[:steps + 1]]
+def adapted(learner, episodes, steps, x=None):
+    """Predictions of all items after 0, 1, ..., `steps` inner steps, each of shape (n_episodes, n_items)."""
+    x = np.eye(learner.model.sizes[0]) if x is None else x
+    with np.errstate(all="ignore"):
+        return [np.broadcast_to(learner.model.predict(phi, x)[..., 0], episodes.truth.shape)
+                for phi in learner.iterates(x[episodes.items], episodes.y[..., None], steps)]
 
 
-def after(model, theta, alpha, steps, only=None):
-    """The learner itself: predictions for episodes after that many steps."""
-    return lambda episodes: adapted(model, theta, episodes, alpha, steps, only)[steps]
+def after(best, x=None):
+    """The learner itself: predictions for episodes after the number of steps that was chosen."""
+    return lambda episodes: adapted(best.learner, episodes, best.steps, x)[best.steps]
 
 
 def gradient_method(fold, name, K, seed, inner=None, rule=None, also=()):
     """Meta-training with all choices made on the validation people; its errors on the test people."""
-    s, method = fold.settings, META[name]
-    only = fold.model.head if method is anil else None
-    best = choose(method, fold.model, fold.tasks(K), fold.score(K, only), s["inner"] if inner is None else inner,
+    s = fold.settings
+    best = choose(META[name], fold.model, fold.tasks(K), fold.score(K), s["inner"] if inner is None else inner,
                   n_iters=s["n_iters"], every=s["every"], eta=s["eta"], rule=rule, n_tasks=s["n_tasks"],
                   theta0=lambda setting: fold.start(seed), seed=seed, progress=False)
-    return chosen(best) | fold.judged(after(fold.model, best.theta, best.alpha, best.steps, only), K, also), best
+    return chosen(best) | fold.judged(after(best), K, also), best
 
 
 def chosen(best):
-    return {"setting": best.setting, "alpha": best.alpha, "steps": best.steps, "iteration": best.iteration,
+    return {"setting": best.setting, "alpha": best.learner.alpha, "steps": best.steps, "iteration": best.iteration,
             "validation": best.score}
 
 
@@ -146,22 +149,17 @@ def pre_training(fold, K, seed, also=()):
         best = choose(joint, fold.model, fold.tasks(K), fold.score(K, only), [{}], n_iters=s["joint_iters"], every=s["every"],
                       eta=s["eta"], n_tasks=s["n_tasks"], rates=s["rates"], theta0=lambda setting: fold.start(seed), seed=seed,
                       progress=False)
-        tries.append((best.score, only, best))
-    _, only, best = min(tries, key=lambda t: t[0])
-    return (chosen(best) | {"head": only is not None}
-            | fold.judged(after(fold.model, best.theta, best.alpha, best.steps, only), K, also)), best
+        tries.append(best._replace(learner=replace(best.learner, only=only)))
+    best = min(tries, key=lambda one: one.score)
+    return chosen(best) | {"head": best.learner.only is not None} | fold.judged(after(best), K, also), best
 
 
 def scratch(fold, K):
     """A random net whose output starts at 3, the middle of the scale, trained on the K ratings alone."""
     s, theta = fold.settings, fold.start(fold.settings["seed"])
     theta[-1] = 3.0
-    score = fold.score(K)
-    table = np.array([score(theta, rate) for rate in s["scratch_rates"]])
-    rate, steps = np.unravel_index(np.nanargmin(table), table.shape)
-    rate = s["scratch_rates"][rate]
-    return {"alpha": rate, "steps": int(steps), "validation": np.nanmin(table)} | fold.judged(
-        after(fold.model, theta, rate, int(steps)), K)
+    best = best_adaptation(Learner(fold.model, theta), fold.score(K), s["scratch_rates"])
+    return {"alpha": best.learner.alpha, "steps": best.steps, "validation": best.score} | fold.judged(after(best), K)
 
 
 def item_means(fold, K):
@@ -202,14 +200,9 @@ def gaussian(fold, fitted, K, also=()):
     posterior["narrow"] = {"setting": narrow, "validation": score, "errors": fold.judged(lambda e: other.predict(e.items, e.y), K)[f"errors {K}"]}
 
     x, w = prior.features()
-    model, theta, only = linear_regression(len(w)), np.append(w, 0.0), slice(0, len(w))
-    episodes = Episodes(fold.validation, K, s["validation_draws"], s["episode_seed"] + 10 * K)
-    steps_of = partial(adapted, model, theta, only=only, x=x)
-    table = np.array([[episodes.errors(z).mean() for z in steps_of(episodes, rate, s["feature_steps"])] for rate in s["feature_rates"]])
-    rate, steps = np.unravel_index(np.nanargmin(table), table.shape)
-    rate, steps = s["feature_rates"][rate], int(steps)
-    descent = {"alpha": rate, "steps": steps, "validation": np.nanmin(table)} | fold.judged(
-        lambda e: steps_of(e, rate, steps)[steps], K)
+    start = Learner(linear_regression(len(w)), np.append(w, 0.0), only=slice(0, len(w)))
+    best = best_adaptation(start, fold.score(K, steps=s["feature_steps"], x=x), s["feature_rates"])
+    descent = {"alpha": best.learner.alpha, "steps": best.steps, "validation": best.score} | fold.judged(after(best, x), K)
     return {"Gaussian prior": posterior, "descent on its features": descent}, prior
 
 
@@ -221,10 +214,8 @@ def overtrained(fold, K):
 
     def look(t, loss, theta):
         if (t + 1) % 500 == 0:
-            table = np.array([score(theta, rate) for rate in s["rates"]])
-            rate, steps = np.unravel_index(np.nanargmin(table), table.shape)
-            z = after(fold.model, theta, s["rates"][rate], int(steps))(episodes)
-            curve.append(episodes.errors(z).mean())
+            best = best_adaptation(Learner(fold.model, theta), score, s["rates"])
+            curve.append(episodes.errors(after(best)(episodes)).mean())
 
     meta_train(joint, fold.model, fold.tasks(K), s["overtrained_iters"], eta=s["eta"], n_tasks=s["n_tasks"],
                theta0=fold.start(s["seed"]), seed=s["seed"], callback=look, progress=False)
@@ -254,7 +245,7 @@ def run(settings, results, shots=None, only_folds=None, methods=METHODS, traps=T
     shots = settings["shots"] if shots is None else shots
     listed = listed if only_folds is None else [listed[i] for i in only_folds]
     bar = tqdm(total=len(listed) * (len(shots) * len(methods) + traps), disable=None if progress else True)
-    with threadpool_limits(1, "blas"), bar:
+    with one_thread(), bar:
         for fold in listed:
             fitted = None
             for K in shots:
@@ -278,9 +269,7 @@ def run(settings, results, shots=None, only_folds=None, methods=METHODS, traps=T
                             seed = settings["seed"]
                             out, best = (pre_training(fold, K, seed, also) if name == "joint + fine-tuning"
                                          else gradient_method(fold, name, K, seed, also=also))
-                            only = fold.model.head if out.get("head") or name == "ANIL" else None
-                            predict = after(fold.model, best.theta, best.alpha, best.steps, only)
-                            return out | {"light": light_raters(fold, light, predict, K) if K == 5 else []}
+                            return out | {"light": light_raters(fold, light, after(best), K) if K == 5 else []}
                         results.once(key(name), work)
                     bar.update()
             if traps:
@@ -317,15 +306,15 @@ def live(settings):
     train, validation, test = listed[0].people
     people = np.sort(np.concatenate([train, test])), validation, validation
     fold, K = Fold(settings, enough, people, 0), settings["live_shots"]
-    with threadpool_limits(1, "blas"):
+    with one_thread():
         _, best = gradient_method(fold, "MAML", K, settings["seed"])
         _, usual = pre_training(fold, K, settings["seed"])
         setting, prior, _ = best_prior(fold, priors(fold), K)
     upper = np.triu_indices(len(countries))
     rounded = lambda a, digits=4: [float(f"{v:.{digits}g}") for v in a]  # Σ may be nearly singular
     return {"countries": countries, "mean_rating": np.round(np.nanmean(fold.train, axis=0), 3), "rated": np.round(fold.rated, 3),
-            "theta": rounded(best.theta), "alpha": best.alpha, "steps": best.steps, "k": best.setting["k"],
-            "iteration": best.iteration, "theta joint": rounded(usual.theta), "mean": rounded(prior.mean), "cov": rounded(prior.cov[upper], 6),
+            "theta": rounded(best.learner.theta), "alpha": best.learner.alpha, "steps": best.steps, "k": best.setting["k"],
+            "iteration": best.iteration, "theta joint": rounded(usual.learner.theta), "mean": rounded(prior.mean), "cov": rounded(prior.cov[upper], 6),
             "noise": setting["noise"], "strength": setting["strength"], "people": len(fold.train)}
 
 

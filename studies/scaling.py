@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from dask.distributed import Client
+from metacalc.course.practice import ALPHA, MODEL, TASKS
 from metacalc.meta import maml
-from metacalc.practice import ALPHA, MODEL, TASKS
 from metacalc.studies import Results
 from metacalc.training import meta_train
 
@@ -45,5 +45,4 @@ def run(settings, results):
 if __name__ == "__main__":
     results = Results(ROOT / ".studies/scaling.json", SETTINGS)
     run(SETTINGS, results)
-    results.write(ROOT / "chapters/results/scaling.json")
-    results.path.unlink()
+    results.finish(ROOT / "chapters/results/scaling.json")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from metacalc.descent import adam, clipped
-from metacalc.meta import anil, fomaml, joint, maml, reptile
+from metacalc.data.characters import omniglot, printed_characters
+from metacalc.meta import Learner, anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP
-from metacalc.practice import packed
-from metacalc.studies import Results, choose
-from metacalc.tasks import Shifted, nearest_mean, omniglot, printed_characters
+from metacalc.studies import Results, best_adaptation, choose, packed
+from metacalc.tasks import Shifted, nearest_mean
 
 ROOT = Path(__file__).parent.parent
 METHODS = {"MAML": maml, "FOMAML": fomaml, "Reptile": reptile, "ANIL": anil}
@@ -49,24 +49,20 @@ PRINTED = SETTINGS | {  # 12 images a class
 
 
 @np.errstate(all="ignore")
-def accuracies(model, theta, alpha, tasks, steps, n_tasks, seed, only=None, chunk=40):
+def accuracies(learner, tasks, steps, n_tasks, seed, chunk=40):
     """Mean accuracy after each of some numbers of steps, and its deviation over tasks. A task that overflows has 0.
 
     `evaluate` would leave that task out, and a start that loses tasks would gain by it; and it works out losses, which
     nobody asks for here. Otherwise both agree.
     """
-    rate = np.zeros(theta.size, theta.dtype)
-    rate[slice(None) if only is None else only] = alpha
     found = []
     for i in range(max(1, n_tasks // chunk)):
         batch = tasks.sample(np.random.default_rng(seed + i), min(chunk, n_tasks))
-        phi, right = np.repeat(theta[None], len(batch), axis=0), []
-        for step in range(max(steps) + 1):
+        right = []
+        for step, phi in enumerate(learner.iterates(batch.x_support, batch.y_support, max(steps))):
             if step in steps:
-                p = model.predict(phi, batch.x_query)
+                p = learner.model.predict(phi, batch.x_query)
                 right.append(((p.argmax(axis=-1) == batch.y_query) & np.isfinite(p).all(axis=-1)).mean(axis=-1))
-            if step < max(steps):
-                phi = phi - rate * model.grad(phi, batch.x_support, batch.y_support)
         found.append(right)
     found = np.concatenate(found, axis=1)
     return found.mean(axis=1), found.std(axis=1, ddof=1)
@@ -93,38 +89,41 @@ class Fold:
             tasks = self.characters.tasks(self.train, s["n_way"], shots, n_query)
         return Shifted(tasks, shift) if shift else tasks
 
-    def validated(self, theta, alpha, only=None):
-        """Validation accuracy after 0, 1, ... steps: the mean over the alphabets."""
+    def validated(self, learner):
+        """Share of wrong answers on validation tasks after 0, 1, ... steps: the mean over the alphabets."""
         n_tasks, _, seed = self.settings["validation"]
-        return np.mean([accuracies(self.model, theta, alpha, tasks, range(self.settings["n_steps"] + 1), n_tasks, seed, only)[0]
-                        for tasks in self.validation.values()], axis=0)
+        steps = range(self.settings["n_steps"] + 1)
+        return 1 - np.mean([accuracies(learner, tasks, steps, n_tasks, seed)[0] for tasks in self.validation.values()], axis=0)
 
-    def tested(self, theta, alpha, steps, only=None):
+    def tested(self, best):
         """Test accuracy of each alphabet after the chosen number of steps, and its deviation over tasks."""
         n_tasks, _, seed = self.settings["test"]
-        found = {name: accuracies(self.model, theta, alpha, tasks, [steps], n_tasks, seed, only) for name, tasks in self.test.items()}
-        return {"alpha": alpha, "steps": steps, "accuracy": {name: mean[0].round(4) for name, (mean, _) in found.items()},
+        found = {name: accuracies(best.learner, tasks, [best.steps], n_tasks, seed) for name, tasks in self.test.items()}
+        return {"alpha": best.learner.alpha, "steps": best.steps,
+                "accuracy": {name: mean[0].round(4) for name, (mean, _) in found.items()},
                 "deviation": {name: deviation[0].round(4) for name, (_, deviation) in found.items()}}
 
     def trained(self, name, setting, seed, n_iters, looks, shift, max_norm, progress, method=None):
-        """The best θ of a run with one setting, as `choose` chooses, and all starts that were looked at."""
-        s, only, seen = self.settings, self.model.head if name == "ANIL" else None, []
+        """The best learner of a run with one setting, as `choose` chooses, and all starts that were looked at."""
+        s, seen = self.settings, []
         rule = adam() if max_norm is None else clipped(adam(), max_norm)
         training = dict(n_iters=n_iters, every=max(1, n_iters // looks), rule=rule, dtype=np.float32, seed=seed, progress=progress)
         if name != "joint":
-            score = lambda theta, alpha: 1 - self.validated(theta, alpha, only)
-            return choose(method or METHODS[name], self.model, self.tasks(name, shift), score, [setting], n_tasks=s["n_tasks"],
+            return choose(method or METHODS[name], self.model, self.tasks(name, shift), self.validated, [setting], n_tasks=s["n_tasks"],
                           rates=s["rates"] if name == "Reptile" else None, **training), seen
         classifier = MLP((s["size"] ** 2, *s["hidden"], len(self.train)), criterion="cross-entropy")
 
-        def score(theta, alpha):
-            if not (seen and seen[-1] is theta):
-                seen.append(theta)
-            return 1 - self.validated(classifier.with_new_head(theta, s["n_way"])[1], alpha)
+        def fresh(learner):
+            return Learner(*classifier.with_new_head(learner.theta, s["n_way"]), learner.alpha)
+
+        def score(learner):
+            if not (seen and seen[-1] is learner.theta):
+                seen.append(learner.theta)
+            return self.validated(fresh(learner))
 
         best = choose(joint, classifier, self.tasks(name, shift), score, [setting], rates=s["rates"], n_tasks=1, **training)
         starts = [classifier.with_new_head(theta, s["n_way"])[1] for theta in seen]
-        return best._replace(theta=classifier.with_new_head(best.theta, s["n_way"])[1]), starts
+        return best._replace(learner=fresh(best.learner)), starts
 
     def nearest(self, side, features=lambda x: x):
         """Accuracy of each alphabet by the nearest class mean."""
@@ -142,10 +141,8 @@ class Fold:
 
     def scratch(self, seed):
         """Training from a random start, its rate and number of steps chosen on validation tasks."""
-        theta, rates = self.model.init(np.random.default_rng(seed), np.float32), self.settings["scratch_rates"]
-        scores = np.array([self.validated(theta, alpha) for alpha in rates])
-        rate, steps = np.unravel_index(scores.argmax(), scores.shape)
-        return self.tested(theta, rates[rate], int(steps))
+        start = Learner(self.model, self.model.init(np.random.default_rng(seed), np.float32))
+        return self.tested(best_adaptation(start, self.validated, self.settings["scratch_rates"]))
 
 
 def _features(model, theta, length, x):
@@ -168,7 +165,7 @@ def full(fold, name, kind, shift, seed, once, progress, weights=False):
         inner = [inner[int(np.argmax(once(f"{kind}/inner", lambda: competed(fold, name, shift, progress))))]]
 
     def at(eta, seed):
-        return once(f"{kind}/{eta}/{seed}", lambda: compared(fold, name, inner[0] | {"eta": eta}, seed, shift, progress))["validation"]
+        return once(f"{kind}/{eta}/{seed}", lambda: full_run(fold, name, inner[0] | {"eta": eta}, seed, shift, progress))["validation"]
 
     first = {eta: at(eta, s["seeds"][0]) for eta in s["outer"]}
     for edge, eta in zip((min(s["outer"]), max(s["outer"])), s["beyond"]):
@@ -177,18 +174,18 @@ def full(fold, name, kind, shift, seed, once, progress, weights=False):
     best = max(first, key=first.get)
     at(best, seed)
     if weights:
-        once(f"{kind}/start", lambda: compared(fold, name, inner[0] | {"eta": best}, s["seeds"][0], shift, progress, weights=True))
+        once(f"{kind}/start", lambda: full_run(fold, name, inner[0] | {"eta": best}, s["seeds"][0], shift, progress, weights=True))
 
 
-def compared(fold, name, setting, seed, shift, progress, weights=False):
+def full_run(fold, name, setting, seed, shift, progress, weights=False):
     """A setting trained in full; the θ that validates best, tested."""
     s = fold.settings
     best, starts = fold.trained(name, setting, seed, s["n_iters"][name], s["looks"], shift, s["max_norm"], progress)
     result = {"setting": setting, "iteration": best.iteration, "validation": round(1 - best.score, 4)}
-    result |= fold.tested(best.theta, best.alpha, best.steps, fold.model.head if name == "ANIL" else None)
+    result |= fold.tested(best)
     if starts:
         result["prototypes"] = fold.prototypes(starts)
-    return result | ({"theta": packed(best.theta)} if weights else {})
+    return result | ({"theta": packed(best.learner.theta)} if weights else {})
 
 
 def unclipped(fold, max_norm, progress):
@@ -206,7 +203,7 @@ def unclipped(fold, max_norm, progress):
         runs.append((best, norms))
     best, norms = min(runs, key=lambda run: run[0].score)
     return {"eta": best.setting["eta"], "tried": [round(1 - run.score, 4) for run, _ in runs], "norms": np.quantile(norms, [0.5, 0.9, 0.99, 1]),
-            **fold.tested(best.theta, best.alpha, best.steps)}
+            **fold.tested(best)}
 
 
 def run(settings, results, characters, progress=True, weights=False, prefix=""):
@@ -247,5 +244,4 @@ if __name__ == "__main__":
     run(SETTINGS | {"seeds": SETTINGS["seeds"][:1]}, results, characters)
     run_clipping(SETTINGS, results, characters)
     run(SETTINGS, results, characters)
-    results.write(ROOT / "chapters/results/vision.json")
-    results.path.unlink()
+    results.finish(ROOT / "chapters/results/vision.json")

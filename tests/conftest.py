@@ -21,8 +21,6 @@ sys.path.insert(0, str(ROOT / "book"))
 import browser as chromium  # noqa: E402
 
 HTML = ROOT / "_build/html"
-os.environ["TQDM_DISABLE"] = "1"  # for the notebooks' kernels: nobody watches a progress bar
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # every processor has a test of its own
 DESK = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light", "reduced_motion": "no-preference"}
 PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "reduced_motion": "reduce"}
 

@@ -14,7 +14,9 @@ import test_language
 import test_practice
 import test_vision
 from conftest import number_of
-from metacalc import Objective, figures, figures_meta, figures_outlook, gradient_descent
+from metacalc import Objective, gradient_descent
+from metacalc.course.figures import background, calculus_link, intro, meta_learning, outlook
+from metacalc.course.figures import gradient_descent as gradient_descent_figures
 from scipy.linalg import expm
 from test_figures_meta import READOUTS
 from test_figures_outlook import READOUTS as OUTLOOK_READOUTS
@@ -147,25 +149,25 @@ def hills(n, start, eta):
 
 
 FIGURES = {
-    "chapters/intro": [LiveFigure(figures.learning_to_learn, learning_to_learn)],
+    "chapters/intro": [LiveFigure(intro.learning_to_learn, learning_to_learn)],
     "chapters/01_background": [
-        LiveFigure(lambda: figures.secant(Objective(sp.sin(x), x)), secant),
-        LiveFigure(lambda: figures.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2, (x, y))),
+        LiveFigure(lambda: background.secant(Objective(sp.sin(x), x)), secant),
+        LiveFigure(lambda: background.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2, (x, y))),
                    euler_steps),
     ],
     "chapters/02_calculus_link": [
-        LiveFigure(lambda: figures.direction(Objective(x**2 + x * y / 2 + y**2, (x, y))), direction),
-        LiveFigure(lambda: figures.chain(Objective(theta**4 / 4 - theta**2 / 2, theta)), chain),
+        LiveFigure(lambda: calculus_link.direction(Objective(x**2 + x * y / 2 + y**2, (x, y))), direction),
+        LiveFigure(lambda: calculus_link.chain(Objective(theta**4 / 4 - theta**2 / 2, theta)), chain),
     ],
     "chapters/03_gradient_descent": [
-        LiveFigure(lambda: figures.parabola(Objective(theta**2, theta)), parabola),
-        LiveFigure(figures.valley, valley),
-        LiveFigure(lambda: figures.hills(Objective(theta**2 / 10 + sp.sin(2 * theta), theta)), hills),
+        LiveFigure(lambda: gradient_descent_figures.parabola(Objective(theta**2, theta)), parabola),
+        LiveFigure(gradient_descent_figures.valley, valley),
+        LiveFigure(lambda: gradient_descent_figures.hills(Objective(theta**2 / 10 + sp.sin(2 * theta), theta)), hills),
     ],
-    "chapters/04_meta_learning": [LiveFigure(getattr(figures_meta, name), READOUTS[name])
+    "chapters/04_meta_learning": [LiveFigure(getattr(meta_learning, name), READOUTS[name])
                                   for name in ("update_arrows", "landscape", "two_levels")],
     "chapters/05_practice": [LiveFigure(getattr(test_practice, name), READOUT) for name, READOUT in test_practice.READOUTS.items()],
-    "chapters/08_outlook": [LiveFigure(getattr(figures_outlook, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
+    "chapters/08_outlook": [LiveFigure(getattr(outlook, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
     "chapters/06_applications/recommendation": [LiveFigure(RECOMMENDATION[name], RECOMMENDATION_READOUTS[name])
                                                 for name in ("rating_errors", "cuisines")],
     "chapters/06_applications/language": [LiveFigure(test_language.BUILD[name], readout) for name, readout in test_language.READOUTS.items()],

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as _Path
 from matplotlib.transforms import Affine2D
-from metacalc.tasks import Batch, Shifted, omniglot, printed_characters
-from metacalc.tasks import characters as module
-from metacalc.tasks.characters import CONFUSABLES, script_of
+from metacalc.data import characters as module
+from metacalc.data.characters import CONFUSABLES, omniglot, printed_characters, script_of
+from metacalc.tasks import Batch, Shifted
 from PIL import Image, ImageDraw
 
 PRINTED = printed_characters()

@@ -9,8 +9,8 @@ import pytest
 import sympy as sp
 from conftest import ROOT
 from metacalc import MLP, Batch, Sinusoids, Training
-from metacalc.answers import EXERCISES
-from metacalc.exercises import check
+from metacalc.course import check
+from metacalc.course.answers import EXERCISES
 
 x, y, eta, theta, t, a = sp.symbols("x y eta theta t a")
 quadratic = metacalc.Objective(theta**2, theta)
@@ -197,7 +197,7 @@ def test_a_reader_can_answer_where_the_chapter_has_used_the_names():
     for stem in chapters_with(r'(?m)^check\(\s*"([^"]+)", \.\.\.'):
         names = {}
         spoiled = "a = b = h = t = x = y = eta = theta = theta_0 = gamma = lambda_max = 3\n"
-        head = "import numpy as np, sympy as sp\nfrom metacalc import *\nfrom metacalc.exercises import check\n"
+        head = "import numpy as np, sympy as sp\nfrom metacalc import *\nfrom metacalc.course import check\n"
         exec(head + spoiled, names)
         for chapter, kind, source in cells():
             if chapter == stem and kind == "code" and re.search(r"^check\(", source, re.MULTILINE):

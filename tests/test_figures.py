@@ -20,7 +20,8 @@ from live_figures import (
     tilted,
     wells_path,
 )
-from metacalc import Objective, Point, Stage, figures
+from metacalc import Objective, Point, Stage
+from metacalc.course.figures.gradient_descent import parabola
 from scipy.linalg import expm
 from test_figures_meta import CHECKS as META_CHECKS
 from test_figures_outlook import CHECKS as OUTLOOK_CHECKS
@@ -247,7 +248,7 @@ def test_places_in_the_picture(figure):
 
 def test_parabola_wants_a_quadratic():
     with pytest.raises(ValueError, match="objective"):
-        figures.parabola(Objective(theta**4, theta))
+        parabola(Objective(theta**4, theta))
 
 
 @pytest.mark.parametrize("figure", ALL)

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from conftest import number_of
-from metacalc import figures_outlook
+from metacalc.course.figures import outlook
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
 
@@ -190,9 +190,9 @@ CHECKS = {"truncation": check_truncation, "learned_schedule": check_learned_sche
 @pytest.mark.parametrize("k", [1, 2, 4])
 @pytest.mark.parametrize("kappa", [4, 64])
 def test_no_rates_are_better_than_the_best(k, kappa):
-    a = figures_outlook.bowls(kappa).x_support.ravel()
+    a = outlook.bowls(kappa).x_support.ravel()
     np.testing.assert_allclose(a, curvatures(kappa))
-    rates = figures_outlook.best_rates(a, k)
+    rates = outlook.best_rates(a, k)
     lowest = mean_loss(rates, kappa)
     assert np.isclose(lowest, least(k, kappa), rtol=1e-9)
     assert np.all(np.diff(rates) > 0) and np.all((1 / rates > a.min()) & (1 / rates < a.max()))

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import HTML, ROOT, missing, optional
-from metacalc.figures_meta import step_graph
+from metacalc.course.figures.meta_learning import step_graph
 from metacalc.meta import fomaml, maml
 
 NOTEBOOK = ROOT / "chapters/07_tools.ipynb"

@@ -8,13 +8,13 @@ from collections import Counter
 
 import numpy as np
 from conftest import ROOT, number_of
-from metacalc.figures_language import CONTEXTS, SHOWN, adapting, gains, shown_words, stopping
-from metacalc.letters import start, stored
-from metacalc.tasks.languages import families, folds, names, split
+from metacalc.course.figures.language import CONTEXTS, SHOWN, adapting, gains, shown_words, stopping
+from metacalc.course.language import load_study
+from metacalc.data.languages import families, folds, names, split
 from scipy import stats
 
 PATH = ROOT / "chapters/results/language.json"
-LANGUAGE, FAMILY = (stored(PATH, design) for design in ("language", "family"))
+LANGUAGE, FAMILY = (load_study(PATH, design) for design in ("language", "family"))
 LETTERS = "abcdefghijklmnopqrstuvwxyz_"
 ENGLISH = dict(cy="Welsh", ga="Irish", ha="Hausa", id="Indonesian", mi="Māori", mt="Maltese", so="Somali", to="Tongan")
 AFTER = ["at the start of a word", "after “k” at its start", "after “ma” at its start", "after “ara”", "after “ini”"]
@@ -61,7 +61,7 @@ def task(code, K):
 def adapted(name, code, K):
     """φ_0, ..., φ_12, by the gradient written out by hand."""
     (x, y), _ = task(code, K)
-    rate, path = RUN[name]["chosen"][FAMILY.settings["shots"].index(K)][0], [start(FAMILY, name)]
+    rate, path = RUN[name]["chosen"][FAMILY.settings["shots"].index(K)][0], [FAMILY.start(name)]
     for _ in range(12):
         W, b, V, c = weights(path[-1])
         h, p = probabilities(path[-1], x)

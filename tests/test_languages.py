@@ -7,34 +7,31 @@ import numpy as np
 import pytest
 import sympy as sp
 from babel import Locale, localedata
-from metacalc import MLP, adapt
-from metacalc.letters import (
+from metacalc import MLP, Learner
+from metacalc.course.language import (
     MODEL,
-    best_adaptation,
     bits,
     counted_bits,
     posterior_mean,
     prior_mean,
     spell,
 )
-from metacalc.tasks.languages import (
-    ALPHABET,
+from metacalc.data.languages import (
     COPIES,
     FAMILIES,
     SIMILAR,
-    NextLetter,
     _words,
-    encode,
     english,
     entity_groups,
     families,
     folds,
     names,
     normalise,
-    one_hot,
     overlap,
     split,
 )
+from metacalc.studies import best_adaptation
+from metacalc.tasks.letters import ALPHABET, NextLetter, encode, one_hot
 from scipy.special import logsumexp
 
 DESIGNS = [(by, i) for by in ("language", "family") for i in range(5)]
@@ -174,8 +171,8 @@ def test_bits_are_those_of_a_loop_over_the_letters():
     model = MLP((81, 4, 27), "tanh", "cross-entropy")
     batch = NextLetter(WORDS, 3, 4, dtype=np.float64).sample(rng, 25)
     theta = rng.normal(size=model.n_params)
-    found = bits(model, theta, batch, 0.5, 2)
-    path = adapt(model, theta, batch.x_support, batch.y_support, 0.5, 2)
+    learner = Learner(model, theta, 0.5)
+    found, path = bits(learner, batch, 2), learner.adapt(batch.x_support, batch.y_support, 2)
     for t, j in ((0, 0), (7, 1), (24, 2)):
         (W, b), (V, c) = model.unflatten(path[j] if path[j].ndim == 1 else path[j][t])
         z = np.tanh(batch.x_query[t] @ W + b) @ V + c
@@ -186,9 +183,9 @@ def test_bits_are_those_of_a_loop_over_the_letters():
 def test_validation_chooses_the_rate_and_the_steps():
     batch = NextLetter(WORDS, 3, 4, dtype=np.float64).sample(np.random.default_rng(0), 12)
     theta = MODEL.init(np.random.default_rng(0))
-    rate, steps = best_adaptation(theta, batch, (0.1, 1.0, 1e6), 4)
-    table = {r: bits(MODEL, theta, batch, r, 4).mean(axis=1) for r in (0.1, 1.0)}
-    assert table[rate][steps] == min(t.min() for t in table.values())
+    best = best_adaptation(Learner(MODEL, theta), lambda learner: bits(learner, batch, 4).mean(axis=1), (0.1, 1.0, 1e6))
+    table = {r: bits(Learner(MODEL, theta, r), batch, 4).mean(axis=1) for r in (0.1, 1.0)}
+    assert table[best.learner.alpha][best.steps] == best.score == min(t.min() for t in table.values())
 
 
 def test_the_posterior_mean_is_the_integral_over_the_simplex():

@@ -12,7 +12,7 @@ from conftest import optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metacalc import Objective, finite_difference, lowrank, step
-from metacalc.figures_outlook import best_rates
+from metacalc.course.figures.outlook import best_rates
 from metacalc.meta import (
     adapt,
     anil,
@@ -432,9 +432,11 @@ def test_the_fast_path_is_the_clear_one_in_both_its_forms(kind, k, model, monkey
 def test_the_fast_path_is_taken_where_it_can_be():
     model, theta = NETS[0], NETS[0].init(np.random.default_rng(0))
     few, many = (Sinusoids(K, K).sample(np.random.default_rng(1), 3) for K in (10, 30))
-    assert lowrank.suits(model, theta, 0.1)
-    assert not lowrank.suits(model, theta[None], 0.1) and not lowrank.suits(Quadratic(1), theta, 0.1)
-    assert not lowrank.suits(model, theta, np.full(len(theta), 0.1)) and not lowrank.suits(model, theta, 0.1, slice(0, 3))
+    suits = lambda *arguments, **settings: model.meta_gradient(*arguments, **settings) is not None
+    assert suits(theta, few, 0.1) and suits(theta, few, 0.1, only=model.head)
+    assert not suits(theta[None], few, 0.1) and not hasattr(Quadratic(1), "meta_gradient")
+    assert not suits(theta, few, np.full(len(theta), 0.1)) and not suits(theta, few, 0.1, only=slice(0, 3))
+    assert not suits(theta.astype(np.float16), few, 0.1) and not suits(theta.astype(">f8"), few, 0.1)
     for batch, k, kind in ((few, 1, lowrank._LowRank), (many, 1, lowrank._PerTask), (few, 2, lowrank._PerTask)):
         fast, clear = (maml(model, theta, batch, 0.1, k, fast=fast)[1] for fast in (True, False))
         assert np.abs(fast - clear).max() > 0  # another order of summation shows that it was

@@ -8,25 +8,25 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from conftest import ROOT, number_of
-from metacalc.figures_practice import LINE, SUPPORT, outer_learning, sinusoid_fits
-from metacalc.practice import (
+from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, sinusoid_fits
+from metacalc.course.practice import (
     CONTENDERS,
     MODEL,
     SHOTS,
     STEPS,
-    compared,
-    judged,
+    comparison_table,
+    evaluated,
+    load_runs,
     outside,
-    packed,
-    stored,
     train,
-    unpacked,
 )
+from metacalc.meta import Learner
+from metacalc.studies import packed, unpacked
 from metacalc.training import Evaluation
 
 PATH = ROOT / "chapters/results/practice.json"
-MAML, JOINT = (stored(PATH, "long")[name][0] for name in ("MAML", "joint"))
-STARTS = {"MAML": (unpacked(MAML["theta"])[0], 0.01), "joint": (unpacked(JOINT["theta"])[0], JOINT["alpha"])}
+MAML, JOINT = (load_runs(PATH, "long")[name][0] for name in ("MAML", "joint"))
+STARTS = {"MAML": (unpacked(MAML["theta"], MODEL)[0], 0.01), "joint": (unpacked(JOINT["theta"], MODEL)[0], JOINT["alpha"])}
 
 
 def net(theta, x):
@@ -47,7 +47,7 @@ def adapted(theta, alpha, x, y, k):
 @functools.cache
 def fitted(who, amplitude, phase, K):
     """Predictions on the line after 0, ..., 10 steps, and their mean squared errors; `who` is a start or a snapshot."""
-    theta, alpha = STARTS[who] if who in STARTS else (unpacked(MAML["snapshots"])[who], 0.01)
+    theta, alpha = STARTS[who] if who in STARTS else (unpacked(MAML["snapshots"], MODEL)[who], 0.01)
     x = SUPPORT[:int(K)]
     fits = np.array([net(phi, LINE) for phi in adapted(theta, alpha, x, amplitude * np.sin(x - phase), 10)])
     return fits, ((fits - amplitude * np.sin(LINE - phase)) ** 2).mean(axis=-1)
@@ -66,11 +66,11 @@ def outer_readout(n, k):
 
 
 def fits():
-    return sinusoid_fits(STARTS)
+    return sinusoid_fits({name: Learner(MODEL, *start) for name, start in STARTS.items()})
 
 
 def learning():
-    return outer_learning(MAML["iterations"], MAML["errors"], unpacked(MAML["snapshots"]))
+    return outer_learning(MAML["iterations"], MAML["errors"], unpacked(MAML["snapshots"], MODEL))
 
 
 def check_fits(stage):
@@ -121,7 +121,7 @@ def test_the_program_is_the_one_that_the_course_grew_from():
 def test_the_bands_tell_a_seed_from_another_algorithm():
     """Every stored run lies in the bands of the others; who is not a neighbour in the ranking lies outside."""
     ranking = ["MAML", "FOMAML", "Reptile", "ANIL", "joint", "scratch"]
-    short = stored(PATH, "short")
+    short = load_runs(PATH, "short")
     for name in CONTENDERS:
         assert len(short[name]) >= 8
         others = {name: short[name][1:]}
@@ -138,14 +138,14 @@ def test_the_stored_results_are_of_the_contenders_that_the_chapter_has():
     assert {name: settings["contenders"][name] for name in CONTENDERS} == json.loads(
         json.dumps({name: [c.settings, c.n_iters, c.rates] for name, c in CONTENDERS.items()}))
     for name in CONTENDERS:
-        assert len(stored(PATH, "long")[name]) == len(settings["long"]["seeds"])
-        assert len(stored(PATH, "short")[name]) == len(settings["short"]["seeds"]) and 0 not in settings["short"]["seeds"]
+        assert len(load_runs(PATH, "long")[name]) == len(settings["long"]["seeds"])
+        assert len(load_runs(PATH, "short")[name]) == len(settings["short"]["seeds"]) and 0 not in settings["short"]["seeds"]
 
 
 def test_training_keeps_what_validates_best():
     run = train("joint", 60, looks=3, n_validation=20, progress=False)
     assert run.iterations.tolist() == [0, 7, 27, 60] and run.errors.shape == (4, len(STEPS))
-    assert any(np.array_equal(run.theta, theta) for theta in run.snapshots)
+    assert any(np.array_equal(run.learner.theta, theta) for theta in run.snapshots)
     same = train("joint", 60, looks=3, n_validation=20, progress=False)
     np.testing.assert_array_equal(run.snapshots, same.snapshots)
     for bad in (dict(name="none"), dict(name="MAML", n_iters=10, looks=0)):
@@ -157,20 +157,20 @@ def test_all_contenders_start_alike_and_scratch_stays_there():
     starts = {name: train(name, min(1, c.n_iters), looks=1, n_validation=5, progress=False).snapshots[0] for name, c in CONTENDERS.items()}
     for theta in starts.values():
         np.testing.assert_array_equal(theta[:MODEL.n_params], starts["scratch"])
-    text = compared({"scratch": judged(train("scratch", n_validation=5), n_tasks=5)})
+    text = comparison_table({"scratch": evaluated(train("scratch", n_validation=5), n_tasks=5)})
     assert text.count("\n") == 2 and "±" in text
 
 
 def test_a_mean_without_many_of_the_tasks_is_not_printed():
     columns = (np.array([[2.0, 3.0, 4.0, 5.0]] * 3), np.full((3, 4), 0.1), np.array([[1.0, 2.0, 101.0, np.inf]] * 3),
                np.array([[0.0, 0.002, 0.2, 0.7]] * 3))
-    row = compared({"x": Evaluation(STEPS, SHOTS, *columns)}).splitlines()[-1]
+    row = comparison_table({"x": Evaluation(STEPS, SHOTS, *columns)}).splitlines()[-1]
     assert row == "| x | 2.00 ± 0.10<br>1.00 | 3.00 ± 0.10<br>2.00<br>0.2% lost | no mean<br>over 100<br>20.0% lost | no mean<br>over 100<br>70.0% lost |"
 
 
 def test_theta_survives_packing_to_half_precision():
     theta = MODEL.init(np.random.default_rng(0))
-    np.testing.assert_allclose(unpacked(packed(np.stack([theta, 2 * theta])))[1], 2 * theta, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(unpacked(packed(np.stack([theta, 2 * theta])), MODEL)[1], 2 * theta, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -179,6 +179,6 @@ def test_the_long_results_are_reproduced(name):
     """A minute or two a contender; the seed's own interval over tasks."""
     settings = json.loads(PATH.read_text())["settings"]["long"]
     options = dict(seed=settings["seeds"][0], looks=settings["looks"], n_validation=settings["n_validation"], progress=False)
-    for run in stored(PATH, "long")[name][:1]:
-        again = judged(train(name, settings["times"] * CONTENDERS[name].n_iters, **options), settings["n_tasks"])
+    for run in load_runs(PATH, "long")[name][:1]:
+        again = evaluated(train(name, settings["times"] * CONTENDERS[name].n_iters, **options), settings["n_tasks"])
         np.testing.assert_array_less(np.abs(again.mean - run["mean"]), np.add(again.ci, run["ci"]) + 1e-9)

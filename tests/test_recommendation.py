@@ -10,11 +10,13 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT, number_of
-from metacalc import figures_recommendation as figures
+from metacalc.course.figures import recommendation as figures
+from metacalc.course.recommendation import load_taste
 from metacalc.studies import Results
-from metacalc.tasks import food_world_cup
+from metacalc.data.food import food_world_cup
 
-RESULTS = json.loads((ROOT / "chapters/results/recommendation.json").read_text(encoding="utf-8"))
+PATH = ROOT / "chapters/results/recommendation.json"
+RESULTS = json.loads(PATH.read_text(encoding="utf-8"))
 LIVE, TABLE = RESULTS["results"]["live"], RESULTS["results"]["table"]
 N = len(LIVE["countries"])
 THETA, MEAN, COV = np.array(LIVE["theta"]), np.array(LIVE["mean"]), np.zeros((N, N))
@@ -80,7 +82,7 @@ def rating_errors(shots):
 
 
 READOUTS = {"cuisines": cuisines, "rating_errors": rating_errors}
-BUILD = {"cuisines": lambda: figures.cuisines(figures.learned(RESULTS)), "rating_errors": lambda: figures.comparison(RESULTS)}
+BUILD = {"cuisines": lambda: figures.cuisines(load_taste(PATH)), "rating_errors": lambda: figures.comparison(TABLE, RESULTS["settings"]["shots"])}
 
 
 def close(table, expected):
@@ -142,7 +144,7 @@ def test_marks_at_every_position(name):
 
 
 def test_the_questions_are_the_best_of_the_best_known():
-    taste = figures.learned(RESULTS)
+    taste = load_taste(PATH)
     order = sorted(range(N), key=lambda i: -LIVE["rated"][i])[:16]
     left = {}
     for a in order:
@@ -157,7 +159,7 @@ def test_the_questions_are_the_best_of_the_best_known():
 
 
 def test_one_s_own_ratings():
-    taste = figures.learned(RESULTS)
+    taste = load_taste(PATH)
     z = taste.predict({"India": 2, "England": 5}, 3)
     path, posterior, _ = by_hand((5.0, 2.0, 0.0))
     np.testing.assert_allclose(z, [path[3], posterior], rtol=1e-9)

@@ -10,7 +10,7 @@ import pytest
 import traitlets
 from matplotlib.figure import Figure
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
-from metacalc.figures import panel
+from metacalc.stage import panel
 
 
 def sliders():

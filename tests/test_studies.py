@@ -9,15 +9,17 @@ from metacalc.descent import sgd
 from metacalc.meta import joint, maml
 from metacalc.models import Quadratic
 from metacalc.studies import Results, choose, interval
-from metacalc.tasks import Quadratics, download, fetch
+from metacalc.data import download
+from metacalc.data.download import fetch
+from metacalc.tasks import Quadratics
 from metacalc.training import evaluate
 from scipy import stats
 
 TASKS, MODEL = Quadratics(1, spread=1.0), Quadratic(1)
 
 
-def score(theta, alpha):
-    return evaluate(MODEL, theta, TASKS, alpha, steps=range(4), n_tasks=50, seed=3).mean
+def score(learner):
+    return evaluate(learner, TASKS, steps=range(4), n_tasks=50, seed=3).mean
 
 
 def test_results_are_kept_as_they_come_and_dropped_when_the_settings_change(tmp_path):
@@ -39,27 +41,27 @@ def test_results_are_kept_as_they_come_and_dropped_when_the_settings_change(tmp_
 def test_the_choice_is_the_best_of_all_that_validation_saw():
     seen = {}
 
-    def recorded(theta, alpha):
-        scores = score(theta, alpha)
-        seen[float(theta[0]), alpha] = scores
+    def recorded(learner):
+        scores = score(learner)
+        seen[float(learner.theta[0]), learner.alpha] = scores
         return scores
 
     best = choose(maml, MODEL, TASKS, recorded, [{"alpha": 0.2, "k": 1}, {"alpha": 0.5, "k": 2}], n_iters=25, every=10,
                   theta0=lambda setting: [3.0], eta=0.1, rule=sgd(), progress=False)
     assert len(seen) == 2 * 3  # after 10, 20 and 25 iterations
-    assert best.score == min(s.min() for s in seen.values()) == seen[float(best.theta[0]), best.alpha][best.steps]
-    assert best.alpha == best.setting["alpha"] and best.iteration in (10, 20, 25)
+    assert best.score == min(s.min() for s in seen.values()) == seen[float(best.learner.theta[0]), best.learner.alpha][best.steps]
+    assert best.learner.alpha == best.setting["alpha"] and best.iteration in (10, 20, 25)
 
 
 def test_a_baseline_has_its_rate_and_its_end_chosen_too_and_a_score_that_is_nan_loses():
     rates = []
 
-    def broken(theta, alpha):
-        rates.append(alpha)
-        return np.full(3, np.nan) if alpha == 0.7 else score(theta, alpha)
+    def broken(learner):
+        rates.append(learner.alpha)
+        return np.full(3, np.nan) if learner.alpha == 0.7 else score(learner)
 
     best = choose(joint, MODEL, TASKS, broken, [{}], n_iters=20, every=10, rates=(0.3, 0.7), eta=0.1, progress=False)
-    assert rates == [0.3, 0.7] * 2 and best.alpha == 0.3 and best.steps > 0
+    assert rates == [0.3, 0.7] * 2 and best.learner.alpha == 0.3 and best.steps > 0
     with pytest.raises(ValueError, match="finite"):
         choose(joint, MODEL, TASKS, lambda *_: [np.nan], [{}], n_iters=2, every=1, rates=[0.1], progress=False)
     with pytest.raises(ValueError, match="settings"):

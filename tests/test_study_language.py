@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT
-from metacalc.letters import stored
+from metacalc.course.language import load_study
 from metacalc.studies import Results
-from metacalc.tasks.languages import families, folds
+from metacalc.data.languages import families, folds
 
 SPEC = importlib.util.spec_from_file_location("study_language", ROOT / "studies/language.py")
 study = importlib.util.module_from_spec(SPEC)
@@ -33,7 +33,7 @@ def test_a_short_version_runs_and_goes_on_where_it_was(tmp_path, monkeypatch):
     study.run(SHORT, again)
     assert path.read_text() == before
     for design in ("language", "family"):
-        short = stored(path, design)
+        short = load_study(path, design)
         assert sorted(short.codes) == sorted(families()) and all(b.shape == (2, len(families())) for b in short.bits.values())
         assert all(np.isfinite(b).all() and (b > 2).all() and (b < 8).all() for b in short.bits.values())
 
@@ -42,13 +42,13 @@ def test_what_is_stored_was_made_with_the_settings_in_the_program():
     content = json.loads(PATH.read_text())
     assert content["settings"] == json.loads(json.dumps(study.SETTINGS)) and PATH.stat().st_size < 200_000
     for design in ("language", "family"):
-        assert [run["languages"] for run in stored(PATH, design).runs] == [list(fold.test) for fold in folds(design)]
+        assert [run["languages"] for run in load_study(PATH, design).runs] == [list(fold.test) for fold in folds(design)]
 
 
 @pytest.mark.parametrize("design, fold", [("family", 4)])
 def test_the_stored_numbers_come_out_again(design, fold):
     """Counting exactly; joint training, one of its seeds, as closely as two of its seeds agree."""
-    sides, kept = study.Sides(study.SETTINGS, design, fold), stored(PATH, design).runs[fold]
+    sides, kept = study.Sides(study.SETTINGS, design, fold), load_study(PATH, design).runs[fold]
     np.testing.assert_allclose(study.bigrams(sides)["bits"], kept["bigrams"]["bits"], atol=1e-4)
     settings = study.SETTINGS | {"seeds": [0], "shots": [10]}
     sides = study.Sides(settings, design, fold)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metacalc import GaussianPrior
+from metacalc.course.gaussian import GaussianPrior
 from metacalc.models import MLP, Quadratic
 from metacalc.tasks import Batch, FewShotClassification, Pooled, Quadratics, Sinusoids, nearest_mean
-from metacalc.tasks.base import _distinct
+from metacalc.tasks.base import distinct
 
 N_CLASSES, PER_CLASS = 12, 9
 
@@ -113,10 +113,10 @@ def test_few_shot_draws_are_uniform_and_labels_are_shuffled():
 
 
 def test_distinct_is_a_random_ordered_choice():
-    draws = _distinct(rng(), np.full(24000, 4), 2)
+    draws = distinct(rng(), np.full(24000, 4), 2)
     pairs, counts = np.unique(draws, axis=0, return_counts=True)
     assert len(pairs) == 12 and ((counts - 2000) ** 2 / 2000).sum() < 32
-    assert (np.sort(_distinct(rng(), np.full(50, 6), 6)) == np.arange(6)).all()
+    assert (np.sort(distinct(rng(), np.full(50, 6), 6)) == np.arange(6)).all()
 
 
 def test_few_shot_takes_words_as_labels_and_unequal_classes():

@@ -13,6 +13,7 @@ import pytest
 from conftest import optional
 from metacalc import adam, clipped, momentum, nesterov, sgd
 from metacalc.meta import (
+    Learner,
     adapt,
     fomaml,
     imaml,
@@ -237,7 +238,7 @@ def test_training_learns_sinusoids_and_beats_joint_training():
     runs = {method: meta_train(method, model, tasks, 1500, eta=3e-3, dtype=np.float32, progress=False, **extra).theta
             for method, extra in ((maml, dict(alpha=0.01)), (joint, {}))}
     assert runs[maml].dtype == np.float32
-    meta, pre = (evaluate(model, runs[m], tasks, 0.01, steps=(0, 1, 5), n_tasks=200) for m in (maml, joint))
+    meta, pre = (evaluate(Learner(model, runs[m], 0.01), tasks, steps=(0, 1, 5), n_tasks=200) for m in (maml, joint))
     assert meta.mean[1] < 0.6 * meta.mean[0] and meta.mean[1] < 0.6 * pre.mean[1]
 
 
@@ -246,7 +247,7 @@ def test_training_learns_sinusoids_and_beats_joint_training():
 def test_evaluation_is_what_it_says():
     model, tasks = NETS[1], Sinusoids()
     theta = model.init(np.random.default_rng(0))
-    result = evaluate(model, theta, tasks, 0.05, steps=(0, 3), shots=(4, 8), n_tasks=50, seed=7)
+    result = evaluate(Learner(model, theta, 0.05), tasks, steps=(0, 3), shots=(4, 8), n_tasks=50, seed=7)
     assert result.steps == (0, 3) and result.shots == (4, 8)
     batch = Sinusoids(k_shots=8).sample(np.random.default_rng(7), 50)
     phi = adapt(model, theta, batch.x_support, batch.y_support, 0.05, 3)
@@ -256,7 +257,7 @@ def test_evaluation_is_what_it_says():
         close(result.ci[1, column], 1.96 * losses.std(ddof=1) / np.sqrt(50))
         close(result.median[1, column], np.median(losses))
     assert (result.diverged == 0).all()
-    same_tasks = evaluate(model, theta, tasks.with_shots(8), 0.05, steps=(0, 3), n_tasks=50, seed=7)
+    same_tasks = evaluate(Learner(model, theta, 0.05), tasks.with_shots(8), steps=(0, 3), n_tasks=50, seed=7)
     np.testing.assert_array_equal(same_tasks.mean, result.mean[1])
 
 
@@ -266,7 +267,7 @@ def test_diverged_tasks_are_counted_and_kept_out_of_the_mean(recwarn):
             a, c = np.array([0.5, 0.5, 50.0]).reshape(3, 1, 1), np.array([[1.0], [3.0], [1.0]])
             return Batch(a, c, a, c)
 
-    result = evaluate(Quadratic(1), [0.0], Three(), 1.0, steps=(1, 400), n_tasks=3)
+    result = evaluate(Learner(Quadratic(1), [0.0], 1.0), Three(), steps=(1, 400), n_tasks=3)
     np.testing.assert_allclose(result.diverged, [1 / 3, 1 / 3])        # 50 · 49²/2 at once, then infinite
     close(result.mean[0], (0.25 * 0.25 + 0.25 * 2.25) / 2)
     close(result.median, [0.25 * 2.25, 0.25 * 9 * 0.25**400])
@@ -278,10 +279,10 @@ def test_accuracy_and_only_and_learned_rates():
     tasks = FewShotClassification(x, np.repeat(np.arange(6), 10), n_way=3, k_shots=2, n_query=3)
     model = logistic_regression(6, 3)
     theta = np.zeros(model.n_params)
-    result = evaluate(model, theta, tasks, 0.5, steps=(0, 20), shots=(1, 5), n_tasks=40, metric="accuracy")
+    result = evaluate(Learner(model, theta, 0.5), tasks, steps=(0, 20), shots=(1, 5), n_tasks=40, metric="accuracy")
     assert result.mean.shape == (2, 2) and (result.mean[:, 1] == 1).all() and (result.mean[:, 0] == 1 / 3).all()
     noisy = FewShotClassification(x + np.random.default_rng(2).normal(scale=2, size=x.shape), tasks.labels, 3, 2, 3)
-    result = evaluate(model, theta, noisy, 0.5, steps=(20,), n_tasks=40, seed=3, metric="accuracy")
+    result = evaluate(Learner(model, theta, 0.5), noisy, steps=(20,), n_tasks=40, seed=3, metric="accuracy")
     batch = noisy.sample(np.random.default_rng(3), 40)
     phi = adapt(model, theta, batch.x_support, batch.y_support, 0.5, 20)[-1]
     right = model.predict(phi, batch.x_query).argmax(-1) == batch.y_query
@@ -290,12 +291,12 @@ def test_accuracy_and_only_and_learned_rates():
     close(result.ci, [1.96 * right.mean(axis=1).std(ddof=1) / np.sqrt(40)])
     net = NETS[1]
     theta, _ = problem(net)
-    head = evaluate(net, theta, Sinusoids(), 0.1, steps=(0, 2), n_tasks=20, only=net.head)
+    head = evaluate(Learner(net, theta, 0.1, only=net.head), Sinusoids(), steps=(0, 2), n_tasks=20)
     rates = np.zeros(net.n_params)
     rates[net.head] = 0.1
     np.testing.assert_array_equal(
-        evaluate(net, np.concatenate([theta, rates]), Sinusoids(), None, steps=(0, 2), n_tasks=20).mean, head.mean)
-    assert head.mean[1] != evaluate(net, theta, Sinusoids(), 0.1, steps=(0, 2), n_tasks=20).mean[1]
+        evaluate(Learner(net, np.concatenate([theta, rates])), Sinusoids(), steps=(0, 2), n_tasks=20).mean, head.mean)
+    assert head.mean[1] != evaluate(Learner(net, theta, 0.1), Sinusoids(), steps=(0, 2), n_tasks=20).mean[1]
 
 
 @pytest.mark.slow
@@ -311,14 +312,14 @@ def test_maml_reaches_the_papers_numbers_on_sinusoids():
 
         def validate(t, loss, theta):
             if (t + 1) % 2000 == 0:
-                result = evaluate(model, theta, tasks, 0.01, steps=(1, 5, 10), n_tasks=2000, seed=500, limit=np.inf)
+                result = evaluate(Learner(model, theta, 0.01), tasks, steps=(1, 5, 10), n_tasks=2000, seed=500, limit=np.inf)
                 score = (result.mean + 1000 * result.diverged).sum()
                 if score < best[0]:
                     best[:] = score, theta
 
         meta_train(maml, model, Sinusoids(dtype=np.float32), 60_000, dtype=np.float32, seed=seed, progress=False,
                    callback=validate, alpha=0.01)
-        result = evaluate(model, best[1], tasks, 0.01, steps=(1, 5, 10), n_tasks=4000, seed=1000)
+        result = evaluate(Learner(model, best[1], 0.01), tasks, steps=(1, 5, 10), n_tasks=4000, seed=1000)
         print(seed, *(np.round(column, 4).tolist() for column in result[2:]))
         assert (result.mean - result.ci <= [0.67, 0.38, 0.35]).all()
         assert (result.median < result.mean).all() and (result.diverged <= 0.002).all()
@@ -396,15 +397,18 @@ def test_bad_training_is_refused(change, message):
 @pytest.mark.parametrize("change, message", [
     (dict(steps=()), "steps must be"), (dict(steps=(1, -1)), "steps must be"), (dict(metric="f1"), "metric must be"),
     (dict(limit=0), "limit must be"), (dict(n_tasks=1), "n_tasks must be"), (dict(shots=(5,)), "shots must be None"),
-    (dict(alpha=0.0), "alpha must be"), (dict(alpha=None), "theta must have a last axis of length 4"),
+    (dict(learner=Learner(Quadratic(2), np.ones(2), 0.0)), "alpha must be"), (dict(learner=Learner(Quadratic(2), np.ones(2))), "alpha must be given"),
+    (dict(learner=Learner(Quadratic(2), np.ones(3))), "theta must have a last axis of length 4"), (dict(learner=Quadratic(2)), "learner must be"),
+    (dict(learner=Learner(Quadratic(2), np.ones((5, 2)), 0.1)), "learner must have one θ"), (dict(steps=(True,)), "steps must be"),
+    (dict(metric="accuracy"), "metric must be 'loss'"),
     *[(dict(steps=steps), "steps must be") for steps in (3, None)], *[(dict(shots=shots), "shots must be") for shots in (5, ())],
     *[(dict(limit=limit), "limit must be") for limit in ("a", None, [1])], (dict(seed="a"), "seed must be"),
 ])
 def test_bad_evaluation_is_refused(change, message):
     with pytest.raises(ValueError, match=f"^{message}"):
-        evaluate(**dict(model=Quadratic(2), theta=np.ones(2), tasks=Quadratics(2), alpha=0.1) | change)
+        evaluate(**dict(learner=Learner(Quadratic(2), np.ones(2), 0.1), tasks=Quadratics(2)) | change)
 
 
 def test_shots_of_zero_are_refused():
     with pytest.raises(ValueError, match="^k_shots must be"):
-        evaluate(MLP((1, 2, 1)), np.zeros(7), Sinusoids(), 0.1, shots=(0,))
+        evaluate(Learner(MLP((1, 2, 1)), np.zeros(7), 0.1), Sinusoids(), shots=(0,))

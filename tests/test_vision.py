@@ -10,19 +10,19 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from conftest import ROOT, number_of
-from metacalc.figures_vision import (
+from metacalc.course.figures.vision import outline, recognition
+from metacalc.course.vision import (
     NAMES,
-    compared,
+    comparison_table,
     episodes,
-    outline,
-    recognition,
-    runs,
-    scores,
-    stored_starts,
+    load_scores,
+    load_starts,
+    runs_of,
 )
 from metacalc.studies import Results, interval
-from metacalc.tasks import fetch, printed_characters
-from metacalc.tasks.characters import script_of
+from metacalc.data.characters import printed_characters, script_of
+from metacalc.data.download import fetch
+from metacalc.meta import Learner
 from metacalc.training import evaluate
 
 sys.path.insert(0, str(ROOT / "studies"))
@@ -35,7 +35,7 @@ LETTERS = printed_characters()
 
 @functools.cache
 def starts():
-    return stored_starts(PATH)
+    return load_starts(PATH)
 
 
 def net(theta, x):
@@ -51,13 +51,14 @@ def net(theta, x):
 
 @functools.cache
 def examples():
-    return episodes(LETTERS, starts()[2], 8)
+    return episodes(LETTERS, starts()[1], 8)
 
 
 @functools.cache
 def answers(name, task, K):
     """Probabilities of the 35 query images after 0, ..., 50 steps: shape (51, 35, 5)."""
-    theta, alpha, _ = starts()[1][name]
+    learner, _ = starts()[0][name]
+    theta, alpha = learner.theta, learner.alpha
     x, y = LETTERS.x[examples()[task - 1]].astype(float), np.repeat(np.arange(5), K)
     support, query = x[:, :K].reshape(5 * K, -1), x[:, 5:].reshape(35, -1)
     gradient = autograd.grad(lambda theta: -anp.mean(anp.log(net(theta, support)[np.arange(5 * K), y])))
@@ -117,7 +118,7 @@ CHECKS = {"vision_readout": check_vision}
 
 
 def test_the_figure_s_tasks_are_of_letters_that_no_start_has_seen():
-    _, _, test = starts()
+    _, test = starts()
     train, validation, held_out = LETTERS.split(*study.PRINTED["folds"][0])
     assert test == held_out
     for task in examples():
@@ -138,10 +139,10 @@ def test_the_stored_results_are_whole():
     assert stored["settings"] == json.loads(json.dumps({"omniglot": study.SETTINGS, "printed": study.PRINTED}))
     assert PATH.stat().st_size < 200_000
     for k_shots in (1, 5):
-        table = scores(PATH, k_shots)
+        table = load_scores(PATH, k_shots)
         assert list(table) == list(NAMES) and all(values.shape == (8,) for values in table.values())
         assert table["pixels"].mean() > 0.35 and all(table[n].mean() > table["scratch"].mean() + 0.05 for n in ("MAML", "joint", "prototypes"))
-    assert list(scores(PATH, 1, "not shifted")) == ["prototypes", "joint", "MAML"]
+    assert list(load_scores(PATH, 1, "not shifted")) == ["prototypes", "joint", "MAML"]
     alphabets = [a for test, _ in study.SETTINGS["folds"] for a in test]
     assert len(alphabets) == len(set(alphabets)) == stored["results"]["data"]["alphabets"] == 8
     for test, validation in study.SETTINGS["folds"]:
@@ -152,7 +153,7 @@ def test_every_method_had_the_same_outer_rates_and_the_best_has_all_seeds():
     results, settings = json.loads(PATH.read_text(encoding="utf-8"))["results"], study.SETTINGS
     places = [f"{i}/{k}/{name}" for i in range(4) for k in settings["shots"] for name in settings["inner"]]
     for where in places + [f"{i}/1/{name}/not shifted" for i in range(4) for name in ("MAML", "joint")]:
-        tried, best = runs(results, where)
+        tried, best = runs_of(results, where)
         assert set(settings["outer"]) <= set(tried) <= {*settings["outer"], *settings["beyond"]}
         inside = max(settings["outer"], key=lambda rate: tried[rate][0]["validation"])
         beyond = dict(zip((min(settings["outer"]), max(settings["outer"])), settings["beyond"]))
@@ -170,15 +171,15 @@ def test_scores_are_means_over_seeds_at_the_rate_that_validates_best(tmp_path):
                "0/1/MAML/not shifted/0.01/0": run(0.9, 0.9), "0/1/pixels": run(0, 0.3), "0/1/scratch/0": run(0, 0.1), "0/1/scratch/1": run(0, 0.2)}
     path = tmp_path / "vision.json"
     path.write_text(json.dumps({"settings": {"omniglot": {"folds": [0], "inner": {"MAML": []}, "seeds": [0, 1]}}, "results": results}), encoding="utf-8")
-    found = scores(path, 1)
+    found = load_scores(path, 1)
     np.testing.assert_allclose(found["MAML"], [0.4, 0.3])
     np.testing.assert_allclose(found["scratch"], [0.25, 0.15])
-    np.testing.assert_allclose(scores(path, 1, rate=0.001)["MAML"], [0.2, 0.1])
+    np.testing.assert_allclose(load_scores(path, 1, rate=0.001)["MAML"], [0.2, 0.1])
 
 
 def test_tables_are_of_paired_differences():
     one = {"joint": np.array([0.5, 0.6, 0.7]), "MAML": np.array([0.6, 0.7, 0.8])}
-    text = compared(one)
+    text = comparison_table(one)
     assert "| joint | 0.600 ± 0.248 | – |" in text and "+0.100 ± 0.000" in text
 
 
@@ -187,17 +188,18 @@ def test_the_study_counts_as_evaluate_does():
     model, theta, _ = small()
     tasks = LETTERS.tasks(test, k_shots=1, n_query=7)
     for only in (None, model.head):
-        mean, deviation = study.accuracies(model, theta, 0.3, tasks, [0, 3, 7], 30, 5, only)
-        expected = evaluate(model, theta, tasks, 0.3, steps=(0, 3, 7), n_tasks=30, seed=5, metric="accuracy", only=only)
+        mean, deviation = study.accuracies(Learner(model, theta, 0.3, only), tasks, [0, 3, 7], 30, 5)
+        expected = evaluate(Learner(model, theta, 0.3, only), tasks, steps=(0, 3, 7), n_tasks=30, seed=5, metric="accuracy")
         np.testing.assert_allclose(mean, expected.mean, atol=1e-6)
         np.testing.assert_allclose(deviation * 1.96 / np.sqrt(30), expected.ci, atol=1e-6)
-    overflowing = study.accuracies(model, theta, 1e30, tasks, [5], 8, 5)[0]
+    overflowing = study.accuracies(Learner(model, theta, 1e30), tasks, [5], 8, 5)[0]
     assert overflowing == 0
 
 
 def small():
-    model, chosen, test = starts()
-    return model, chosen["MAML"][0].astype(np.float32), test
+    chosen, test = starts()
+    learner, _ = chosen["MAML"]
+    return learner.model, learner.theta.astype(np.float32), test
 
 
 def short(prefix=""):
@@ -213,7 +215,7 @@ def test_the_study_runs_in_short_on_print(tmp_path):
     study.run(settings, results, LETTERS, progress=False)
     study.run_clipping(settings, results, LETTERS, progress=False)
     for method in (*study.METHODS, "joint"):
-        tried, best = runs(results.stored, f"0/1/{method}")
+        tried, best = runs_of(results.stored, f"0/1/{method}")
         assert len(tried[best]) == 2
         for run in tried[best]:
             assert set(run["accuracy"]) == {"Georgian", "Lao"} and 0 <= run["validation"] <= 1 and run["steps"] <= 3
@@ -225,7 +227,7 @@ def test_the_study_runs_in_short_on_print(tmp_path):
 def handwriting():
     try:
         fetch("omniglot/images_background_small1.zip", download=False)
-        from metacalc.tasks import omniglot
+        from metacalc.data.characters import omniglot
         return omniglot(study.SETTINGS["size"], download=False)
     except FileNotFoundError as error:
         pytest.skip(f"the study of handwriting was not rerun: {error}")
@@ -243,8 +245,8 @@ def test_stored_results_are_reproduced():
     test, validation = settings["folds"][0]
     fold = study.Fold(characters, characters.split(test, validation), 1, settings | {"test": [40, 15, 1000], "rates": [0.03], "n_steps": 12})
     best, _ = fold.trained("joint", {"eta": 0.003}, 0, 400, 1, 1, 1.0, False)
-    again = np.mean(list(fold.tested(best.theta, best.alpha, best.steps)["accuracy"].values()))
+    again = np.mean(list(fold.tested(best)["accuracy"].values()))
     full = np.mean(list(stored["0/1/joint/0.003/0"]["accuracy"].values()))
     alone = np.mean(list(stored["0/1/pixels"]["accuracy"].values()))
-    half_width = interval(scores(PATH, 1)["joint"])[1]
+    half_width = interval(load_scores(PATH, 1)["joint"])[1]
     assert alone + 0.05 < again < full + half_width

@@ -5,7 +5,7 @@ from html import unescape
 
 import pytest
 from conftest import HTML, PAGES, ROOT, missing
-from metacalc.figures import CHAPTERS, ROUTES
+from metacalc.course.figures.intro import CHAPTERS, ROUTES
 from pages import reading_minutes, terms
 
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.

@@ -1,9 +1,17 @@
-"""The calculus of learning to learn: SymPy derives, NumPy runs, a slider moves the actors."""
+"""The calculus of learning to learn: SymPy derives, NumPy runs, a slider moves the actors.
+
+What needs NumPy and SymPy alone is here at once. The live figures and the data load when they are first asked for, and
+say which extra to install where it is missing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from metacalc.calculus import Objective, finite_difference, step
 from metacalc.descent import (
     Rule,
     adam,
+    adamw,
     backtracking,
     clipped,
     convergence_factor,
@@ -14,8 +22,9 @@ from metacalc.descent import (
     newton,
     sgd,
 )
-from metacalc.gaussian import GaussianPrior
+from metacalc.exercises import Checker, Exercise
 from metacalc.meta import (
+    Learner,
     adapt,
     anil,
     fomaml,
@@ -27,24 +36,45 @@ from metacalc.meta import (
     reptile,
     with_rates,
 )
-from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression
-from metacalc.stage import Arrow, Curve, Path, Point, Readout, Slider, Stage
-from metacalc.studies import interval
+from metacalc.models import (
+    MLP,
+    Quadratic,
+    linear_regression,
+    logistic_regression,
+    sharpness,
+)
+from metacalc.studies import Interval, interval
 from metacalc.tasks import (
     Batch,
     FewShotClassification,
     Quadratics,
     RatingTasks,
     Sinusoids,
-    printed_characters,
 )
 from metacalc.training import Evaluation, Training, evaluate, in_parallel, meta_train
 
+if TYPE_CHECKING:
+    from metacalc.data.characters import printed_characters
+    from metacalc.stage import Arrow, Curve, Path, Point, Readout, Slider, Stage
+
+_LATER = {"printed_characters": "metacalc.data.characters"} | dict.fromkeys(
+    ("Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage"), "metacalc.stage")
+
 __all__ = [
-    "Arrow", "Batch", "Curve", "Evaluation", "FewShotClassification", "GaussianPrior", "MLP", "Objective",
-    "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider",
-    "Stage", "Training", "adam", "adapt", "anil", "backtracking", "clipped", "convergence_factor", "diverged",
-    "evaluate", "finite_difference", "fomaml", "gradient_descent", "imaml", "in_parallel", "interval", "joint",
-    "linear_regression", "logistic_regression", "maml", "meta_sgd", "meta_train", "momentum", "nesterov",
-    "newton", "printed_characters", "rate_schedule", "reptile", "sgd", "step", "with_rates",
+    "Arrow", "Batch", "Checker", "Curve", "Evaluation", "Exercise", "FewShotClassification", "Interval", "Learner", "MLP",
+    "Objective", "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage",
+    "Training", "adam", "adamw", "adapt", "anil", "backtracking", "clipped", "convergence_factor", "diverged", "evaluate",
+    "finite_difference", "fomaml", "gradient_descent", "imaml", "in_parallel", "interval", "joint", "linear_regression",
+    "logistic_regression", "maml", "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "printed_characters",
+    "rate_schedule", "reptile", "sgd", "sharpness", "step", "with_rates",
 ]
+
+
+def __getattr__(name):
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -5,12 +5,19 @@ SymPy derives; `sympy.lambdify` turns the very expression that a chapter shows i
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
-import scipy  # its parts load when they are first used
 import sympy as sp
-from sympy.core.relational import Relational
+
+from metacalc.checks import count, real_array, scalar
+from metacalc.smoothness import (
+    checked_expression,
+    compiled,
+    differentiated,
+    elementwise,
+    partial_derivatives,
+    real_part,
+)
 
 __all__ = ["Objective", "finite_difference", "step"]
 
@@ -63,8 +70,8 @@ class Objective:
     def __init__(self, expr, variables):
         self.variables = _checked_variables(variables)
         self._symbols = self.variables if self.is_vector else (self.variables,)
-        self.expr = _checked_expression(expr, self._symbols)
-        partials = _checked_gradient(self.expr, self._symbols)
+        self.expr = checked_expression(expr, self._symbols)
+        partials = differentiated(self.expr, self._symbols)
         self.gradient = sp.Matrix(partials) if self.is_vector else partials[0]
         self._functions = {}
 
@@ -82,19 +89,19 @@ class Objective:
     @cached_property
     def hessian(self):
         if not self.is_vector:
-            return _partial_derivatives(self.gradient, self._symbols)[0]
-        return sp.Matrix([_partial_derivatives(g, self._symbols) for g in self.gradient])
+            return partial_derivatives(self.gradient, self._symbols)[0]
+        return sp.Matrix([partial_derivatives(g, self._symbols) for g in self.gradient])
 
     def _evaluate(self, name, theta, expression, rank):
         """Value at `theta` of an expression with `rank` axes (0 for f, 1 for its gradient, 2 for its Hessian)."""
         function = self._functions.get(name)
         if function is None:
             function = self._functions[name] = (
-                _compiled(list(expression) if rank else [expression], self._symbols) if self.is_vector
-                else _elementwise(expression, self.variables))
+                compiled(list(expression) if rank else [expression], self._symbols) if self.is_vector
+                else elementwise(expression, self.variables))
         if not self.is_vector:
             return function(theta)
-        theta = _float_array(theta, "theta")
+        theta = real_array(theta, "theta")
         d = len(self._symbols)
         if theta.ndim == 0 or theta.shape[-1] != d:
             raise ValueError(f"theta must have a last axis of length {d}, one entry for each of {self.variables}; "
@@ -102,7 +109,7 @@ class Objective:
         with np.errstate(all="ignore"):
             entries = function(*np.moveaxis(theta, -1, 0))
         batch = theta.shape[:-1]
-        entries = [np.broadcast_to(np.asarray(_real(e), theta.dtype), batch) for e in entries]
+        entries = [np.broadcast_to(np.asarray(real_part(e), theta.dtype), batch) for e in entries]
         return np.stack(entries, axis=-1).reshape(batch + (d,) * rank) if rank else entries[0][()]
 
     def __call__(self, theta):
@@ -147,7 +154,7 @@ def step(objective, eta, k=1):
     if not isinstance(objective, Objective):
         raise ValueError(f"objective must be an Objective, got {objective!r}")
     try:
-        eta = sp.sympify(eta)
+        eta = sp.sympify(eta, strict=True)  # text is not evaluated
     except sp.SympifyError:
         eta = None
     if not isinstance(eta, sp.Expr):
@@ -156,10 +163,8 @@ def step(objective, eta, k=1):
         raise ValueError(f"eta must not depend on the variables {objective.variables}, got {eta}")
     if not (eta.free_symbols or (eta.is_finite and eta.is_positive)):
         raise ValueError(f"eta must be positive and finite, got {eta}")
-    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or k < 0:
-        raise ValueError(f"k must be an integer of at least 0, got {k!r}")
     theta = sp.Matrix(objective._symbols) if objective.is_vector else objective.variables
-    for _ in range(k):
+    for _ in range(count(k, "k")):
         here = list(zip(objective._symbols, theta if objective.is_vector else [theta]))
         theta = theta - eta * objective.gradient.subs(here, simultaneous=True)
     return theta
@@ -185,23 +190,11 @@ def finite_difference(f, theta, h=1e-6):
     >>> finite_difference(lambda t: (t**2).sum(axis=-1), [1.0, 3.0]).round(6)
     array([2., 6.])
     """
-    theta = _float_array(theta, "theta")
+    theta = real_array(theta, "theta")
     if theta.ndim == 0:
         raise ValueError("theta must have at least one axis, got a number")
-    if not (isinstance(h, (int, float)) and np.isfinite(h) and h > 0):
-        raise ValueError(f"h must be positive and finite, got {h!r}")
-    shifts = h * np.eye(theta.shape[-1])
+    shifts = scalar(h, "h") * np.eye(theta.shape[-1])
     return np.stack([(f(theta + s) - f(theta - s)) / (2 * h) for s in shifts], axis=-1)
-
-
-def _float_array(value, name):
-    """`value` as an array of floats; floats keep their precision."""
-    array = np.asarray(value)
-    if array.dtype.kind in "iub":
-        return array.astype(float)
-    if array.dtype.kind != "f":
-        raise ValueError(f"{name} must hold real numbers, got {value!r}")
-    return array
 
 
 def _checked_variables(variables):
@@ -214,144 +207,3 @@ def _checked_variables(variables):
             or len({v.name for v in variables}) < len(variables)):
         raise ValueError(f"variables must be one or more symbols with distinct names, got {variables!r}")
     return variables
-
-
-def _checked_expression(expr, symbols):
-    try:
-        expr = sp.sympify(expr, strict=True)
-    except sp.SympifyError:
-        raise ValueError(f"expr must be a SymPy expression, got {expr!r}") from None
-    if not isinstance(expr, sp.Expr) or isinstance(expr, (sp.MatrixBase, sp.MatrixExpr)):
-        raise ValueError(f"expr must be a single SymPy expression, got {expr!r}")
-    unknown = expr.free_symbols - set(symbols)
-    if unknown:
-        raise ValueError(f"expr has the unknown symbols {sorted(map(str, unknown))}; variables are {symbols}")
-    if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
-        raise ValueError(f"expr must be finite, got {expr}")
-    if not any(_is_real_at(expr, symbols, point) for point in _probes(symbols)):
-        raise ValueError(f"expr must be real-valued; {expr} is complex-valued wherever it was tried")
-    return expr
-
-
-def _probes(symbols):
-    """A few unremarkable points, of both signs and many sizes."""
-    for size in (0.7, -0.7, 2.3, -2.3, 0.05, 11.3, -11.3, 47.0, -47.0, 530.0, -530.0):
-        yield [(s, size * (1 + 0.13 * i)) for i, s in enumerate(symbols)]
-
-
-def _is_real_at(expr, symbols, point):
-    """False only where the value has an imaginary part; a pole decides nothing."""
-    value = expr.subs(point).evalf()
-    return not value.is_finite or abs(sp.im(value)) <= 1e-12 * (1 + abs(value))
-
-
-def _partial_derivatives(expr, symbols):
-    # Real stand-ins: for a symbol that may be complex SymPy differentiates |x| into parts that no loop can run.
-    stand_in = {s: sp.Dummy(s.name, real=True) for s in symbols}
-    real_expr = expr.subs(stand_in, simultaneous=True)
-    back = {v: s for s, v in stand_in.items()}
-    # What is differentiated is continuous (`_checked_gradient`), so that a delta only ever comes with the factor 0.
-    return [sp.diff(real_expr, v).replace(sp.DiracDelta, lambda *_: sp.S.Zero).subs(back, simultaneous=True)
-            for v in back]
-
-
-def _checked_gradient(expr, symbols):
-    jumps = [f for f in expr.atoms(sp.sign, sp.Heaviside, sp.floor, sp.ceiling, sp.frac, sp.arg, sp.DiracDelta)
-             if f.free_symbols]
-    partials = _partial_derivatives(expr, symbols)
-    if jumps or any(p.has(sp.Derivative, sp.Subs, sp.I) for p in partials):
-        raise ValueError(f"expr must be differentiable, and {expr} is not, or SymPy does not know its derivative")
-    kink = _kink(expr, partials, symbols)
-    if kink is not None:
-        raise ValueError(f"expr must be differentiable; {expr} has a kink or a jump where {kink} = 0")
-    return partials
-
-
-def _switches(expr):
-    """Expressions that vanish where `expr` changes from one formula to another."""
-    for f in expr.atoms(sp.Abs, sp.atan2):
-        yield f.args[0]
-    for f in expr.atoms(sp.Max, sp.Min):
-        yield from (a - b for a, b in combinations(f.args, 2))
-    for relation in expr.atoms(Relational):
-        yield relation.lhs - relation.rhs
-
-
-def _kink(expr, partials, symbols):
-    """The switch of `expr` across which its value or gradient jumps, or None."""
-    real = {s: sp.Dummy(s.name, real=True) for s in symbols}  # √x² is |x| for a real x only
-    switches = [u for u in _switches(expr.subs(real, simultaneous=True)) if u.free_symbols]
-    if not switches:
-        return None
-    both = _compiled([expr, *partials], symbols)
-    for u in switches:
-        for v in u.free_symbols:
-            for probe in _probes(list(real.values())):
-                point = dict(probe)
-                along = u.subs({s: x for s, x in point.items() if s != v})
-                for root in _sign_changes(along, v):
-                    if _jumps(lambda x: both(*({**point, v: x}[real[s]] for s in symbols)), root):
-                        return u.subs({d: s for s, d in real.items()})
-    return None
-
-
-def _sign_changes(expr, symbol):
-    """Where an expression in one symbol changes its sign, between −20 and 20."""
-    try:
-        f = sp.lambdify(symbol, expr, "numpy")
-        with np.errstate(all="ignore"):
-            grid = np.linspace(-20.003, 20, 2001)
-            values = np.broadcast_to(np.asarray(f(grid), float), grid.shape)
-            brackets = np.flatnonzero(values[:-1] * values[1:] < 0)
-            return [scipy.optimize.brentq(f, grid[i], grid[i + 1], xtol=1e-14) for i in brackets[:8]]
-    except (NameError, TypeError, ValueError):
-        return []
-
-
-def _jumps(function, root):
-    """Whether a list of values changes across `root` by an amount that does not shrink with the distance."""
-    with np.errstate(all="ignore"):
-        gaps = [np.abs(np.array(function(np.float64(root + h)), float) - np.array(function(np.float64(root - h)), float))
-                for h in (1e-5, 1e-7)]
-        size = np.abs(np.array(function(np.float64(root + 1e-5)), float))
-    return bool(np.any((gaps[1] > 0.5 * gaps[0]) & (gaps[1] > 1e-8 * size)))
-
-
-def _compiled(entries, symbols):
-    """NumPy function of one argument a symbol that returns the list of the entries' values."""
-    for modules in ("numpy", ["scipy", "numpy"]):  # SciPy, slower to load, only for functions that NumPy has not
-        try:
-            function = sp.lambdify(symbols, entries, modules=modules, cse=True)
-            with np.errstate(all="ignore"):
-                function(*(np.full(2, 0.7) for _ in symbols))  # `math`'s functions would pass with a number
-            return function
-        except (NameError, TypeError, NotImplementedError):
-            continue
-    raise ValueError(f"expr has a function with no numerical counterpart: {entries}")
-
-
-def _elementwise(expr, symbol):
-    """NumPy function of a number, elementwise on arrays and fast for plain floats."""
-    function = _compiled([expr], [symbol])
-    try:
-        on_floats = sp.lambdify([symbol], expr, modules="math", cse=True)
-    except NotImplementedError:
-        on_floats = None  # calling it is a TypeError, which is handled like others
-
-    def elementwise(theta):
-        if type(theta) is float:
-            try:
-                return float(on_floats(theta))  # ten times faster than an array of one element
-            except (ArithmeticError, NameError, TypeError, ValueError):
-                pass  # where Python raises, IEEE arithmetic below goes on with inf or nan
-        theta = _float_array(theta, "theta")
-        with np.errstate(all="ignore"):
-            value = np.asarray(_real(function(theta)[0]), theta.dtype)
-        return np.broadcast_to(value, theta.shape).copy()[()] if value.shape != theta.shape else value[()]
-
-    return elementwise
-
-
-def _real(value):
-    """NaN where a value is complex, as NumPy's own square root of −1 has it."""
-    return np.where(np.imag(value) == 0, np.real(value), np.nan) if np.iscomplexobj(value) else value

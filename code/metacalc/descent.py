@@ -1,9 +1,10 @@
 """One-level learning: gradient descent and its relatives, for many starts, rates and momenta in one call.
 
 An update rule is a pair of pure functions, as in optax: `init(theta)` gives the rule's memory, and
-`update(gradient, memory)` gives a direction and the new memory; the loop then moves θ ← θ − η · direction.
+`update(gradient, memory, theta)` gives a direction and the new memory; the loop then moves θ ← θ − η · direction.
 """
 
+import inspect
 import math
 import numbers
 from collections.abc import Callable
@@ -11,14 +12,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metacalc.checks import (
+    count,
+    instance,
+    positive,
+    real_array,
+    scalar,
+    unit_interval,
+)
+
 __all__ = [
-    "Rule", "adam", "backtracking", "clipped", "convergence_factor", "diverged", "gradient_descent", "momentum", "nesterov",
-    "newton", "sgd",
+    "Rule", "adam", "adamw", "as_rule", "backtracking", "clipped", "convergence_factor", "diverged", "gradient_descent",
+    "momentum", "nesterov", "newton", "sgd",
 ]
 
 
 class Rule(NamedTuple):
-    """An update rule: `init(theta) -> memory` and `update(gradient, memory) -> (direction, memory)`."""
+    """An update rule: `init(theta) -> memory` and `update(gradient, memory, theta) -> (direction, memory)`.
+
+    Most rules do not ask where θ is, and leave out the last argument; `adamw` is one that does.
+    """
 
     init: Callable
     update: Callable
@@ -32,7 +45,7 @@ def sgd():
     >>> sgd().update(3.0, None)
     (3.0, None)
     """
-    return Rule(init=lambda theta: None, update=lambda gradient, memory: (gradient, memory))
+    return Rule(init=lambda theta: None, update=lambda gradient, memory, theta=None: (gradient, memory))
 
 
 def momentum(beta=0.9):
@@ -48,9 +61,9 @@ def momentum(beta=0.9):
     ValueError
         If `beta` is outside [0, 1).
     """
-    beta = _in_unit_interval(beta, "beta")
+    beta = unit_interval(beta, "beta")
 
-    def update(gradient, velocity):
+    def update(gradient, velocity, theta=None):
         velocity = beta * velocity + gradient
         return velocity, velocity
 
@@ -71,9 +84,9 @@ def nesterov(beta=0.9):
     ValueError
         If `beta` is outside [0, 1).
     """
-    beta = _in_unit_interval(beta, "beta")
+    beta = unit_interval(beta, "beta")
 
-    def update(gradient, velocity):
+    def update(gradient, velocity, theta=None):
         velocity = beta * velocity + gradient
         return gradient + beta * velocity, velocity
 
@@ -95,10 +108,10 @@ def adam(beta1=0.9, beta2=0.999, eps=1e-8):
     ValueError
         If an argument is outside its range.
     """
-    beta1, beta2 = _in_unit_interval(beta1, "beta1"), _in_unit_interval(beta2, "beta2")
-    eps = _positive(eps, "eps")
+    beta1, beta2 = unit_interval(beta1, "beta1"), unit_interval(beta2, "beta2")
+    eps = positive(eps, "eps")
 
-    def update(gradient, memory):
+    def update(gradient, memory, theta=None):
         m, v, t = memory
         t = t + 1
         m = beta1 * m + (1 - beta1) * gradient
@@ -106,6 +119,40 @@ def adam(beta1=0.9, beta2=0.999, eps=1e-8):
         return m / (1 - beta1**t) / ((v / (1 - beta2**t)) ** 0.5 + eps), (m, v, t)
 
     return Rule(init=lambda theta: (0.0 * theta, 0.0 * theta, 0), update=update)
+
+
+def adamw(weight_decay=0.01, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Adam with decoupled weight decay: Adam's direction + λθ (Loshchilov & Hutter 2019, algorithm 2).
+
+    The decay is no part of the gradient, so that Adam's scaling leaves it alone: θ ← (1 − ηλ) θ − η · Adam's direction.
+
+    Parameters
+    ----------
+    weight_decay : float
+        λ, not negative.
+    beta1, beta2, eps
+        As in `adam`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range; from `update`, if it is not told θ.
+
+    Examples
+    --------
+    >>> rule = adamw(weight_decay=0.1)
+    >>> rule.update(0.0, rule.init(5.0), 5.0)[0]     # no gradient: what is left pulls towards 0
+    0.5
+    """
+    decay, plain = scalar(weight_decay, "weight_decay", positive=False), adam(beta1, beta2, eps)
+
+    def update(gradient, memory, theta=None):
+        if theta is None:
+            raise ValueError("theta must be given: weight decay pulls it towards 0")
+        direction, memory = plain.update(gradient, memory)
+        return direction + decay * theta, memory
+
+    return Rule(plain.init, update)
 
 
 def clipped(rule, max_norm):
@@ -127,15 +174,26 @@ def clipped(rule, max_norm):
     >>> clipped(sgd(), 1.0).update(np.array([3.0, 4.0]), None)[0]
     array([0.6, 0.8])
     """
-    if not isinstance(rule, Rule):
-        raise ValueError(f"rule must be a Rule, such as momentum(0.9), got {rule!r}")
-    max_norm = _scalar(max_norm, "max_norm")
+    rule = as_rule(rule)
+    max_norm = scalar(max_norm, "max_norm")
 
-    def update(gradient, memory):
+    def update(gradient, memory, theta=None):
         norm = np.sqrt((gradient * gradient).sum(axis=-1, keepdims=True)) if np.ndim(gradient) else abs(gradient)
-        return rule.update(gradient * np.minimum(1, max_norm / np.maximum(norm, 1e-30)), memory)
+        return rule.update(gradient * np.minimum(1, max_norm / np.maximum(norm, 1e-30)), memory, theta)
 
     return Rule(rule.init, update)
+
+
+def as_rule(rule):
+    """The rule, its `update` ready to be told θ; ValueError if it is none."""
+    instance(rule, Rule, "rule", "a Rule, such as momentum(0.9)")
+    try:
+        inspect.signature(rule.update).bind("gradient", "memory", "theta")
+    except TypeError:
+        return rule._replace(update=lambda gradient, memory, theta=None: rule.update(gradient, memory))
+    except ValueError:  # a function in C tells nothing of its arguments
+        pass
+    return rule
 
 
 def gradient_descent(grad, theta0, eta, n_iters, rule=None):
@@ -176,21 +234,19 @@ def gradient_descent(grad, theta0, eta, n_iters, rule=None):
            [  6.4,   0. ,  14.4]])
     """
     theta = _start(theta0)
-    n_iters = _count(n_iters, "n_iters")
-    rule = sgd() if rule is None else rule
-    if not isinstance(rule, Rule):
-        raise ValueError(f"rule must be a Rule, such as momentum(0.9), got {rule!r}")
+    n_iters = count(n_iters, "n_iters")
+    rule = sgd() if rule is None else as_rule(rule)
     rate = eta if callable(eta) else None
     if rate is None:
-        eta = _positive(eta, "eta")
+        eta = positive(eta, "eta")
         theta = _broadcast_start(theta, eta)
     memory = rule.init(theta)
     path = [theta]
     with np.errstate(all="ignore"):
         for t in range(n_iters):
             gradient = _gradient(grad, theta) if t else _first_gradient(grad, theta)
-            direction, memory = rule.update(gradient, memory)
-            theta = theta - (eta if rate is None else _positive(rate(t), "eta")) * direction
+            direction, memory = rule.update(gradient, memory, theta)
+            theta = theta - (eta if rate is None else positive(rate(t), "eta")) * direction
             path.append(theta)
     path[0] = np.broadcast_to(path[0], np.shape(theta))  # a rule with an array of momenta widens θ at the first step
     return np.array(path)
@@ -276,7 +332,7 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
     array([0.125, 1.   , 1.   ])
     """
     theta = np.asarray(_start(theta0))
-    n_iters, eta = _count(n_iters, "n_iters"), _positive(eta, "eta")
+    n_iters, eta = count(n_iters, "n_iters"), positive(eta, "eta")
     if np.ndim(eta):
         raise ValueError(f"eta must be a single number, got {eta!r}")
     for name, value in (("shrink", shrink), ("slope", slope)):
@@ -333,8 +389,8 @@ def convergence_factor(eta, beta, eigenvalues):
     >>> float(convergence_factor(4 / 9, 1 / 9, [1.0, 4.0]).round(6))  # the best pair here: (√κ − 1)/(√κ + 1) = 1/3
     0.333333
     """
-    eta, beta = np.asarray(_positive(eta, "eta")), np.asarray(_in_unit_interval(beta, "beta"))
-    eigenvalues = _numbers(eigenvalues, "eigenvalues")
+    eta, beta = np.asarray(positive(eta, "eta")), np.asarray(unit_interval(beta, "beta"))
+    eigenvalues = real_array(eigenvalues, "eigenvalues")
     if eigenvalues.ndim == 0 or eigenvalues.size == 0 or not np.all(np.isfinite(eigenvalues)):
         raise ValueError(f"eigenvalues must be finite numbers along a last axis, got {eigenvalues!r}")
     half = (1 + beta[..., None] - eta[..., None] * eigenvalues) / 2
@@ -362,13 +418,13 @@ def diverged(path, limit=1e6):
     >>> diverged(gradient_descent(lambda theta: 2 * theta, 10, [0.5, 1.0, 1.2], n_iters=100))
     array([False, False,  True])
     """
-    limit = _positive(limit, "limit")
-    return np.any(~(np.abs(_numbers(path, "path")) <= limit), axis=0)[()]
+    limit = positive(limit, "limit")
+    return np.any(~(np.abs(real_array(path, "path")) <= limit), axis=0)[()]
 
 
 def _start(theta0):
     """`theta0` as a Python float, which a scalar run is fastest with, or as an array of floats of its own."""
-    theta = _numbers(theta0, "theta0")
+    theta = np.array(real_array(theta0, "theta0"))
     if not np.all(np.isfinite(theta)):
         raise ValueError(f"theta0 must hold finite real numbers, got {theta0!r}")
     if theta.size == 0:
@@ -409,44 +465,3 @@ def _gradient(grad, theta):
             return grad(np.asarray(theta))
         except ArithmeticError:  # a function of the math module
             return np.full(np.shape(theta), np.nan)[()]
-
-
-def _numbers(value, name):
-    """`value` as a new array of floats; floats keep their precision. Exact numbers, such as SymPy's, are converted."""
-    try:
-        array = np.asarray(value)
-        array = array.astype(array.dtype if array.dtype.kind == "f" else float) if array.dtype.kind in "iufO" else None
-    except (TypeError, ValueError):
-        array = None
-    if array is None:
-        raise ValueError(f"{name} must be or hold real numbers, got {value!r}")
-    return array
-
-
-def _positive(value, name):
-    """`value` as a float or an array of floats, all positive and finite."""
-    array = _numbers(value, name)
-    if array.size == 0 or not np.all(np.isfinite(array) & (array > 0)):
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
-    return float(array) if array.ndim == 0 else array
-
-
-def _scalar(value, name, positive=True):
-    """`value` as one finite float, positive or else at least 0."""
-    array = _numbers(value, name)
-    if array.ndim or not np.isfinite(array) or array < 0 or (positive and array == 0):
-        raise ValueError(f"{name} must be one finite number, {'positive' if positive else 'not negative'}, got {value!r}")
-    return float(array)
-
-
-def _in_unit_interval(value, name):
-    array = _numbers(value, name)
-    if array.size == 0 or not np.all((array >= 0) & (array < 1)):
-        raise ValueError(f"{name} must be at least 0 and less than 1, got {value!r}")
-    return float(array) if array.ndim == 0 else array
-
-
-def _count(value, name):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
-    return int(value)

@@ -10,7 +10,7 @@ import numpy as np
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-__all__ = ["Exercise", "Verdict", "check", "entries", "number"]
+__all__ = ["Checker", "Exercise", "Verdict", "entries", "number"]
 
 SECONDS = 20  # for one answer
 
@@ -46,47 +46,68 @@ class Verdict(NamedTuple):
         return self.right
 
 
-def check(name, answer=...):
-    """Verdict on an answer to the exercise of that name.
+class Checker:
+    """Checks answers to the exercises of a course.
 
     Parameters
     ----------
-    name : str
-        The exercise's label, as it stands in the chapter.
-    answer : sympy expression, number, tuple of these, or what the exercise asks for
-        Symbols count by their names, whatever their assumptions. The default, `...`, asks for an answer.
-
-    Returns
-    -------
-    Verdict
+    exercises : dict of str: Exercise
+        Each exercise's name, and what is known of it.
 
     Raises
     ------
     ValueError
-        If there is no exercise of that name.
+        If `exercises` is no such dictionary.
 
     Examples
     --------
-    >>> check("bg-ex-derivative")
+    >>> x = sp.Symbol("x")
+    >>> check = Checker({"slope": Exercise(2 * x, mistakes=((x, "That is the rule without its factor."),))})
+    >>> check("slope")
     ✗ Put your answer in place of the dots.
-    >>> check("bg-ex-derivative", "x**2")
-    ✗ Your answer has the symbol x, which the exercise does not have.
+    >>> check("slope", "x")
+    ✗ That is the rule without its factor.
+    >>> check("slope", "2*x")
+    ✓ Right.
     """
-    from metacalc.answers import EXERCISES  # the answers use this module
 
-    if name not in EXERCISES:
-        raise ValueError(f"name must be one of {sorted(EXERCISES)}, got {name!r}")
-    if answer is ...:
-        return Verdict(False, "Put your answer in place of the dots.")
-    try:
-        with _time_limit():
-            reason = _reason(EXERCISES[name], answer)
-    except _TooLong:
-        reason = "Your answer takes too long to work out. Is there a simpler form?"
-    except Exception as error:  # the reader's own functions and objects may raise anything
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        reason = f"Your answer could not be used as the exercise asks: {said[0]}"
-    return Verdict(not reason, reason)
+    def __init__(self, exercises):
+        if not isinstance(exercises, dict) or not all(isinstance(one, Exercise) for one in exercises.values()):
+            raise ValueError("exercises must be a dictionary of names and Exercise")
+        self.exercises = exercises
+
+    def __call__(self, name, answer=...):
+        """Verdict on an answer to the exercise of that name.
+
+        Parameters
+        ----------
+        name : str
+            The exercise's label, as it stands in the text.
+        answer : sympy expression, number, tuple of these, or what the exercise asks for
+            Symbols count by their names, whatever their assumptions. The default, `...`, asks for an answer.
+
+        Returns
+        -------
+        Verdict
+
+        Raises
+        ------
+        ValueError
+            If there is no exercise of that name.
+        """
+        if name not in self.exercises:
+            raise ValueError(f"name must be one of {sorted(self.exercises)}, got {name!r}")
+        if answer is ...:
+            return Verdict(False, "Put your answer in place of the dots.")
+        try:
+            with _time_limit():
+                reason = _reason(self.exercises[name], answer)
+        except _TooLong:
+            reason = "Your answer takes too long to work out. Is there a simpler form?"
+        except Exception as error:  # the reader's own functions and objects may raise anything
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            reason = f"Your answer could not be used as the exercise asks: {said[0]}"
+        return Verdict(not reason, reason)
 
 
 def entries(answer, n, asked):
@@ -117,7 +138,7 @@ class _TooLong(BaseException):
 @contextmanager
 def _time_limit():
     """Raise `_TooLong` after `SECONDS`, where there are alarms: in the main thread, and not on Windows."""
-    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 

@@ -20,31 +20,23 @@ import threading
 
 import numpy as np
 
-from metacalc.models import _ACTIVATIONS, MLP
-
-__all__ = ["steps", "suits"]
+__all__ = ["steps"]
 
 _workspaces = threading.local()
 
 
-def suits(model, theta, alpha, only=None):
-    """Whether `steps` can be used: an `MLP`, one θ, one inner rate for all of it or for its head."""
-    moves = only is None or isinstance(only, slice) and only == model.head
-    return type(model) is MLP and theta.ndim == 1 and type(alpha) is float and moves
-
-
 def steps(model, theta, batch, alpha, k=1, only=None, second_order=True):
     """Loss and gradient, as `metacalc.meta.maml` returns them; without `second_order` as `fomaml` does; k may be 0."""
-    _, x_support, y_support = model._checked(theta, batch.x_support, batch.y_support)
-    _, x_query, y_query = model._checked(theta, batch.x_query, batch.y_query)
+    _, x_support, y_support = model.checked(theta, batch.x_support, batch.y_support)
+    _, x_query, y_query = model.checked(theta, batch.x_query, batch.y_query)
     kept = k if second_order else min(k, 2)  # only the way back needs all the weights on the path
     w = _workspace(model, len(batch), x_support.shape[1], x_query.shape[1], k, kept, only is not None, theta.dtype)
-    for layer, (start, _, end, m, n) in zip(w.layers, model._layers):
+    for layer, (start, _, end, m, n) in zip(w.layers, model.layers):
         layer.share(theta[start:end].reshape(m + 1, n))
 
     for j, support in enumerate(w.support):
         _forward(model, w, j, support, x_support)
-        np.multiply(model._output_delta(support.z.tasks, y_support), -alpha, out=support.d[-1].tasks)
+        np.multiply(model.output_delta(support.z.tasks, y_support), -alpha, out=support.d[-1].tasks)
         _backward(w, j, support)
         for layer, a, d in zip(w.layers, support.a, support.d):
             layer.adapt(j, a, d)
@@ -52,8 +44,8 @@ def steps(model, theta, batch, alpha, k=1, only=None, second_order=True):
     query = w.query
     _forward(model, w, k, query, x_query)
     z, y = query.z.rows, y_query.reshape(query.z.rows.shape)
-    loss = model._output_loss(z, y)  # all tasks as one: the mean over all examples is the mean over the tasks
-    query.d[-1].rows[...] = model._output_delta(z, y)
+    loss = model.output_loss(z, y)  # all tasks as one: the mean over all examples is the mean over the tasks
+    query.d[-1].rows[...] = model.output_delta(z, y)
     _backward(w, k, query)
 
     # v = ∇L_query(φ_k), then v ← (I − αH(φ_j)) v for j = k − 1, ..., 0.
@@ -93,14 +85,14 @@ def _backward(w, j, p):
 
 def _hessian(model, w, j, alpha):
     """The two passes of `MLP.hvp` at the weights after j steps in the direction v; R{d} = −α R{δ}, as d = −α δ."""
-    p, r_z, r_a, r_d, bend = w.support[j], w.r_z, w.r_a, w.r_d, _ACTIVATIONS[model.activation][1]
+    p, r_z, r_a, r_d, bend = w.support[j], w.r_z, w.r_a, w.r_d, model.bend
     for l, layer in enumerate(w.layers):
         layer.forward_v(p.a[l], r_z[l])
         if l > 0:
             np.multiply(p.slopes[l - 1], r_z[l - 1].all, out=r_a[l].all)
             layer.forward(j, r_a[l], w.change[l + 1])
             r_z[l].all += w.change[l + 1].all
-    np.multiply(model._r_output_delta(p.z.tasks, r_z[-1].tasks), -alpha, out=r_d[-1].tasks)
+    np.multiply(model.r_output_delta(p.z.tasks, r_z[-1].tasks), -alpha, out=r_d[-1].tasks)
     for l in range(len(w.layers) - 1, 0, -1):
         w.layers[l].backward(j, r_d[l], r_d[l - 1])
         w.layers[l].backward_v(p.d[l], w.change[l])
@@ -301,7 +293,7 @@ class _Workspace:
     """The arrays of `steps`."""
 
     def __init__(self, model, T, K, K_query, k, kept, head_only, dtype):
-        sizes, curved = model.sizes, _ACTIVATIONS[model.activation][1] is not None
+        sizes, curved = model.sizes, model.bend is not None
         # The examples' way is kept step by step for the way back; without one, a single place serves all steps.
         self.support = [_Pass(sizes, T, K, dtype) for _ in range(k)] if kept == k else k * [_Pass(sizes, T, K, dtype)]
         self.query = _Pass(sizes, T, K_query, dtype)
@@ -311,10 +303,10 @@ class _Workspace:
         self.change = [None, *_outputs(sizes, T, K, dtype)]
         change = self.change if K == K_query else [None, *_outputs(sizes, T, K_query, dtype)]
         self.gradient, self.layers = np.zeros(model.n_params, dtype), []
-        for l, (start, _, end, m, n) in enumerate(model._layers):
+        for l, (start, _, end, m, n) in enumerate(model.layers):
             # A correction takes K (m + n) products where a task's own weights take m n; the factor 1.2 is measured.
             kind = _LowRank if k == 0 or k == 1 and max(K, K_query) * (m + n) <= 1.2 * m * n else _PerTask
-            if head_only and l < len(model._layers) - 1:
+            if head_only and l < len(model.layers) - 1:
                 kind = _Frozen
             gradient = self.gradient[start:end].reshape(m + 1, n)
             self.layers.append(kind(gradient, l == 0, T, K, K_query, k, kept, change[l:l + 2]))

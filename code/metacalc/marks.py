@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, field
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch
+
+from metacalc.extras import extra
+
+with extra("figures"):
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import FancyArrowPatch
 
 __all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Mark", "Path", "Point"]
 
@@ -39,7 +43,7 @@ class Mark:
     reader can switch the mark off and on; marks of one label go together, and stand in the legend once.
     """
 
-    ax: plt.Axes
+    ax: Axes
     x: np.ndarray
     y: np.ndarray
     color: str = "blue"

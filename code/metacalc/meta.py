@@ -7,18 +7,123 @@ broadcasts with θ. In the comments φ_0 = θ, ..., φ_k are the iterates of the
 """
 
 from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 
-from metacalc.descent import _count, _numbers, _scalar
-from metacalc.lowrank import steps, suits
-from metacalc.tasks.base import Batch, _positive_integer
+from metacalc.checks import count, instance, positive, real_array, scalar
+from metacalc.models import Model
+from metacalc.tasks.base import Batch
 
-__all__ = ["adapt", "anil", "fomaml", "imaml", "joint", "maml", "meta_sgd", "rate_schedule", "reptile", "with_rates"]
+__all__ = [
+    "Learner", "Method", "adapt", "anil", "fomaml", "imaml", "joint", "maml", "meta_sgd", "rate_schedule", "reptile", "unwrapped",
+    "with_rates",
+]
 
 
+class Method(Protocol):
+    """What `metacalc.training.meta_train` asks of an algorithm."""
 
-@np.errstate(all="ignore")
+    def __call__(self, model: Model, theta: np.ndarray, batch: Batch, **settings) -> tuple:
+        """The loss, shape (...), and the gradient that the outer loop descends, in the shape of `theta`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """What meta-training yields: a model, where its tasks start, and how they adapt from there.
+
+    Parameters
+    ----------
+    model : model
+    theta : ndarray, shape (..., p), or (..., 2p) if it carries its own rates
+    alpha : float or array_like, optional
+        Inner rate. None if θ carries its own (`with_rates`), or if there is none yet, as after joint training.
+    only : slice or array of indices, optional
+        The entries of θ that move, such as `model.head` for `anil`; all unless given.
+    lam : float
+        Proximal strength, as in `adapt`: that of `imaml`.
+
+    Examples
+    --------
+    >>> from metacalc.models import Quadratic
+    >>> learner = Learner(Quadratic(1), [8.0], alpha=0.25)
+    >>> learner.adapt([[[1.0]], [[2.0]]], [[0.0], [4.0]], k=2)[..., 0]
+    array([[8. , 8. ],
+           [6. , 6. ],
+           [4.5, 5. ]])
+    """
+
+    model: Model
+    theta: np.ndarray
+    alpha: float | np.ndarray | None = None
+    only: slice | np.ndarray | None = None
+    lam: float = 0.0
+
+    @classmethod
+    def of(cls, method, model, theta, **settings):
+        """The learner that a method of this module, or one of your own, has trained: it adapts at test as in training.
+
+        Parameters
+        ----------
+        method : callable
+        model : model
+        theta : ndarray
+            What was learned.
+        **settings
+            Those of the method: `alpha`, `only` and `lam` count.
+
+        Examples
+        --------
+        >>> from metacalc.models import MLP
+        >>> net = MLP((1, 3, 1))
+        >>> Learner.of(anil, net, np.zeros(10), alpha=0.1).only == net.head
+        True
+        """
+        method, settings = unwrapped(method, settings)
+        only = method.only(model) if hasattr(method, "only") else settings.get("only")
+        return cls(model, theta, settings.get("alpha"), only, settings.get("lam", 0.0))
+
+    @np.errstate(all="ignore")
+    def adapt(self, x, y, k=1):
+        """The path of `k` inner steps on support sets, as the function `adapt` returns it."""
+        return np.stack(np.broadcast_arrays(*self.iterates(x, y, k)))
+
+    def iterates(self, x, y, k):
+        """The path of `adapt`, one after the other."""
+        p = self.model.n_params
+        if self.alpha is None and np.shape(self.theta)[-1:] == (p,):
+            if k == 0:
+                return iter([_over_tasks(np.asarray(self.theta))])
+            raise ValueError("alpha must be given: this learner has no inner rate, as joint training names none; "
+                             "Learner(model, theta, alpha) has one")
+        theta, alpha = _start(self.model, self.theta, self.alpha, max(k, 1))
+        return _iterates(self.model, theta, x, y, _masked(theta, alpha, self.only), k, scalar(self.lam, "lam", positive=False))
+
+
+def unwrapped(method, settings):
+    """The algorithm itself, without `functools.partial` or a decorator around it, and all its settings."""
+    while True:
+        if isinstance(method, partial):
+            method, settings = method.func, method.keywords | settings
+        elif hasattr(method, "__wrapped__") and not any(hasattr(method, name) for name in ("only", "start", "learner")):
+            method = method.__wrapped__
+        else:
+            return method, settings
+
+
+def _adapts(**how):
+    """Says of a method what `Learner.of` and `meta_train` have to know: `only`, a function from the model to the entries of
+    θ that it adapts; `start`, one from the model's own start to that of the method; `learner=False` if its θ is none."""
+    def marked(method):
+        for name, value in how.items():
+            setattr(method, name, value)
+        return method
+
+    return marked
+
+
 def adapt(model, theta, x, y, alpha, k=1, only=None, lam=0.0):
     """Inner loop: k gradient steps φ ← φ − α ∇L(φ) on each task, from θ on.
 
@@ -58,7 +163,7 @@ def adapt(model, theta, x, y, alpha, k=1, only=None, lam=0.0):
            [6. , 6. ],
            [4.5, 5. ]])
     """
-    return np.stack(np.broadcast_arrays(*_adapting(model, theta, x, y, alpha, k, only, lam)))
+    return Learner(model, theta, alpha, only, lam).adapt(x, y, count(k, "k", 1))
 
 
 @np.errstate(all="ignore")
@@ -80,8 +185,9 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
     only : slice or array of indices, optional
         The entries of θ that the inner loop moves; all unless given.
     fast : bool
-        Take an `MLP` with one inner rate, for all entries or the head, unless truncated, by `metacalc.lowrank`: the same
-        to rounding, in about half the time. It keeps its memory for the next call.
+        Take the model's own faster way where it has one that suits, unless truncated. That of an `MLP`, for one inner rate
+        of all entries or the head, is `metacalc.lowrank`: the same to rounding, in about half the time; it keeps its
+        memory for the next call.
     truncate : int, optional
         Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity
         (Shaban et al. 2019): 0 is `fomaml`, k or more is exact. No more steps than these are kept in memory.
@@ -107,9 +213,10 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
     array([0.125])
     """
     theta, alpha = _start(model, theta, alpha, k, batch)
-    through = int(k if truncate is None else min(_count(truncate, "truncate"), k))
-    if fast and through == k and suits(model, theta, alpha, only):
-        return steps(model, theta, batch, alpha, k, only)
+    through = int(k if truncate is None else min(count(truncate, "truncate"), k))
+    found = _fast(model, theta, batch, alpha, k, only) if fast and through == k else None
+    if found is not None:
+        return found
     alpha = _masked(theta, alpha, only)
     phi, hessians = _over_tasks(theta), deque(maxlen=through)
     for _ in range(k):
@@ -129,28 +236,32 @@ def fomaml(model, theta, batch, alpha, k=1, only=None, fast=True):
     Parameters, returns and errors as in `maml`.
     """
     theta, alpha = _start(model, theta, alpha, k, batch)
-    if fast and suits(model, theta, alpha, only):
-        return steps(model, theta, batch, alpha, k, only, second_order=False)
+    found = _fast(model, theta, batch, alpha, k, only, second_order=False) if fast else None
+    if found is not None:
+        return found
     phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, _masked(theta, alpha, only), k))
     v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
     return loss().mean(axis=-1), v.mean(axis=-2)
 
 
+@_adapts(only=lambda model: model.head)
 @np.errstate(all="ignore")
 def anil(model, theta, batch, alpha, k=1):
     """Almost no inner loop: `maml` whose inner loop moves only the model's head (Raghu et al. 2020, section 4).
 
-    All of θ is still learned in the outer loop. Parameters, returns and errors as in `maml`; adapt the result with
-    `only=model.head`.
+    All of θ is still learned in the outer loop. Parameters, returns and errors as in `maml`; what it learns adapts with
+    `only=model.head`, as `Learner.of` knows.
     """
     return maml(model, theta, batch, alpha, k, only=model.head)
 
 
+@_adapts(start=lambda theta: with_rates(theta, 0.01))
 @np.errstate(all="ignore")
 def meta_sgd(model, theta, batch, k=1):
     """Meta-SGD: learns an inner rate for each parameter together with the parameters (Li et al. 2017, equation 4).
 
-    Along the path ∂φ_{j+1}/∂α = diag(−∇L(φ_j)); the rest is `maml`. A learned rate may turn negative.
+    Along the path ∂φ_{j+1}/∂α = diag(−∇L(φ_j)); the rest is `maml`. A learned rate may turn negative. `meta_train` starts
+    all rates at 0.01, unless it is given `theta0`.
 
     Parameters
     ----------
@@ -193,6 +304,7 @@ def meta_sgd(model, theta, batch, k=1):
     return loss().mean(axis=-1), np.concatenate([v.mean(axis=-2), v_alpha.mean(axis=-2)], axis=-1)
 
 
+@_adapts(learner=False)
 @np.errstate(all="ignore")
 def rate_schedule(model, theta, batch, start):
     """Learns the rates of k steps of gradient descent, one for each step, from a fixed start (Maclaurin et al. 2015).
@@ -228,8 +340,7 @@ def rate_schedule(model, theta, batch, start):
     >>> rate_schedule(Quadratic(1), [0.25, 0.25], batch, start=[1.0])      # the loss is ((1 − 2α_1)(1 − 2α_2))²
     (np.float64(0.0625), array([-0.5, -0.5]))
     """
-    theta, start = np.asarray(theta), np.asarray(start)
-    theta = theta if theta.dtype.kind == "f" else theta.astype(float)
+    theta, start = real_array(theta, "theta"), real_array(start, "start")
     if theta.ndim == 0 or theta.shape[-1] == 0:
         raise ValueError(f"theta must have a last axis of one or more rates, got shape {theta.shape}")
     if start.shape != (model.n_params,):
@@ -303,8 +414,8 @@ def imaml(model, theta, batch, alpha, k=10, lam=1.0, cg_steps=10):
     array([3.])
     """
     theta, alpha = _start(model, theta, alpha, k, batch)
-    lam = _scalar(lam, "lam")
-    cg_steps = _positive_integer(cg_steps, "cg_steps")
+    lam = scalar(lam, "lam")
+    cg_steps = count(cg_steps, "cg_steps", 1)
     phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, alpha, k, lam))
     v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
     hessian = _linearize(model, phi, batch.x_support, batch.y_support)[1]
@@ -319,9 +430,11 @@ def joint(model, theta, batch, fast=True):
     Parameters, returns and errors as in `maml`, without an inner loop.
     """
     theta, alpha = _start(model, theta, 1.0, 1, batch)
-    if fast and suits(model, theta, alpha):
+    if fast and hasattr(model, "meta_gradient"):
         x, y = (np.concatenate(both, axis=1) for both in ((batch.x_support, batch.x_query), (batch.y_support, batch.y_query)))
-        return steps(model, theta, Batch(batch.x_support, batch.y_support, x, y), alpha, k=0)
+        found = _fast(model, theta, Batch(batch.x_support, batch.y_support, x, y), alpha, 0)
+        if found is not None:
+            return found
     theta = _over_tasks(theta)
     n_support, n_query = batch.x_support.shape[1], batch.x_query.shape[1]
     w = n_support / (n_support + n_query)
@@ -339,15 +452,8 @@ def with_rates(theta, alpha):
     >>> with_rates([1.0, 2.0], 0.01)
     array([1.  , 2.  , 0.01, 0.01])
     """
-    theta = np.asarray(theta)
-    theta = theta if theta.dtype.kind == "f" else theta.astype(float)
-    return np.concatenate([theta, np.broadcast_to(np.asarray(alpha, theta.dtype), theta.shape)], axis=-1)
-
-
-def _adapting(model, theta, x, y, alpha, k, only=None, lam=0.0):
-    """The path of `adapt`, one by one."""
-    theta, alpha = _start(model, theta, alpha, k)
-    return _iterates(model, theta, x, y, _masked(theta, alpha, only), k, _scalar(lam, "lam", positive=False))
+    theta, alpha = real_array(theta, "theta"), real_array(alpha, "alpha")
+    return np.concatenate([theta, np.broadcast_to(alpha.astype(theta.dtype), theta.shape)], axis=-1)
 
 
 def _iterates(model, theta, x, y, alpha, k, lam=0.0):
@@ -391,6 +497,12 @@ def _linearize(model, phi, x, y):
     return model.grad(phi, x, y), lambda v: model.hvp(phi, v, x, y), lambda: model.loss(phi, x, y)
 
 
+def _fast(model, theta, batch, alpha, k, only=None, second_order=True):
+    """What the model's own faster way gives, if it has one that suits, or None."""
+    way = getattr(model, "meta_gradient", None)
+    return None if way is None else way(theta, batch, alpha, k, only, second_order)
+
+
 def _over_tasks(theta):
     """θ with an axis for the tasks before its last, unless it is a single vector."""
     return theta if theta.ndim == 1 else theta[..., None, :]
@@ -398,12 +510,10 @@ def _over_tasks(theta):
 
 def _start(model, theta, alpha, k, *batches):
     """θ as floats; α positive and ready to broadcast with (..., n_tasks, p), taken out of θ if None; the rest checked."""
-    _positive_integer(k, "k")
+    count(k, "k", 1)
     for batch in batches:
-        if not isinstance(batch, Batch):
-            raise ValueError(f"batch must be a Batch, as a task distribution samples it, got {type(batch).__name__}")
-    theta = np.asarray(theta)
-    theta = theta if theta.dtype.kind == "f" else _numbers(theta, "theta")
+        instance(batch, Batch, "batch", "a Batch, as a task distribution samples it")
+    theta = real_array(theta, "theta")
     p = model.n_params if alpha is not None else 2 * model.n_params
     if theta.ndim == 0 or theta.shape[-1] != p:
         raise ValueError(f"theta must have a last axis of length {p}"
@@ -412,9 +522,7 @@ def _start(model, theta, alpha, k, *batches):
         return theta[..., :p // 2], _over_tasks(theta[..., p // 2:])
     if type(alpha) is float and 0 < alpha < float("inf"):
         return theta, alpha
-    alpha = np.asarray(alpha)
-    if alpha.dtype.kind not in "iuf" or not (np.isfinite(alpha) & (alpha > 0)).all():
-        raise ValueError(f"alpha must be positive and finite, got {alpha!r}")
+    alpha = np.asarray(positive(alpha, "alpha"))
     try:
         shape = np.broadcast_shapes(alpha.shape, theta.shape)
     except ValueError:

@@ -4,18 +4,42 @@ Parameters are one flat vector θ ∈ R^p, as in the formulas. Every function is
 data of a task are x of shape (..., n, d_in) and y, and the leading axes broadcast. So θ of shape (p,) is shared by all
 tasks, and θ of shape (n_tasks, p) gives each task its own. The arithmetic is done in θ's precision.
 
-A model of your own needs `n_params`, `init(rng, dtype)`, `predict(theta, x)`, `loss(theta, x, y)`, `grad(theta, x, y)`
-and `hvp(theta, v, x, y)` with these shapes. Two more are optional: `head`, the slice of the last layer, for ANIL, and
-`linearize(theta, x, y)`, which saves work where the loss, the gradient and the Hessian are wanted at the same point.
+A model of your own needs what `Model` lists, with these shapes. Three more are optional: `head`, the slice of the last
+layer, for ANIL; `linearize(theta, x, y)`, which saves work where the loss, the gradient and the Hessian are wanted at the
+same point; and `meta_gradient(theta, batch, alpha, k, only, second_order)`, which gives what `metacalc.meta.maml` does by
+a faster way, or None where it has none.
 """
 
 import math
+from typing import Protocol
 
 import numpy as np
 
-from metacalc.descent import _count
+from metacalc import lowrank
+from metacalc.checks import count, generator, real_array, tensor
 
-__all__ = ["MLP", "Quadratic", "linear_regression", "logistic_regression", "sharpness"]
+__all__ = ["MLP", "Model", "Quadratic", "linear_regression", "logistic_regression", "sharpness"]
+
+
+class Model(Protocol):
+    """What a meta-learner asks of a model. θ has the shape (..., p), p = `n_params`; the leading axes broadcast with the tasks'."""
+
+    n_params: int
+
+    def init(self, rng, dtype=np.float64):
+        """Random θ, shape (p,)."""
+
+    def predict(self, theta, x):
+        """What the model says of x."""
+
+    def loss(self, theta, x, y):
+        """Loss of each task, shape (...)."""
+
+    def grad(self, theta, x, y):
+        """Gradient of each task's loss, shape (..., p)."""
+
+    def hvp(self, theta, v, x, y):
+        """Hessian of each task's loss times v, shape (..., p)."""
 
 
 def _relu(z):
@@ -29,7 +53,7 @@ def _tanh(z):
 
 
 # Each activation as a function of z that returns a = σ(z) and σ'(z), and σ''/σ' as a function of a.
-_ACTIVATIONS = {"relu": (_relu, None), "tanh": (_tanh, lambda a: -2 * a)}
+ACTIVATIONS = {"relu": (_relu, None), "tanh": (_tanh, lambda a: -2 * a)}
 
 
 class MLP:
@@ -83,17 +107,17 @@ class MLP:
         sizes = tuple(sizes) if np.iterable(sizes) else ()
         if len(sizes) < 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sizes):
             raise ValueError(f"sizes must be two or more positive integers, got {sizes!r}")
-        if activation not in _ACTIVATIONS:
-            raise ValueError(f"activation must be one of {sorted(_ACTIVATIONS)}, got {activation!r}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
         if criterion not in ("squared", "cross-entropy"):
             raise ValueError(f"criterion must be 'squared' or 'cross-entropy', got {criterion!r}")
         if criterion == "cross-entropy" and sizes[-1] < 2:
             raise ValueError(f"sizes must end with two or more classes for the cross-entropy, got {sizes!r}")
         self.sizes, self.activation, self.criterion = sizes, activation, criterion
         ends = np.cumsum([(m + 1) * n for m, n in zip(sizes, sizes[1:])]).tolist()
-        self._layers = [(start, start + m * n, end, m, n)
+        self.layers = [(start, start + m * n, end, m, n)
                         for start, end, m, n in zip([0] + ends, ends, sizes, sizes[1:])]
-        self.n_params, self.head = ends[-1], slice(self._layers[-1][0], ends[-1])
+        self.n_params, self.head = ends[-1], slice(self.layers[-1][0], ends[-1])
 
     def __repr__(self):
         return f"MLP({self.sizes}, activation={self.activation!r}, criterion={self.criterion!r})"
@@ -103,17 +127,23 @@ class MLP:
 
         `rng` is a `numpy.random.Generator`. Before the outputs g is 1. Source: He et al. 2015, equation 10.
         """
-        theta, rng = np.zeros(self.n_params, dtype), _generator(rng)
+        theta, rng = np.zeros(self.n_params, dtype), generator(rng)
         for l, (W, _) in enumerate(self.unflatten(theta)):
-            gain = 2 if self.activation == "relu" and l < len(self._layers) - 1 else 1
+            gain = 2 if self.activation == "relu" and l < len(self.layers) - 1 else 1
             W[...] = rng.normal(scale=math.sqrt(gain / W.shape[0]), size=W.shape)
         return theta
 
+    @property
+    def bend(self):
+        """σ''/σ' as a function of a = σ(z), or None where σ'' is 0."""
+        return ACTIVATIONS[self.activation][1]
+
     def unflatten(self, theta):
         """The layers [(W_1, b_1), ...] of θ as views, shapes (..., m, n) and (..., n)."""
+        theta = real_array(theta, "theta") if isinstance(theta, list | tuple) else theta  # a framework's own stay so
         lead = theta.shape[:-1]
         return [(theta[..., start:middle].reshape(*lead, m, n), theta[..., middle:end])
-                for start, middle, end, m, n in self._layers]
+                for start, middle, end, m, n in self.layers]
 
     def with_new_head(self, theta, n_out):
         """The same body under a new last layer of zeros: the model with `n_out` outputs, and its θ, shape (..., p').
@@ -133,21 +163,21 @@ class MLP:
     @np.errstate(all="ignore")
     def features(self, theta, x):
         """What the last layer sees, a_{L-1}: shape (..., n, d_{L-1})."""
-        theta, x, _ = self._checked(theta, x)
+        theta, x, _ = self.checked(theta, x)
         return self._forward(self.unflatten(theta), x)[0][-1]
 
     @np.errstate(all="ignore")
     def predict(self, theta, x):
         """Outputs, shape (..., n, d_out): values for the squared criterion, class probabilities for the other."""
-        theta, x, _ = self._checked(theta, x)
+        theta, x, _ = self.checked(theta, x)
         z = self._forward(self.unflatten(theta), x)[2]
         return z if self.criterion == "squared" else _softmax(z)
 
     @np.errstate(all="ignore")
     def loss(self, theta, x, y):
         """Loss of each task, shape (...)."""
-        theta, x, y = self._checked(theta, x, y)
-        return self._output_loss(self._forward(self.unflatten(theta), x)[2], y)
+        theta, x, y = self.checked(theta, x, y)
+        return self.output_loss(self._forward(self.unflatten(theta), x)[2], y)
 
     def grad(self, theta, x, y):
         """Gradient of each task's loss, shape (..., p), by backpropagation."""
@@ -160,11 +190,11 @@ class MLP:
     @np.errstate(all="ignore")
     def linearize(self, theta, x, y):
         """Gradient (..., p), and the functions v ↦ Hv and () ↦ loss at θ, which go on from the same two passes."""
-        theta, x, y = self._checked(theta, x, y)
+        theta, x, y = self.checked(theta, x, y)
         layers = self.unflatten(theta)
         activations, slopes, z = self._forward(layers, x)
         # δ_l = ∂loss/∂z_l: δ_{l-1} = σ'(z_{l-1}) · δ_l W_lᵀ.
-        deltas = [self._output_delta(z, y)]
+        deltas = [self.output_delta(z, y)]
         for (W, _), slope in zip(layers[:0:-1], slopes[:0:-1]):
             deltas.insert(0, slope * _product(deltas[0], _transposed(W)))
 
@@ -172,13 +202,22 @@ class MLP:
             directions = self.unflatten(_parameters(v, "v", self.n_params, x, theta.dtype))
             return self._r_gradient(layers, directions, activations, slopes, deltas, z)
 
-        return self._flat(zip(activations, deltas)), hvp, lambda: self._output_loss(z, y)
+        return self._flat(zip(activations, deltas)), hvp, lambda: self.output_loss(z, y)
+
+    def meta_gradient(self, theta, batch, alpha, k=1, only=None, second_order=True):
+        """What `metacalc.meta.maml` gives, or `fomaml` without `second_order`, by `metacalc.lowrank`; k may be 0.
+
+        None where that is not made for it: it takes one θ in single or double precision, and one inner rate for all
+        entries or for the head.
+        """
+        moves = only is None or isinstance(only, slice) and only == self.head
+        if type(self) is MLP and theta.ndim == 1 and theta.dtype in (np.float32, np.float64) and type(alpha) is float and moves:
+            return lowrank.steps(self, theta, batch, alpha, k, only, second_order)
+        return None
 
     @np.errstate(all="ignore")
     def _r_gradient(self, layers, directions, activations, slopes, deltas, z):
         """R{gradient}, the Hessian times the direction with the layers (V, c)."""
-        bend = _ACTIVATIONS[self.activation][1]
-
         # Forward: R{z} = R{a} W + a V + c, and R{a} = σ'(z) R{z}. The input does not move with θ.
         r_z, r_activations = [], [None]
         for l, ((W, _), (V, c), a) in enumerate(zip(layers, directions, activations)):
@@ -189,13 +228,13 @@ class MLP:
                 r_z[l] += r_activations[l] @ W
 
         # Backward: R{δ_{l-1}} = σ' · (R{δ_l} Wᵀ + δ_l Vᵀ) + σ''/σ' · R{z_{l-1}} · δ_{l-1}.
-        r_deltas = [self._r_output_delta(z, r_z[-1])]
+        r_deltas = [self.r_output_delta(z, r_z[-1])]
         for l in range(len(layers) - 1, 0, -1):
             W, V = layers[l][0], directions[l][0]
             r_d = _product(r_deltas[0], _transposed(W)) + _product(deltas[l], _transposed(V))
             r_d *= slopes[l]
-            if bend is not None:
-                r_d += bend(activations[l]) * r_z[l - 1] * deltas[l - 1]
+            if self.bend is not None:
+                r_d += self.bend(activations[l]) * r_z[l - 1] * deltas[l - 1]
             r_deltas.insert(0, r_d)
 
         # The gradient of a layer is aᵀ δ, so R{} of it is aᵀ R{δ} + R{a}ᵀ δ.
@@ -206,7 +245,7 @@ class MLP:
 
     def _forward(self, layers, x):
         """Inputs a_0, ..., a_{L-1} of the layers, the slopes σ' there (none at a_0 = x), and the outputs z_L."""
-        sigma, activations, slopes = _ACTIVATIONS[self.activation][0], [x], [None]
+        sigma, activations, slopes = ACTIVATIONS[self.activation][0], [x], [None]
         for W, b in layers[:-1]:
             a, slope = sigma(_product(activations[-1], W) + b[..., None, :])
             activations.append(a)
@@ -214,20 +253,20 @@ class MLP:
         W, b = layers[-1]
         return activations, slopes, _product(activations[-1], W) + b[..., None, :]
 
-    def _output_loss(self, z, y):
+    def output_loss(self, z, y):
         """Loss of each task from its outputs z_L."""
         if self.criterion == "squared":
             return ((z - y) ** 2).sum(axis=(-2, -1)) / (z.shape[-1] * z.shape[-2])
         z = z - z.max(axis=-1, keepdims=True)
         return (np.log(np.exp(z).sum(axis=-1)) - (z * y).sum(axis=-1)).mean(axis=-1)
 
-    def _output_delta(self, z, y):
+    def output_delta(self, z, y):
         """∂loss/∂z_L."""
         if self.criterion == "squared":
             return (z - y) * (2 / (z.shape[-1] * z.shape[-2]))
         return (_softmax(z) - y) / z.shape[-2]
 
-    def _r_output_delta(self, z, r_z):
+    def r_output_delta(self, z, r_z):
         """∂²loss/∂z_L² times R{z_L}."""
         if self.criterion == "squared":
             return r_z * (2 / (z.shape[-1] * z.shape[-2]))
@@ -245,16 +284,16 @@ class MLP:
             np.matmul(ones, d, out=b[..., None, :])
         return out
 
-    def _checked(self, theta, x, y=None):
+    def checked(self, theta, x, y=None):
         """θ, x and y as arrays of θ's precision that go together; class numbers become one-hot rows."""
-        x = _data(x, "x", getattr(theta, "dtype", np.float64))
+        x = tensor(x, "x", getattr(theta, "dtype", np.float64))
         if x.ndim < 2 or x.shape[-1] != self.sizes[0] or x.shape[-2] == 0:
             raise ValueError(f"x must have shape (..., n, {self.sizes[0]}) with n ≥ 1 examples, got {x.shape}")
         theta = _parameters(theta, "theta", self.n_params, x)
         if y is None:
             return theta, x, None
         if self.criterion == "squared":
-            y = _data(y, "y", theta.dtype)
+            y = tensor(y, "y", theta.dtype)
             expected = x.shape[:-1] + self.sizes[-1:]
         else:
             y, expected = np.asarray(y), x.shape[:-1]
@@ -324,52 +363,51 @@ class Quadratic:
     """
 
     def __init__(self, d=1):
-        if not isinstance(d, (int, np.integer)) or isinstance(d, bool) or d < 1:
-            raise ValueError(f"d must be a positive integer, got {d!r}")
-        self.n_params, self.head = int(d), slice(0, int(d))
+        self.n_params = count(d, "d", 1)
+        self.head = slice(0, self.n_params)
 
     def __repr__(self):
         return f"Quadratic({self.n_params})"
 
     def init(self, rng, dtype=np.float64):
         """Random θ, shape (d,), standard normal; `rng` is a `numpy.random.Generator`."""
-        return _generator(rng).normal(size=self.n_params).astype(dtype)
+        return generator(rng).normal(size=self.n_params).astype(dtype)
 
     @np.errstate(all="ignore")
     def predict(self, theta, x):
         """θ itself, which is this model's guess at c; shape (..., d)."""
-        theta, x, _ = self._checked(theta, x)
+        theta, x, _ = self.checked(theta, x)
         return np.broadcast_to(theta, np.broadcast_shapes(theta.shape, x.shape[:-1]))
 
     @np.errstate(all="ignore")
     def loss(self, theta, x, y):
         """Loss of each task, shape (...), at θ of shape (..., d); x holds A, shape (..., d, d), and y holds c."""
-        theta, A, c = self._checked(theta, x, y)
+        theta, A, c = self.checked(theta, x, y)
         e = theta - c
         return (e * _times(A, e)).sum(axis=-1) / 2
 
     @np.errstate(all="ignore")
     def grad(self, theta, x, y):
         """A (θ − c), shape (..., d)."""
-        theta, A, c = self._checked(theta, x, y)
+        theta, A, c = self.checked(theta, x, y)
         return _times(A, theta - c)
 
     @np.errstate(all="ignore")
     def hvp(self, theta, v, x, y):
         """A v, shape (..., d)."""
-        theta, A, c = self._checked(theta, x, y)
+        theta, A, c = self.checked(theta, x, y)
         v = _parameters(v, "v", self.n_params, A, theta.dtype)
         return _times(A, np.broadcast_to(v, np.broadcast_shapes(v.shape, theta.shape)))
 
-    def _checked(self, theta, x, y=None):
-        d, A = self.n_params, _data(x, "x", getattr(theta, "dtype", np.float64))
+    def checked(self, theta, x, y=None):
+        d, A = self.n_params, tensor(x, "x", getattr(theta, "dtype", np.float64))
         if A.ndim < 2 or A.shape[-2:] != (d, d):
             raise ValueError(f"x must hold the matrices A, shape (..., {d}, {d}), got {A.shape}")
         if d > 1 and not np.allclose(A, _transposed(A), rtol=1e-5):
             raise ValueError("x must hold symmetric matrices A")
         theta = _parameters(theta, "theta", d, A)
         if y is not None:
-            y = _data(y, "y", theta.dtype)
+            y = tensor(y, "y", theta.dtype)
             if y.shape != A.shape[:-1]:
                 raise ValueError(f"y must hold the minima c, shape {A.shape[:-1]} as x has {A.shape}; got {y.shape}")
         return theta, A, y
@@ -427,8 +465,7 @@ def sharpness(model, theta, x, y, only=None, n_iters=50):
     >>> sharpness(Quadratic(2), np.zeros(2), np.diag([1.0, 3.0])[None], np.zeros((1, 2))).round(6)
     array([3.])
     """
-    if _count(n_iters, "n_iters") < 1:
-        raise ValueError("n_iters must be at least 1")
+    n_iters = count(n_iters, "n_iters", 1)
     moves = np.zeros(theta.shape[-1])
     moves[slice(None) if only is None else only] = 1
     v = moves * np.random.default_rng(0).normal(size=(len(x), theta.shape[-1]))
@@ -438,30 +475,11 @@ def sharpness(model, theta, x, y, only=None, n_iters=50):
     return (v * last).sum(axis=-1)
 
 
-def _generator(rng):
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng must be a numpy.random.Generator, such as np.random.default_rng(0), got {rng!r}")
-    return rng
-
-
-def _data(value, name, dtype):
-    """`value` as an array of finite numbers."""
-    try:
-        array = np.asarray(value, dtype if np.dtype(dtype).kind == "f" else np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from None
-    flat = array.ravel()
-    # A sum of squares is finite only if every term is, and takes a microsecond; should it overflow, look closer.
-    if not math.isfinite(flat.dot(flat)) and not np.isfinite(array).all():
-        raise ValueError(f"{name} must hold finite numbers, but some are NaN or infinite")
-    return array
-
-
 def _parameters(value, name, p, x, dtype=None):
     """`value` as an array of floats, shape (..., p), whose leading axes go with those of x."""
-    array = np.asarray(value, dtype)
-    if array.dtype.kind != "f":
-        array = array.astype(float)
+    array = value if type(value) is np.ndarray and value.dtype.kind == "f" else real_array(value, name)
+    if dtype is not None and array.dtype != dtype:
+        array = array.astype(dtype)
     if array.ndim == 0 or array.shape[-1] != p:
         raise ValueError(f"{name} must have a last axis of length {p}, one entry for each parameter; "
                          f"got shape {array.shape}")

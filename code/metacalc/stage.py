@@ -14,16 +14,41 @@ import string
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
-import anywidget
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-import traitlets
-from matplotlib.figure import Figure
 
+from metacalc.extras import extra
 from metacalc.marks import COLORS, STYLE, Arrow, Curve, Mark, Path, Point
 
-__all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage"]
+with extra("figures"):
+    import anywidget
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+    import traitlets
+    from matplotlib.figure import Figure
+
+__all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage", "panel"]
+
+
+def panel(xlabel, ylabel, xlim, ylim, title="", yscale="linear", size=(3.7, 3.2)):
+    """One axes of its own figure, which a stage sets beside others or, on a phone, below them.
+
+    Parameters
+    ----------
+    xlabel, ylabel, title : str
+    xlim, ylim : tuple of float
+    yscale : str
+        "linear" or "log".
+    size : tuple of float
+        Inches.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    with mpl.rc_context(STYLE):
+        ax = Figure(figsize=size).subplots()
+        ax.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, yscale=yscale, ylim=ylim, title=title)
+    return ax
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,21 @@
 The unit of an interval is what is held out: a task, an alphabet, a language, a person.
 """
 
+import base64
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
-from metacalc.descent import _numbers
+from metacalc.checks import count, real_array
+from metacalc.extras import extra
+from metacalc.meta import Learner
 from metacalc.training import meta_train
 
-__all__ = ["Choice", "Results", "choose", "interval"]
+__all__ = ["Choice", "Interval", "Results", "best_adaptation", "choose", "interval", "load", "packed", "unpacked"]
 
 
 class Results:
@@ -62,6 +65,45 @@ class Results:
         os.replace(partial, path)
 
 
+    def finish(self, path):
+        """Write the finished study to its place, and drop the file of the unfinished one."""
+        self.write(path)
+        self.path.unlink()
+
+
+def load(path):
+    """The settings and the results of a study, as `Results` has written them.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    settings, results : dict
+
+    Raises
+    ------
+    ValueError
+        If the file holds no study.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return content["settings"], content["results"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"path must be that of a study's results, got {path}: {error!r}") from error
+
+
+def packed(theta):
+    """θ, or several, in half precision as text."""
+    return base64.b64encode(np.asarray(theta, np.float16).tobytes()).decode()
+
+
+def unpacked(text, model):
+    """The θ's of a model in a text made by `packed`, shape (n, p), in double precision."""
+    return np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, model.n_params).astype(float)
+
+
 class Choice(NamedTuple):
     """What was best on the validation tasks.
 
@@ -69,21 +111,59 @@ class Choice(NamedTuple):
     ----------
     score : float
         The validation score, lower is better.
-    theta : ndarray, shape (p,)
-    setting : dict
-        The method's settings that θ was trained with.
-    alpha, steps : float, int
-        Rate and number of inner steps to adapt with; `alpha` is None if θ carries its own rates.
-    iteration : int
-        Outer iterations until θ.
+    learner : Learner
+        With the inner rate to adapt with.
+    steps : int
+        The number of inner steps to adapt by.
+    setting : dict, optional
+        The method's settings that it was trained with.
+    iteration : int, optional
+        Outer iterations until then.
     """
 
     score: float
-    theta: np.ndarray
-    setting: dict
-    alpha: float
+    learner: Learner
     steps: int
-    iteration: int
+    setting: dict | None = None
+    iteration: int | None = None
+
+
+def best_adaptation(learner, score, rates=None):
+    """The inner rate and the number of steps that validate best.
+
+    Parameters
+    ----------
+    learner : Learner
+    score : callable
+        `score(learner) -> array (n_steps + 1,)`: validation score, lower is better, after 0, 1, ..., n_steps inner steps.
+        NaN loses.
+    rates : sequence of float, optional
+        Inner rates to try; the learner's own unless given. None stands for that one.
+
+    Returns
+    -------
+    Choice
+        Its score is infinite if no number of steps has a finite one.
+
+    Raises
+    ------
+    ValueError
+        If there are no rates.
+
+    Examples
+    --------
+    >>> from metacalc.models import Quadratic
+    >>> error = lambda learner: np.abs(1 - learner.alpha * np.arange(4))
+    >>> best = best_adaptation(Learner(Quadratic(1), np.ones(1)), error, rates=[0.3, 0.5])
+    >>> best.learner.alpha, best.steps
+    (0.5, 2)
+    """
+    tries = [learner if alpha is None else replace(learner, alpha=alpha) for alpha in ([None] if rates is None else rates)]
+    if not tries:
+        raise ValueError("rates must not be empty")
+    tables = [np.nan_to_num(np.asarray(score(one), float), nan=np.inf, posinf=np.inf) for one in tries]
+    best = min(range(len(tries)), key=lambda i: tables[i].min())
+    return Choice(float(tables[best].min()), tries[best], int(tables[best].argmin()))
 
 
 def choose(method, model, tasks, score, settings, *, n_iters, every, rates=None, theta0=None, **training):
@@ -99,8 +179,7 @@ def choose(method, model, tasks, score, settings, *, n_iters, every, rates=None,
     tasks : task distribution
         For meta-training.
     score : callable
-        `score(theta, alpha) -> array (n_steps + 1,)`: validation score, lower is better, after 0, 1, ..., n_steps
-        inner steps of rate alpha. NaN loses.
+        As in `best_adaptation`; the learner is what the method has trained so far.
     settings : sequence of dict
         Settings of the method to try, such as `[{"alpha": 0.1, "k": 3}]`; `[{}]` if it has none.
     n_iters, every : int
@@ -121,26 +200,62 @@ def choose(method, model, tasks, score, settings, *, n_iters, every, rates=None,
     ValueError
         If there are no settings, or no θ has a finite score.
     """
-    best = Choice(np.inf, None, None, None, None, None)
+    best = None
     if not len(settings):
         raise ValueError("settings must not be empty; [{}] for a method without settings")
+    every = count(every, "every", 1)
     for setting in settings:
         def validate(t, loss, theta):
             nonlocal best
             if (t + 1) % every and t + 1 != n_iters:
                 return
-            for alpha in [setting.get("alpha")] if rates is None else rates:
-                scores = np.asarray(score(theta, alpha), float)
-                scores = np.where(np.isnan(scores), np.inf, scores)
-                steps = int(scores.argmin())
-                if scores[steps] < best.score:
-                    best = Choice(float(scores[steps]), theta, setting, alpha, steps, t + 1)
+            found = best_adaptation(Learner.of(method, model, theta, **setting), score, rates)
+            if found.score < (np.inf if best is None else best.score):
+                best = found._replace(setting=setting, iteration=t + 1)
 
         start = {} if theta0 is None else {"theta0": theta0(setting)}
         meta_train(method, model, tasks, n_iters, callback=validate, **start, **setting, **training)
-    if best.theta is None:
+    if best is None:
         raise ValueError("score must be finite for at least one θ")
     return best
+
+
+class Interval(NamedTuple):
+    """A mean and the half-width of its 95% confidence interval: numbers, or arrays of one shape.
+
+    Examples
+    --------
+    >>> gain = Interval(0.1234, 0.05)
+    >>> str(gain), f"{gain:+.2f}", gain.side
+    ('0.123 ± 0.050', '+0.12 ± 0.05', 1)
+    >>> (-gain).markdown("+.2f"), (-gain).side
+    ('−0.12 ± 0.05', -1)
+    """
+
+    mean: np.ndarray
+    half_width: np.ndarray
+
+    @property
+    def side(self):
+        """On which side of 0 the interval lies: 1 above, −1 below, 0 if it contains 0."""
+        side = (np.sign(self.mean) * (np.abs(self.mean) > self.half_width)).astype(int)
+        return side if np.ndim(self.mean) else int(side)
+
+    def __str__(self):
+        return format(self)
+
+    def __format__(self, spec):
+        """Mean ± half-width, both in the format of a number; a sign is the mean's."""
+        spec = spec or ".3f"
+        sign, number = ("+", spec[1:]) if spec.startswith("+") else ("", spec)
+        return f"{self.mean:{sign}z{number}} ± {self.half_width:{number}}"  # z: no −0.000
+
+    def markdown(self, spec=".3f"):
+        """The same for a table in the text, with a minus sign in the place of the hyphen."""
+        return format(self, spec).replace("-", "−")
+
+    def __neg__(self):
+        return Interval(-self.mean, self.half_width)
 
 
 def interval(values):
@@ -155,7 +270,8 @@ def interval(values):
 
     Returns
     -------
-    mean, half_width : float or ndarray, shape (...)
+    Interval
+        Mean and half-width: floats, or arrays of shape (...).
 
     Raises
     ------
@@ -168,12 +284,14 @@ def interval(values):
     >>> float(mean), round(float(half_width), 3)
     (2.0, 2.484)
     """
-    values = _numbers(values, "values")
+    values = real_array(values, "values")
     if values.ndim == 0 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError("values must hold two or more units along the first axis, all finite")
+    with extra("studies"):
+        from scipy import stats
     n = len(values)
     with np.errstate(all="ignore"):
-        return values.mean(axis=0), scipy.stats.t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
+        return Interval(values.mean(axis=0), stats.t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n))
 
 
 def _plain(value):

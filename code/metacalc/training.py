@@ -4,27 +4,22 @@ A method is a function `method(model, theta, batch, ...) -> (loss, gradient)`, s
 """
 
 import ctypes
-import json
-import numbers
-import operator
+import inspect
 import os
 import warnings
-import zlib
-from functools import partial
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial, wraps
 from typing import NamedTuple
-from zipfile import BadZipFile
 from zlib import crc32
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
-from metacalc.descent import Rule, _count, _numbers, _scalar, adam
-from metacalc.meta import _adapting
-from metacalc.tasks.base import _positive_integer
+from metacalc import checkpoint as checkpoints
+from metacalc.checks import count, instance, precision, real_array, scalar
+from metacalc.descent import adam, as_rule
+from metacalc.meta import Learner, unwrapped
 
-__all__ = ["Evaluation", "Training", "evaluate", "in_parallel", "meta_train"]
+__all__ = ["Evaluation", "Training", "evaluate", "in_parallel", "meta_train", "one_thread"]
 
 IN_CACHE = 100  # tasks that are evaluated together: twice as fast as a thousand, whose parameters no cache holds
 
@@ -65,8 +60,9 @@ def in_parallel(method, executor, n_chunks=None):
     """
     if not callable(getattr(executor, "submit", None)):
         raise ValueError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
-    n_chunks = os.cpu_count() or 1 if n_chunks is None else _positive_integer(n_chunks, "n_chunks")
+    n_chunks = os.cpu_count() or 1 if n_chunks is None else count(n_chunks, "n_chunks", 1)
 
+    @wraps(method)
     def summed(model, theta, batch, *args, **settings):
         edges = np.linspace(0, len(batch), min(n_chunks, len(batch)) + 1).astype(int)
         chunks = [batch[i:j] for i, j in zip(edges, edges[1:])]
@@ -105,6 +101,9 @@ class Training(NamedTuple):
     block : int
     interrupted : bool
         Whether Ctrl-C ended it.
+    learner : Learner or None
+        θ with the model and the way to adapt that the method trained for: what `evaluate` takes. None if θ is not the
+        model's, as in `rate_schedule`.
     """
 
     theta: np.ndarray
@@ -112,6 +111,7 @@ class Training(NamedTuple):
     losses: np.ndarray
     block: int
     interrupted: bool
+    learner: Learner | None = None
 
 
 def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25, theta0=None, dtype=np.float64,
@@ -121,13 +121,13 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
     Parameters
     ----------
     method : callable
-        `maml` or another algorithm; `settings` (such as `alpha=0.01, k=5`) are passed on to it.
+        `partial(maml, alpha=0.01, k=5)` or another algorithm with its settings.
     model : model
     tasks : task distribution
     n_iters : int
         Iterations in all, at least 1.
     eta : float or callable
-        Outer rate, positive, or a function of the iteration 0, 1, ....
+        Outer rate, positive, or a function of the iteration 0, 1, ..., which may reach 0.
     rule : metacalc.descent.Rule, optional
         `adam()` unless given.
     n_tasks : int
@@ -142,11 +142,14 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
         `callback(iteration, loss, theta)`, after every iteration; the run ends when it returns True.
     checkpoint : path, optional
         File (.npz) that the state is written to, every `checkpoint_every` iterations and at the end. If it exists the
-        run goes on from there, with the same result as if it had never stopped.
+        run goes on from there, with the same result as if it had never stopped. Where it can no longer be written, as
+        on a full disk, a warning says so and the run goes on.
     executor : concurrent.futures.Executor, optional
         Works out the sum over tasks; see `in_parallel`.
     progress : bool
-        Whether to show a progress bar; never with TQDM_DISABLE=1 in the environment.
+        Whether to show a progress bar; never with TQDM_DISABLE=1 in the environment, or without the package tqdm.
+    **settings
+        Settings of the method, in the place of a `partial`.
 
     Returns
     -------
@@ -156,66 +159,144 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
     Raises
     ------
     ValueError
-        If an argument is not as above, or `checkpoint` belongs to a run with other settings.
+        If an argument is not as above, or `checkpoint` belongs to a run with other settings or to a longer one.
+
+    Notes
+    -----
+    Linear algebra runs on one thread meanwhile, where the package threadpoolctl is there to see to it. On Linux, glibc is
+    asked to keep freed arrays of up to 32 MB for this process, from the first call on: it saves a third of the time.
 
     Examples
     --------
     >>> from metacalc.meta import maml
     >>> from metacalc.models import Quadratic
     >>> from metacalc.tasks import Quadratics
-    >>> run = meta_train(maml, Quadratic(1), Quadratics(1), 500, eta=0.05, theta0=[9.0], progress=False, alpha=0.1)
+    >>> run = meta_train(partial(maml, alpha=0.1), Quadratic(1), Quadratics(1), 500, eta=0.05, theta0=[9.0], progress=False)
     >>> bool(abs(run.theta[0]) < 0.5), run.n_iters
     (True, 500)
     """
-    n_iters, n_tasks = _positive_integer(n_iters, "n_iters"), _positive_integer(n_tasks, "n_tasks")
-    checkpoint_every = _positive_integer(checkpoint_every, "checkpoint_every")
-    rate = (lambda t: _scalar(eta(t), "eta")) if callable(eta) else lambda t, fixed=_scalar(eta, "eta"): fixed
-    if np.dtype(dtype) not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    rule = adam() if rule is None else rule
-    if not isinstance(rule, Rule):
-        raise ValueError(f"rule must be a Rule, such as momentum(0.9), got {rule!r}")
-    if checkpoint is not None and not Path(checkpoint).absolute().parent.is_dir():
-        raise ValueError(f"checkpoint must lie in a folder that exists, got {checkpoint}")
-    seed = _count(seed, "seed")
+    n_iters, n_tasks = count(n_iters, "n_iters", 1), count(n_tasks, "n_tasks", 1)
+    checkpoint_every, seed = count(checkpoint_every, "checkpoint_every", 1), count(seed, "seed")
+    rate = (lambda t: scalar(eta(t), "eta", positive=False)) if callable(eta) else lambda t, fixed=scalar(eta, "eta"): fixed
+    rule = adam() if rule is None else as_rule(rule)
+    checkpoint = None if checkpoint is None else checkpoints.place(checkpoint)
     rng = np.random.default_rng(seed)
-    theta = model.init(rng, dtype) if theta0 is None else _numbers(theta0, "theta0")
-    if theta.ndim != 1 or not np.isfinite(theta).all():
-        raise ValueError(f"theta0 must be a vector of finite numbers, got shape {theta.shape}")
-    state = _State(0, theta, rule.init(theta), rng.bit_generator.state, ([], 1, 0.0, 0))
-    run = json.dumps([_identity(method), repr(model), repr(tasks), _identity(rule.update), n_tasks, seed,
-                      _identity(eta), crc32(theta.tobytes()), str(theta.dtype),
-                      {name: np.asarray(value).tolist() for name, value in sorted(settings.items())}], default=str)
-    if checkpoint is not None and os.path.exists(checkpoint):
-        state = _load(checkpoint, state, run)
+    theta = _start(method, model, rng, theta0, precision(dtype))
+    state = checkpoints.State(0, theta, rule.init(theta), rng.bit_generator.state, ([], 1, 0.0, 0))
+    run = _named(method, model, tasks, n_iters, eta, rule, n_tasks, seed, theta, settings)
+    if checkpoint is not None and checkpoint.exists():
+        state = checkpoints.load(checkpoint, state, run)
         rng.bit_generator.state = state.rng
-    if executor is not None:
-        method = in_parallel(method, executor)
+        if state.t > n_iters:
+            raise ValueError(f"n_iters must be at least {state.t}, which the checkpoint {checkpoint} has reached, got {n_iters}")
+    keep = _Keeper(checkpoint, run)
+    gradient_of = method if executor is None else in_parallel(method, executor)
 
     interrupted = False
     _keep_freed_memory()
-    silent = not progress or os.environ.get("TQDM_DISABLE") == "1"  # tqdm's own variable, which it ignores in notebooks
-    bar = tqdm(total=n_iters, initial=state.t, disable=silent, mininterval=0.5)
     # One thread: on matrices of this size the library's threads cost more than they bring.
-    with bar, threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+    with _progress_bar(n_iters, state.t, progress) as bar, one_thread(), np.errstate(all="ignore"):
         try:
             while state.t < n_iters:
-                loss, gradient = method(model, state.theta, tasks.sample(rng, n_tasks), **settings)
-                direction, memory = rule.update(gradient, state.memory)
+                loss, gradient = gradient_of(model, state.theta, tasks.sample(rng, n_tasks), **settings)
+                direction, memory = rule.update(gradient, state.memory, state.theta)
                 theta = state.theta - rate(state.t) * direction
                 # One assignment, so that an interrupt finds a whole state, before the iteration or after it.
-                state = _State(state.t + 1, theta, memory, rng.bit_generator.state, _recorded(state.trace, loss))
+                state = checkpoints.State(state.t + 1, theta, memory, rng.bit_generator.state, _recorded(state.trace, loss))
                 bar.update()
-                if state.t % checkpoint_every == 0 and checkpoint is not None:
-                    _save(checkpoint, state, run)
-                if callback is not None and callback(state.t - 1, float(loss), state.theta):
+                if state.t % checkpoint_every == 0:
+                    keep(state)
+                if callback is not None and callback(state.t - 1, float(loss), state.theta.copy()):
                     break
         except KeyboardInterrupt:
             interrupted = True
-        if checkpoint is not None:
-            _save(checkpoint, state, run)
+        keep(state)
     means, block = state.trace[:2]
-    return Training(state.theta, state.t, np.array(means), block, interrupted)
+    return Training(state.theta, state.t, np.array(means), block, interrupted, _learner(method, model, state.theta, settings))
+
+
+def _start(method, model, rng, theta0, dtype):
+    """θ that training starts from: as given, or the model's own, with what the method adds to it."""
+    if theta0 is None:
+        theta, own = model.init(rng, dtype), getattr(unwrapped(method, {})[0], "start", None)
+        return theta if own is None else own(theta)
+    theta = real_array(theta0, "theta0")
+    if theta.ndim != 1 or not np.isfinite(theta).all():
+        raise ValueError(f"theta0 must be a vector of finite numbers, got shape {theta.shape}")
+    return np.array(theta)
+
+
+def _learner(method, model, theta, settings):
+    """The run's `Learner`, if its θ is one of the model's."""
+    known = theta.size in (getattr(model, "n_params", 0), 2 * getattr(model, "n_params", 0))
+    return Learner.of(method, model, theta, **settings) if known and getattr(unwrapped(method, {})[0], "learner", True) else None
+
+
+def _named(method, model, tasks, n_iters, eta, rule, n_tasks, seed, theta, settings):
+    """What tells this run from another one, for its checkpoint."""
+    function, settings = unwrapped(method, settings)
+    try:  # a default that is given is no other setting
+        usual = {name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+    except (TypeError, ValueError):
+        usual = {}
+    named = {"method": function, "model": model, "tasks": tasks, "rule": rule, "n_tasks": n_tasks, "seed": seed, "eta": eta,
+             "settings": usual | settings}
+    named = {key: checkpoints.described(value) for key, value in named.items()}
+    rates = {"rates": checkpoints.looked_at(eta, n_iters)} if callable(eta) else {}
+    return named | rates | {"theta0": [crc32(theta.tobytes()), str(theta.dtype)]}
+
+
+class _Keeper:
+    """Writes a run's states to its checkpoint, if it has one; where that fails it says so once, and the run goes on."""
+
+    def __init__(self, path, run):
+        self.path, self.run, self.failed = path, run, False
+
+    def __call__(self, state):
+        if self.path is None:
+            return
+        try:
+            checkpoints.save(self.path, state, self.run)
+        except OSError as error:
+            if not self.failed:
+                warnings.warn(f"checkpoint {self.path} could not be written ({error}); the run goes on without it", stacklevel=3)
+            self.failed = True
+
+
+class _NoBar:
+    """What stands in the place of a progress bar where none is shown."""
+
+    def update(self):
+        pass
+
+
+def _progress_bar(total, initial, wanted):
+    silent = not wanted or os.environ.get("TQDM_DISABLE") == "1"  # tqdm's own variable, which it ignores in notebooks
+    try:
+        if not silent:
+            from tqdm.auto import tqdm
+            return tqdm(total=total, initial=initial, mininterval=0.5)
+    except ModuleNotFoundError:
+        pass
+    return nullcontext(_NoBar())
+
+
+@cache
+def _linear_algebra():
+    """Who sets the number of threads of NumPy's linear algebra; None without the package threadpoolctl."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ModuleNotFoundError:
+        return None
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_thread():
+    """Linear algebra on one thread: on matrices of the course's sizes further threads cost more than they bring."""
+    controller = _linear_algebra()
+    with nullcontext() if controller is None else controller.limit(limits=1, user_api="blas"):
+        yield
 
 
 class Evaluation(NamedTuple):
@@ -241,19 +322,16 @@ class Evaluation(NamedTuple):
     diverged: np.ndarray
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # as in `meta_train`
+@one_thread()
 @np.errstate(all="ignore")
-def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_tasks=600, seed=1, metric="loss",
-             limit=100.0, only=None):
-    """Adapt θ to tasks it has not seen, and measure on their query sets.
+def evaluate(learner, tasks, *, steps=(0, 1, 5, 10), shots=None, n_tasks=600, seed=1, metric="loss", limit=100.0):
+    """Let a learner adapt to tasks it has not seen, and measure on their query sets.
 
     Parameters
     ----------
-    model : model
-    theta : array_like, shape (p,)
+    learner : Learner
+        Such as `run.learner`: it knows how it adapts. `Learner(model, theta, alpha)` is one by hand.
     tasks : task distribution
-    alpha : float or array_like
-        Inner rate, or None if θ carries its own (`meta_sgd`).
     steps : sequence of int
         Numbers of inner steps to stop at, each at least 0.
     shots : sequence of int, optional
@@ -266,8 +344,6 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
         "accuracy", for classifiers, is the fraction of query examples whose most probable class is the right one.
     limit : float
         A task whose query loss exceeds it counts as diverged.
-    only : slice or array of indices, optional
-        As in `adapt`: `model.head` for `anil`.
 
     Returns
     -------
@@ -282,20 +358,21 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
     --------
     >>> from metacalc.models import Quadratic
     >>> from metacalc.tasks import Quadratics
-    >>> result = evaluate(Quadratic(1), [0.0], Quadratics(1), alpha=0.5, steps=(0, 1, 10))
+    >>> result = evaluate(Learner(Quadratic(1), [0.0], alpha=0.5), Quadratics(1), steps=(0, 1, 10))
     >>> result.mean.round(3), result.diverged
     (array([0.687, 0.091, 0.   ]), array([0., 0., 0.]))
     """
     steps = tuple(steps) if np.iterable(steps) else ()
-    if not steps or not all(isinstance(s, (int, np.integer)) and s >= 0 for s in steps):
+    if not steps or not all(isinstance(s, (int, np.integer)) and not isinstance(s, bool) and s >= 0 for s in steps):
         raise ValueError(f"steps must be integers of at least 0, got {steps!r}")
+    instance(learner, Learner, "learner", "a Learner, such as the run.learner of meta_train or Learner(model, theta, alpha)")
+    if np.ndim(learner.theta) != 1:
+        raise ValueError(f"learner must have one θ, a vector; its theta has shape {np.shape(learner.theta)}")
     if metric not in ("loss", "accuracy"):
         raise ValueError(f"metric must be 'loss' or 'accuracy', got {metric!r}")
-    if not (isinstance(limit, numbers.Real) and limit > 0):
-        raise ValueError(f"limit must be positive, got {limit!r}")
-    seed = _count(seed, "seed")
-    if _positive_integer(n_tasks, "n_tasks") < 2:
-        raise ValueError("n_tasks must be at least 2")
+    if limit != np.inf:
+        limit = scalar(limit, "limit")
+    seed, n_tasks = count(seed, "seed"), count(n_tasks, "n_tasks", 2)
     if shots is not None and (not np.iterable(shots) or len(shots := tuple(shots)) == 0):
         raise ValueError(f"shots must be one or more numbers of support examples, got {shots!r}")
     if shots is not None and not hasattr(tasks, "with_shots"):
@@ -304,7 +381,7 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
     for distribution in [tasks] if shots is None else [tasks.with_shots(K) for K in shots]:
         batch = distribution.sample(np.random.default_rng(seed), n_tasks)
         parts = [batch[i:i + IN_CACHE] for i in range(0, n_tasks, IN_CACHE)]
-        losses, values = np.concatenate([_measured(model, theta, part, alpha, steps, metric, only) for part in parts], axis=-1)
+        losses, values = np.concatenate([_measured(learner, part, steps, metric) for part in parts], axis=-1)
         usable = losses <= limit
         n = usable.sum(axis=-1)
         mean = np.where(usable, values, 0).sum(axis=-1) / n
@@ -316,10 +393,12 @@ def evaluate(model, theta, tasks, alpha, *, steps=(0, 1, 5, 10), shots=None, n_t
     return Evaluation(steps, None if shots is None else tuple(shots), *columns)
 
 
-def _measured(model, theta, batch, alpha, steps, metric, only):
+def _measured(learner, batch, steps, metric):
     """Each task's loss, and its value in the metric, after each number of steps: shape (2, len(steps), n_tasks)."""
-    found = {}
-    for s, phi in enumerate(_adapting(model, theta, batch.x_support, batch.y_support, alpha, max(*steps, 1), only)):
+    model, found = learner.model, {}
+    if metric == "accuracy" and batch.y_query.dtype.kind not in "iu":
+        raise ValueError("metric must be 'loss' for tasks whose answers are no class numbers")
+    for s, phi in enumerate(learner.iterates(batch.x_support, batch.y_support, max(steps))):
         if s in steps:
             loss = model.loss(phi, batch.x_query, batch.y_query)
             found[s] = loss, loss if metric == "loss" else (
@@ -337,31 +416,6 @@ def _keep_freed_memory():
         mallopt(parameter, 1 << 25)
 
 
-def _identity(value):
-    """What tells a setting from another one, as text: for a function its code and the constants that it has been given."""
-    if isinstance(value, partial):
-        return f"partial({_identity(value.func)}, {[*map(_identity, value.args)]}, {value.keywords})"
-    if isinstance(value, Rule):
-        return _identity(value.update)
-    if not callable(value) or not hasattr(value, "__code__"):
-        return repr(value)
-    code, given = value.__code__, [cell.cell_contents for cell in value.__closure__ or ()]
-    given += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-    fixed = [g for g in given if isinstance(g, (int, float, str, Rule, partial)) or hasattr(g, "__code__")]
-    constants = [c for c in code.co_consts if isinstance(c, (int, float, str)) and c != value.__doc__]
-    return f"{value.__qualname__}({[*map(_identity, fixed)]}, {constants}, {code.co_names}, {crc32(code.co_code)})"
-
-
-class _State(NamedTuple):
-    """All that the next iteration depends on."""
-
-    t: int
-    theta: np.ndarray
-    memory: object
-    rng: dict
-    trace: tuple
-
-
 def _recorded(trace, loss):
     """The trace (means, block, sum, count) with one loss more; when 512 blocks are full, pairs are merged."""
     means, block, total, count = trace
@@ -371,45 +425,3 @@ def _recorded(trace, loss):
         if len(means) == 512:
             means, block = [(a + b) / 2 for a, b in zip(means[::2], means[1::2])], 2 * block
     return means, block, total, count
-
-
-def _leaves(memory):
-    """The numbers and arrays in a rule's memory, in order."""
-    if isinstance(memory, (tuple, list)):
-        return [leaf for part in memory for leaf in _leaves(part)]
-    return [] if memory is None else [memory]
-
-
-def _rebuilt(memory, leaves):
-    """A memory of the same structure whose numbers and arrays come from the iterator `leaves`."""
-    if isinstance(memory, (tuple, list)):
-        return type(memory)(_rebuilt(part, leaves) for part in memory)
-    return None if memory is None else type(memory)(next(leaves)) if np.ndim(memory) == 0 else next(leaves)
-
-
-def _save(path, state, run):
-    """Write the state to a new file first, so that an interrupt leaves either the old checkpoint or the new one."""
-    means, *rest = state.trace
-    head = json.dumps({"t": state.t, "rng": state.rng, "trace": rest, "run": run})
-    memory = {f"memory{i}": leaf for i, leaf in enumerate(_leaves(state.memory))}
-    partial_file = f"{os.fspath(path)}.part"
-    with open(partial_file, "wb") as file:
-        np.savez(file, head=head, theta=state.theta, means=means, **memory)
-    os.replace(partial_file, path)
-
-
-def _load(path, state, run):
-    """The state in a checkpoint; `state` shows the structure of the rule's memory."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
-            head = json.loads(str(saved["head"]))
-            leaves = (saved[f"memory{i}"] for i in range(len(_leaves(state.memory))))
-            loaded = _State(operator.index(head["t"]), saved["theta"], _rebuilt(state.memory, leaves), head["rng"],
-                            (saved["means"].tolist(), *head["trace"]))
-            if loaded.t < 0 or loaded.theta.shape != state.theta.shape:
-                raise ValueError("its iteration or θ is none of this run")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"checkpoint {path} cannot be read: {error!r}") from error
-    if head["run"] != run:
-        raise ValueError(f"checkpoint {path} belongs to another run: {head['run']}, not {run}")
-    return loaded

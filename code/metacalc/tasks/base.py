@@ -1,12 +1,13 @@
-"""What every task distribution gives, a `Batch`, and how its arguments are checked."""
+"""What every task distribution gives, a `Batch`."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from metacalc.models import _data
+from metacalc.checks import tensor
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "Tasks", "distinct"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Batch:
         for name in self.__dataclass_fields__:
             array = np.asarray(getattr(self, name))
             if array.dtype.kind not in "iu":  # class numbers stay integers
-                array = _data(array, name, array.dtype)
+                array = tensor(array, name)
             if array.ndim < 2 or 0 in array.shape[:2]:
                 raise ValueError(f"{name} must have shape (n_tasks, n_examples, ...), both at least 1; "
                                  f"got {array.shape}")
@@ -63,7 +64,14 @@ class Batch:
         return Batch(self.x_support[tasks], self.y_support[tasks], self.x_query[tasks], self.y_query[tasks])
 
 
-def _distinct(rng, n, m):
+class Tasks(Protocol):
+    """What training and evaluation ask of a task distribution. One that has shots has `with_shots(k_shots)` too."""
+
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
+        """Draw a batch of tasks, all chance from `rng`."""
+
+
+def distinct(rng, n, m):
     """For each entry of `n`, m different integers from 0, ..., n − 1 in random order: shape (*n.shape, m).
 
     Floyd's algorithm (Bentley & Floyd 1987): draw from 0, ..., j for j = n − m, ..., n − 1, and take j itself if the
@@ -76,20 +84,3 @@ def _distinct(rng, n, m):
         taken = (chosen == draw[..., None]).any(axis=-1)
         chosen[..., i] = np.where(taken, j, draw)
     return rng.permuted(chosen, axis=-1)
-
-
-def _positive_integer(value, name):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
-
-
-def _interval(value, name):
-    """A pair low ≤ high of finite numbers."""
-    try:
-        low, high = map(float, value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a pair of numbers, got {value!r}") from None
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-        raise ValueError(f"{name} must be a finite range low ≤ high, got {value!r}")
-    return low, high

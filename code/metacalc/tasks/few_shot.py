@@ -1,13 +1,14 @@
 """Few-shot classification tasks from any labelled array."""
 
+import math
 from zlib import crc32
 
 import numpy as np
 
-from metacalc.models import _data, _generator
-from metacalc.tasks.base import Batch, _distinct, _positive_integer
+from metacalc.checks import count, generator, tensor
+from metacalc.tasks.base import Batch, distinct
 
-__all__ = ["FewShotClassification", "Pooled", "nearest_mean"]
+__all__ = ["FewShotClassification", "Pooled", "Shifted", "nearest_mean"]
 
 
 class FewShotClassification:
@@ -51,7 +52,7 @@ class FewShotClassification:
     def __init__(self, x, labels, n_way=5, k_shots=1, n_query=15):
         self.x, self.labels = _labelled(x, labels)
         for name, value in (("n_way", n_way), ("k_shots", k_shots), ("n_query", n_query)):
-            setattr(self, name, _positive_integer(value, name))
+            setattr(self, name, count(value, name, 1))
         self.classes, counts = np.unique(self.labels, return_counts=True)
         if not 2 <= self.n_way <= len(self.classes):
             raise ValueError(f"n_way must be between 2 and {len(self.classes)}, the number of classes; got {n_way}")
@@ -88,9 +89,9 @@ class FewShotClassification:
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: x of shape (n_tasks, N·K or N·n_query, d_in), class by class; y integers, (n_tasks, N·K)."""
-        rng, n_tasks = _generator(rng), _positive_integer(n_tasks, "n_tasks")
-        classes = _distinct(rng, np.full(n_tasks, len(self.classes)), self.n_way)
-        chosen = _distinct(rng, self._counts[classes], self.k_shots + self.n_query)
+        rng, n_tasks = generator(rng), count(n_tasks, "n_tasks", 1)
+        classes = distinct(rng, np.full(n_tasks, len(self.classes)), self.n_way)
+        chosen = distinct(rng, self._counts[classes], self.k_shots + self.n_query)
         chosen = self._order[self._starts[classes][..., None] + chosen]  # (n_tasks, N, K + n_query)
 
         def part(indices):
@@ -138,7 +139,7 @@ class Pooled:
 
     def __init__(self, x, labels, n_examples=100):
         self.x, self.labels = _labelled(x, labels)
-        self.n_examples = _positive_integer(n_examples, "n_examples")
+        self.n_examples = count(n_examples, "n_examples", 1)
         if self.n_examples < 2:
             raise ValueError("n_examples must be at least 2")
         self.classes, self._numbers = np.unique(self.labels, return_inverse=True)
@@ -149,9 +150,58 @@ class Pooled:
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: x of shape (n_tasks, n_examples/2, d_in), y integers, (n_tasks, n_examples/2)."""
-        chosen = rng.integers(len(self.x), size=(_positive_integer(n_tasks, "n_tasks"), self.n_examples))
+        chosen = generator(rng).integers(len(self.x), size=(count(n_tasks, "n_tasks", 1), self.n_examples))
         support, query = np.split(chosen, [self.n_examples // 2], axis=1)
         return Batch(self.x[support], self._numbers[support], self.x[query], self._numbers[query])
+
+
+class Shifted:
+    """Tasks whose images are moved by up to some pixels in either direction, each by its own: data augmentation.
+
+    Parameters
+    ----------
+    tasks : task distribution
+        Of square images, flattened. What comes in at an edge repeats the edge.
+    pixels : int
+        Largest shift, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If `pixels` is not a positive integer; from `sample`, if the images are not square.
+
+    Examples
+    --------
+    >>> x, labels = np.random.default_rng(0).random((20, 9)), np.repeat(list("ab"), 10)      # images of 3 × 3 pixels
+    >>> tasks = FewShotClassification(x, labels, n_way=2, n_query=5)
+    >>> before, after = (t.sample(np.random.default_rng(0), 4).x_query for t in (tasks, Shifted(tasks)))
+    >>> before.shape == after.shape, np.array_equal(before, after)
+    (True, False)
+    """
+
+    def __init__(self, tasks, pixels=1):
+        self.tasks, self.pixels = tasks, count(pixels, "pixels", 1)
+
+    def __repr__(self):
+        return f"Shifted({self.tasks!r}, {self.pixels})"
+
+    def with_shots(self, k_shots):
+        """The same tasks with another number of support examples a class."""
+        return Shifted(self.tasks.with_shots(k_shots), self.pixels)
+
+    def sample(self, rng, n_tasks):
+        """Draw a `Batch` and move its images."""
+        batch = self.tasks.sample(rng, n_tasks)
+        return Batch(self._moved(batch.x_support, rng), batch.y_support, self._moved(batch.x_query, rng), batch.y_query)
+
+    def _moved(self, x, rng):
+        size, p = math.isqrt(x.shape[-1]), self.pixels
+        if size**2 != x.shape[-1]:
+            raise ValueError(f"tasks must have square images, got {x.shape[-1]} pixels")
+        sheets = np.pad(x.reshape(-1, size, size), ((0, 0), (p, p), (p, p)), mode="edge")
+        down, right = rng.integers(0, 2 * p + 1, size=(2, len(sheets), 1, 1))
+        row, column = np.ogrid[:size, :size]
+        return sheets[np.arange(len(sheets))[:, None, None], row + down, column + right].reshape(x.shape)
 
 
 def nearest_mean(x_support, y_support, x_query):
@@ -183,7 +233,7 @@ def nearest_mean(x_support, y_support, x_query):
 
 def _labelled(x, labels):
     """Examples and their labels as arrays that go together."""
-    x, labels = _data(x, "x", getattr(x, "dtype", np.float64)), np.asarray(labels)
+    x, labels = tensor(x, "x"), np.asarray(labels)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x must have shape (n_examples, d_in), got {x.shape}")
     if labels.shape != x.shape[:1]:

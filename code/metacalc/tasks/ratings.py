@@ -1,47 +1,13 @@
 """Ratings: a task is one person, who has rated some items and is to be told how they would rate the others."""
 
-import csv
 from zlib import crc32
 
 import numpy as np
 
-from metacalc.tasks.base import Batch, _positive_integer
-from metacalc.tasks.download import fetch
+from metacalc.checks import count, generator
+from metacalc.tasks.base import Batch
 
-__all__ = ["RatingTasks", "food_world_cup", "person_folds"]
-
-FOOD_WORLD_CUP = "food-world-cup/food-world-cup-data.csv"
-_QUESTION = "the traditional cuisine of"
-
-
-def food_world_cup(download=True):
-    """The Food World Cup: 1,373 people rate the cuisines of 40 countries from 1 to 5.
-
-    Source: FiveThirtyEight's survey, CC BY 4.0, https://github.com/fivethirtyeight/data. Respondents' numbers and
-    demographics are dropped on reading, and so are the two questions about their knowledge and interest.
-
-    Parameters
-    ----------
-    download : bool
-        Whether the file may be downloaded where it is not at hand; see `fetch`.
-
-    Returns
-    -------
-    countries : tuple of str
-        40 names.
-    ratings : ndarray, shape (1373, 40)
-        1, ..., 5, and NaN where there is none.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file cannot be had, with the place to put it.
-    """
-    with open(fetch(FOOD_WORLD_CUP, download), encoding="mac_roman", newline="") as file:
-        header, *rows = csv.reader(file)
-    columns = [i for i, question in enumerate(header) if _QUESTION in question.replace("\xa0", " ")]
-    countries = tuple(header[i].replace("\xa0", " ").rsplit(" of ")[-1].strip(" .:").removeprefix("the ") for i in columns)
-    return countries, np.array([[float(row[i]) if row[i] in set("12345") else np.nan for i in columns] for row in rows])
+__all__ = ["RatingTasks"]
 
 
 class RatingTasks:
@@ -75,7 +41,7 @@ class RatingTasks:
 
     def __init__(self, ratings, k_shots=5, n_query=10):
         self.ratings = _ratings(ratings)
-        self.k_shots, self.n_query = _positive_integer(k_shots, "k_shots"), _positive_integer(n_query, "n_query")
+        self.k_shots, self.n_query = count(k_shots, "k_shots", 1), count(n_query, "n_query", 1)
         self.n_items = self.ratings.shape[1]
         fewest = int((~np.isnan(self.ratings)).sum(axis=1).min())
         if k_shots + n_query > fewest:
@@ -102,8 +68,8 @@ class RatingTasks:
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: x of shape (n_tasks, K or n_query, n_items), one-hot; y of shape (n_tasks, K or n_query, 1)."""
-        n_tasks = _positive_integer(n_tasks, "n_tasks")
-        people = rng.integers(len(self.ratings), size=n_tasks)
+        n_tasks = count(n_tasks, "n_tasks", 1)
+        people = generator(rng).integers(len(self.ratings), size=n_tasks)
         items = self._draw(rng, people, self.k_shots + self.n_query)
         x, y = np.eye(self.n_items)[items], np.take_along_axis(self.ratings[people], items, axis=1)[..., None]
         K = self.k_shots
@@ -120,7 +86,7 @@ class RatingTasks:
         query : ndarray of bool, shape (n_people · n_draws, n_items)
             The items that the person has rated too: as many as there are.
         """
-        people = np.repeat(np.arange(len(self.ratings)), _positive_integer(n_draws, "n_draws"))
+        people = np.repeat(np.arange(len(self.ratings)), count(n_draws, "n_draws", 1))
         support = self._draw(rng, people, self.k_shots)
         query = ~np.isnan(self.ratings[people])
         np.put_along_axis(query, support, False, axis=1)
@@ -130,47 +96,6 @@ class RatingTasks:
         """n different items for each of the people, from those the person has rated, in random order."""
         keys = np.where(np.isnan(self.ratings[people]), 2.0, rng.random((len(people), self.n_items)))
         return np.argsort(keys, axis=1)[:, :n]
-
-
-def person_folds(n_people, n_folds=5, n_validation=100, seed=0):
-    """Split people for cross-validation: each is once among the test people.
-
-    Parameters
-    ----------
-    n_people, n_folds : int
-        At least two folds.
-    n_validation : int
-        Validation people of a fold, drawn from those who are not its test people.
-    seed : int
-
-    Returns
-    -------
-    list of (train, validation, test)
-        Three arrays of row numbers, sorted, for each fold; together they are everyone, and they share nobody.
-
-    Raises
-    ------
-    ValueError
-        If an argument is no positive integer, or a fold is left without training people.
-
-    Examples
-    --------
-    >>> [tuple(map(len, fold)) for fold in person_folds(11, n_folds=2, n_validation=2)]
-    [(3, 2, 6), (4, 2, 5)]
-    """
-    for name, value in (("n_people", n_people), ("n_folds", n_folds), ("n_validation", n_validation)):
-        _positive_integer(value, name)
-    if not 2 <= n_folds <= n_people:
-        raise ValueError(f"n_folds must be between 2 and the number of people, got {n_folds}")
-    if n_validation >= n_people - -(-n_people // n_folds):
-        raise ValueError(f"n_validation must leave somebody to train on, got {n_validation} of {n_people} people")
-    order = np.random.default_rng(seed).permutation(n_people)
-    folds = []
-    for i in range(n_folds):
-        test = order[i::n_folds]
-        rest = np.roll(np.setdiff1d(order, test, assume_unique=True), i * n_validation)
-        folds.append((np.sort(rest[n_validation:]), np.sort(rest[:n_validation]), np.sort(test)))
-    return folds
 
 
 def _ratings(value):

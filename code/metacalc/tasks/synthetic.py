@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from metacalc.descent import _scalar
-from metacalc.models import _generator
-from metacalc.tasks.base import Batch, _interval, _positive_integer
+from metacalc.checks import count, generator, interval, precision, scalar
+from metacalc.tasks.base import Batch
 
 __all__ = ["Quadratics", "Sinusoids"]
 
@@ -44,15 +43,15 @@ class Quadratics:
     spread: float = 1.0
 
     def __post_init__(self):
-        _positive_integer(self.d, "d")
-        low, _ = _interval(self.curvature, "curvature")
+        count(self.d, "d", 1)
+        low, _ = interval(self.curvature, "curvature")
         if low <= 0:
             raise ValueError(f"curvature must be positive, got {self.curvature!r}")
-        _scalar(self.spread, "spread", positive=False)
+        scalar(self.spread, "spread", positive=False)
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: x of shape (n_tasks, d, d) holds the A_i, y of shape (n_tasks, d) the c_i."""
-        rng, n_tasks = _generator(rng), _positive_integer(n_tasks, "n_tasks")
+        rng, n_tasks = generator(rng), count(n_tasks, "n_tasks", 1)
         a = rng.uniform(*self.curvature, (n_tasks, self.d))
         # QR of a normal matrix, its signs made unique, is uniform among the orthogonal matrices (Mezzadri 2007).
         Q, R = np.linalg.qr(rng.normal(size=(n_tasks, self.d, self.d)))
@@ -100,11 +99,10 @@ class Sinusoids:
 
     def __post_init__(self):
         for name in ("k_shots", "n_query"):
-            _positive_integer(getattr(self, name), name)
+            count(getattr(self, name), name, 1)
         for name in ("amplitude", "phase", "x_range"):
-            _interval(getattr(self, name), name)
-        if np.dtype(self.dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, got {self.dtype!r}")
+            interval(getattr(self, name), name)
+        precision(self.dtype)
 
     def with_shots(self, k_shots):
         """The same tasks with another number of support points."""
@@ -112,7 +110,7 @@ class Sinusoids:
 
     def sample(self, rng, n_tasks):
         """Draw a `Batch`: arrays of shape (n_tasks, K or n_query, 1)."""
-        rng, n_tasks = _generator(rng), _positive_integer(n_tasks, "n_tasks")
+        rng, n_tasks = generator(rng), count(n_tasks, "n_tasks", 1)
         amplitude = rng.uniform(*self.amplitude, (n_tasks, 1, 1)).astype(self.dtype)
         phase = rng.uniform(*self.phase, (n_tasks, 1, 1)).astype(self.dtype)
         x = rng.uniform(*self.x_range, (n_tasks, self.k_shots + self.n_query, 1)).astype(self.dtype)

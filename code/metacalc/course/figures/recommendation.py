@@ -1,96 +1,25 @@
 """The figures of the application to recommendation, drawn from what its study stored (`studies/recommendation.py`)."""
 
-from typing import NamedTuple
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from metacalc.figures import panel
-from metacalc.gaussian import GaussianPrior
-from metacalc.meta import adapt
-from metacalc.models import MLP
-from metacalc.stage import COLORS, STYLE, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.course.recommendation import N_STEPS
+from metacalc.stage import (
+    COLORS,
+    STYLE,
+    Curve,
+    Path,
+    Point,
+    Readout,
+    Slider,
+    Stage,
+    panel,
+)
 
-__all__ = ["Taste", "comparison", "cuisines", "gaps", "learned"]
+__all__ = ["comparison", "cuisines", "gaps"]
 
-N_STEPS, N_ROWS = 5, 16
-
-
-class Taste(NamedTuple):
-    """What the study learned of all people's tastes: a net that MAML has trained to adapt, and a Gaussian prior.
-
-    Attributes
-    ----------
-    countries : tuple of str
-    model : MLP
-        Ratings as a function of a one-hot row.
-    theta : ndarray, shape (p,)
-        Its start.
-    alpha, steps : float, int
-        Inner rate, and the number of steps that did best on validation people.
-    prior : GaussianPrior
-    rated : ndarray
-        The share of people who rated each cuisine.
-    """
-
-    countries: tuple
-    model: MLP
-    theta: np.ndarray
-    alpha: float
-    steps: int
-    prior: GaussianPrior
-    rated: np.ndarray
-
-    def predict(self, ratings, k):
-        """Ratings of all cuisines expected of somebody, by MAML after k steps and by the posterior mean.
-
-        Parameters
-        ----------
-        ratings : dict
-            Country: rating; may be empty.
-        k : int
-            Gradient steps.
-
-        Returns
-        -------
-        ndarray, shape (2, n_items)
-
-        Raises
-        ------
-        ValueError
-            If a country is not among those rated, or a rating is not from 1 to 5.
-        """
-        unknown = [name for name in ratings if name not in self.countries]
-        if unknown:
-            raise ValueError(f"ratings must be of some of {', '.join(self.countries)}; got {unknown}")
-        y = np.array([list(ratings.values())], float)
-        if not np.all((y >= 1) & (y <= 5)):
-            raise ValueError(f"ratings must lie between 1 and 5, got {ratings}")
-        items = np.array([[self.countries.index(name) for name in ratings]], int)
-        return np.array([self._path(items, y, k)[k, 0], self.prior.predict(items, y)[0]])
-
-    def _path(self, items, y, k=N_STEPS):
-        """Predictions (k + 1, n_people, n_items) after 0, ..., k steps; without ratings there is nothing to descend."""
-        x = np.eye(len(self.countries))
-        if items.shape[1] == 0 or k == 0:
-            path = np.broadcast_to(self.theta, (k + 1, len(items), self.theta.size))
-        else:
-            path = adapt(self.model, self.theta, x[items], y[..., None], self.alpha, k)
-        return self.model.predict(path, x)[..., 0]
-
-
-def learned(results):
-    """The `Taste` in the study's results, as `json.load` gives them."""
-    live, settings = results["results"]["live"], results["settings"]
-    d = len(live["countries"])
-    cov = np.zeros((d, d))
-    cov[np.triu_indices(d)] = live["cov"]
-    cov += np.triu(cov, 1).T
-    model = MLP((d, settings["hidden"], 1), activation=settings["activation"])
-    return Taste(tuple(live["countries"]), model, np.array(live["theta"]), live["alpha"], live["steps"],
-                 GaussianPrior(live["mean"], cov, live["noise"]), np.array(live["rated"]))
-
+N_ROWS = 16
 
 def cuisines(taste, asked=None):
     """Three cuisines to rate with sliders, and what MAML and the Gaussian prior expect of the others.
@@ -110,13 +39,7 @@ def cuisines(taste, asked=None):
     moved = lambda z: np.sqrt(((z - z[:1, :1, :1]) ** 2).mean(axis=-1))  # from what is said of somebody unknown
     shift, shift_posterior = moved(maml), moved(posterior)
 
-    rows = panel("rating", "", (-0.6, 5.6), (-0.7, N_ROWS - 0.3), "what you would say of each", size=(4.1, 5.2))
-    rows.set_xticks(range(6), ["not\ntried", "1", "2", "3", "4", "5"])
-    rows.set_yticks(range(N_ROWS), [taste.countries[i] for i in reversed(shown)])
-    rows.axhline(N_ROWS - 3.5, color=COLORS["grey"], lw=0.8)
-    rows.axvline(0.5, color=COLORS["grey"], lw=0.8)
-    right = panel("gradient steps", "change of the 40 predictions (rms)", (-0.3, N_STEPS + 0.3), (-0.1, 2.3),
-                  "how far the ratings carry", size=(4.1, 3.6))
+    rows, right = _axes([taste.countries[i] for i in shown])
     marks = []
     for row, i in zip(range(N_ROWS - 1, -1, -1), shown):
         rows.plot(taste.prior.mean[i], row, marker="|", ms=11, mew=1.5, color=COLORS["grey"])
@@ -135,12 +58,7 @@ def cuisines(taste, asked=None):
     marks += [Curve(right, [-0.3, N_STEPS + 0.3], shift_posterior[..., None], color="green", dash="--", label="Gaussian prior"),
               Path(right, np.arange(N_STEPS + 1.0), shift, color="blue", along="k", label="MAML"),
               Point(right, np.arange(N_STEPS + 1.0), shift, color="blue", name="MAML’s change")]
-    others = np.array([i for i in range(len(taste.countries)) if i not in asked])
-    tables = {}
-    for name, z in (("maml", maml), ("prior", posterior)):
-        best = z[..., others].argmax(axis=-1)
-        tables[f"best_{name}"] = np.array(taste.countries)[others[best]]
-        tables[f"top_{name}"] = z[..., others].max(axis=-1)
+    tables = _best(taste, asked, maml=maml, prior=posterior)
     return Stage(
         [rows.figure, right.figure], marks, sliders,
         Readout("After {k:d} step{k:s} MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The Gaussian prior: "
@@ -150,6 +68,29 @@ def cuisines(taste, asked=None):
         alt="Left: three cuisines that the reader rates and thirteen others, with the rating that MAML expects of each after some "
             "gradient steps and the one that the Gaussian prior expects, with its standard deviation; a tick marks the average "
             "person. Right: how far the predictions have moved from the average person’s, for each number of gradient steps.")
+
+
+def _axes(countries):
+    """Axes with a row for each country, and axes for how far the predictions move."""
+    rows = panel("rating", "", (-0.6, 5.6), (-0.7, N_ROWS - 0.3), "what you would say of each", size=(4.1, 5.2))
+    rows.set_xticks(range(6), ["not\ntried", "1", "2", "3", "4", "5"])
+    rows.set_yticks(range(N_ROWS), countries[::-1])
+    rows.axhline(N_ROWS - 3.5, color=COLORS["grey"], lw=0.8)
+    rows.axvline(0.5, color=COLORS["grey"], lw=0.8)
+    right = panel("gradient steps", "change of the 40 predictions (rms)", (-0.3, N_STEPS + 0.3), (-0.1, 2.3),
+                  "how far the ratings carry", size=(4.1, 3.6))
+    return rows, right
+
+
+def _best(taste, asked, **predictions):
+    """The cuisine that is expected to be liked best among those not asked about, and its rating, for the readout."""
+    others = np.array([i for i in range(len(taste.countries)) if i not in asked])
+    tables = {}
+    for name, z in predictions.items():
+        best = z[..., others].argmax(axis=-1)
+        tables[f"best_{name}"] = np.array(taste.countries)[others[best]]
+        tables[f"top_{name}"] = z[..., others].max(axis=-1)
+    return tables
 
 
 def _trait(country):
@@ -166,7 +107,7 @@ def _tables(taste, asked):
         here = (given == pattern).all(axis=1)
         items = np.tile(np.array(asked)[pattern], (here.sum(), 1))
         y = positions[here][:, pattern].astype(float)
-        maml[here] = np.moveaxis(taste._path(items, y), 0, 1)
+        maml[here] = np.moveaxis(taste.path(items, y), 0, 1)
         posterior[here, 0], spread[here, 0] = taste.prior.predict(items, y), taste.prior.variance(items)
     return maml.reshape(*shape, -1, d), posterior.reshape(*shape, 1, d), spread.reshape(*shape, 1, d)
 
@@ -177,15 +118,16 @@ LOOKS = {  # colour, shape
 }
 
 
-def comparison(results):
+def comparison(table, shots):
     """Error of each method on held-out people, and its paired difference to the Gaussian prior, for each number of ratings.
 
     Parameters
     ----------
-    results : dict
-        The study's file, as `json.load` gives it.
+    table : dict
+        Number of ratings, as text → method → its numbers, as the study has stored them.
+    shots : sequence of int
+        Numbers of ratings.
     """
-    table, shots = results["results"]["table"], results["settings"]["shots"]
     of = lambda name, field: np.array([table[str(K)][name][field] for K in shots]).T
     left = panel("mean squared error", "", (0.54, 0.76), (-0.6, len(LOOKS) - 0.4), "error on held-out people", size=(4.2, 3.2))
     right = panel("difference", "", (-0.015, 0.095), (-0.6, len(LOOKS) - 0.4), "minus the Gaussian prior’s error", size=(4.2, 3.2))
@@ -208,15 +150,21 @@ def comparison(results):
             "each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is worse.")
 
 
-def gaps(results):
-    """Who rates what: the mean rating of a cuisine against how many rated it, and of a person against how many they rated."""
-    data = results["results"]["data"]
+def gaps(data, countries):
+    """Who rates what: the mean rating of a cuisine against how many rated it, and of a person against how many they rated.
+
+    Parameters
+    ----------
+    data : dict
+        What the study has stored of its data.
+    countries : sequence of str
+    """
     with mpl.rc_context(STYLE | {"figure.facecolor": "white"}):
         fig, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
         left.scatter(data["item_share"], data["item_mean"], s=22, color=COLORS["blue"])
         for i in np.argsort(data["item_mean"])[[0, -1]]:
             side = 1 if data["item_share"][i] < 0.5 else -1
-            left.annotate(results["results"]["live"]["countries"][i], (data["item_share"][i], data["item_mean"][i]), xytext=(7 * side, -3),
+            left.annotate(countries[i], (data["item_share"][i], data["item_mean"][i]), xytext=(7 * side, -3),
                           textcoords="offset points", ha="left" if side > 0 else "right")
         left.set(xlabel="share of people who rated it", ylabel="mean rating", title="40 cuisines", xlim=(0, 1))
         low, high, _, mean, half = np.array(data["groups"]).T

@@ -1,7 +1,6 @@
 """Answers to the exercises of the chapter "Gradient descent"."""
 
 import numpy as np
-import scipy
 import sympy as sp
 
 from metacalc.calculus import Objective
@@ -23,11 +22,20 @@ def _cycle(answer):
         return "Your point does not move: it is no cycle of length two."
     if not np.allclose(path[::2], path[0], atol=1e-4) or not np.allclose(path[1::2], path[1], atol=1e-4):
         return "Forty iterations from your point do not stay on two points."
-    minimum = scipy.optimize.minimize_scalar(objective, bounds=sorted(path[:2]), method="bounded").x
+    minimum = _lowest(objective, *sorted(path[:2]))
     if not rate * objective.hess(minimum) > 2:
         return "Your rate does not exceed 2/f'' at the minimum between the two points."
     attracts = abs(np.prod([1 - rate * objective.hess(end) for end in path[:2]])) < 1
     return "" if attracts else "Your cycle does not attract: nothing settles into it."
+
+
+def _lowest(objective, low, high):
+    """Where a function of one variable is lowest between two points: the best of a grid, refined again and again."""
+    for _ in range(8):
+        grid = np.linspace(low, high, 101)
+        best = int(np.nanargmin(objective(grid)))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 100)]
+    return (low + high) / 2
 
 
 def _momentum_pair(answer):

@@ -3,10 +3,19 @@
 import numpy as np
 
 from metacalc.descent import gradient_descent
-from metacalc.figures import panel
 from metacalc.meta import adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import Quadratic
-from metacalc.stage import COLORS, Arrow, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.stage import (
+    COLORS,
+    Arrow,
+    Curve,
+    Path,
+    Point,
+    Readout,
+    Slider,
+    Stage,
+    panel,
+)
 from metacalc.tasks import Batch
 
 __all__ = ["landscape", "quadratic_tasks", "step_graph", "two_levels", "update_arrows"]
@@ -71,24 +80,13 @@ def update_arrows(eta=0.5, eta_alpha=0.003):
     """
     batch, alphas, ks, theta = quadratic_tasks(), np.arange(1, 13) / 20, np.arange(1, 11), np.arange(-8, 9) / 2
     fine = np.arange(2, 61) / 100
-
-    def fixed_points(rates):
-        ends = _gradients(batch, rates, ks, np.array([0.0, 1.0]))
-        slopes = {name: g[..., 1] - g[..., 0] for name, g in ends.items()}
-        return slopes, {name: -g[..., 0] / slopes[name] for name, g in ends.items()}
-
     gradients = _gradients(batch, alphas, ks, theta)
-    slopes, fixed = fixed_points(alphas)
-    bends, curves = fixed_points(fine)
+    slopes, fixed = _fixed_points(batch, alphas, ks)
+    bends, curves = _fixed_points(batch, fine, ks)
     for name, curve in curves.items():  # no line across a pole
         if curve.ndim > 1:
             curve[1:][np.diff(np.sign(bends[name]), axis=0) != 0] = np.nan
-    rows = panel("θ", "", (-5, 5), (-0.2, 6.6), "the outer step, and where it vanishes", size=(3.9, 3.4))
-    rows.set_yticks(range(5, 0, -1), LOOKS)
-    plane = panel("θ", "inner rate α", (-5, 5), (0, 0.62), "θ* for every α", size=(3.6, 3.4))
-    for a, c in zip(SHARPNESS, MINIMA):
-        rows.axvline(c, color=COLORS["grey"], lw=0.8, ls=":")
-        rows.text(c, 0.1, f" a={a:g}", color=COLORS["ink"], fontsize=8, ha="right" if c == 1 else "left")
+    rows, plane = _arrow_axes()
     here, marks = theta[None, None], []
     for (name, (color, dash, shape)), y in zip(LOOKS.items(), range(5, 0, -1)):
         look = dict(color=color, label=name, toggle=True)
@@ -105,9 +103,8 @@ def update_arrows(eta=0.5, eta_alpha=0.003):
               Point(rows, here, 6, color="red", name="θ", drag="theta"),
               Point(plane, here, alphas[:, None, None], color="red", name="(θ, α)", drag="theta")]
     marks.sort(key=lambda mark: mark.ax is plane)  # panel by panel
-    repels = [name for name in LOOKS if np.any(slopes[name] < 0)]
     words = np.full((alphas.size, ks.size, 1), "", dtype="U64")
-    for name in repels:
+    for name in LOOKS:
         words = np.where((slopes[name] < 0)[..., None], np.char.add(words, f" {name}’s repels."), words)
     tables = {f"g_{name}": table for name, table in gradients.items()}
     tables |= {f"s_{name}": np.broadcast_to(table, (alphas.size, ks.size))[..., None] for name, table in fixed.items()}
@@ -122,6 +119,23 @@ def update_arrows(eta=0.5, eta_alpha=0.003):
         alt="Left: the minima of three tasks on a line, and in one row for each algorithm its outer step from θ as an arrow "
             "and the point where its meta-gradient vanishes. Right: that point for every inner rate, and the step of Meta-SGD "
             "in the plane of θ and α.")
+
+
+def _fixed_points(batch, rates, ks):
+    """Slope of each algorithm's meta-gradient in θ, and where it vanishes: {name: array (rate, k)} each."""
+    ends = _gradients(batch, rates, ks, np.array([0.0, 1.0]))
+    slopes = {name: g[..., 1] - g[..., 0] for name, g in ends.items()}
+    return slopes, {name: -g[..., 0] / slopes[name] for name, g in ends.items()}
+
+
+def _arrow_axes():
+    """Axes with a row for each algorithm, the tasks' minima in it, and axes for the plane of θ and α."""
+    rows = panel("θ", "", (-5, 5), (-0.2, 6.6), "the outer step, and where it vanishes", size=(3.9, 3.4))
+    rows.set_yticks(range(5, 0, -1), LOOKS)
+    for a, c in zip(SHARPNESS, MINIMA):
+        rows.axvline(c, color=COLORS["grey"], lw=0.8, ls=":")
+        rows.text(c, 0.1, f" a={a:g}", color=COLORS["ink"], fontsize=8, ha="right" if c == 1 else "left")
+    return rows, panel("θ", "inner rate α", (-5, 5), (0, 0.62), "θ* for every α", size=(3.6, 3.4))
 
 
 def landscape():

@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-import pooch
+from metacalc.extras import extra
+
+with extra("data"):
+    import pooch
 
 __all__ = ["fetch"]
 

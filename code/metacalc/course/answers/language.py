@@ -3,7 +3,6 @@
 import sympy as sp
 
 from metacalc.exercises import Exercise
-from metacalc.tasks.languages import SIMILAR, families, overlap
 
 nu, N, p, r = sp.symbols("nu N p r", positive=True)
 R = sp.Rational
@@ -11,6 +10,8 @@ R = sp.Rational
 
 def _not_apart(answer):
     """For la-ex-apart: two languages of different families that must not stand on two sides."""
+    from metacalc.data.languages import SIMILAR, families, overlap
+
     one, other = answer
     family = families()
     if not {one, other} <= family.keys() or one == other:

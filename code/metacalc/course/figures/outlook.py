@@ -5,10 +5,18 @@ from functools import cache
 import numpy as np
 
 from metacalc.descent import adam, gradient_descent
-from metacalc.figures import panel
 from metacalc.meta import imaml, maml, rate_schedule
 from metacalc.models import MLP, Quadratic
-from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.stage import (
+    COLORS,
+    Curve,
+    Path,
+    Point,
+    Readout,
+    Slider,
+    Stage,
+    panel,
+)
 from metacalc.tasks import Batch, Sinusoids
 
 __all__ = ["best_rates", "bowls", "learned_schedule", "truncation"]

@@ -1,9 +1,9 @@
-"""The exercises' answers, a module a chapter: what `metacalc.exercises.check` compares with.
+"""The exercises' answers, a module a chapter: what `metacalc.course.check` compares with.
 
 A reader who is still thinking about an exercise should not be reading this.
 """
 
-from metacalc.answers import (
+from metacalc.course.answers import (
     background,
     calculus_link,
     gradient_descent,

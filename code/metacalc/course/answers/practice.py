@@ -1,12 +1,13 @@
 """Answers to the exercises of the chapter "Practice"."""
 
 import numpy as np
-import scipy
 import sympy as sp
 
+from metacalc.course.practice import Run
 from metacalc.exercises import Exercise
+from metacalc.extras import extra
+from metacalc.meta import Learner
 from metacalc.models import MLP
-from metacalc.practice import Run
 from metacalc.tasks import Batch, Sinusoids
 from metacalc.training import Training, evaluate
 
@@ -37,8 +38,10 @@ def _lines(answer):
     c = (y - m[:, None] * x).mean(axis=1)
     if not np.allclose(y, m[:, None] * x + c[:, None], atol=1e-4):
         return "The points of a task do not lie on one line, support and query alike."
+    with extra("studies"):
+        from scipy import stats
     for values, name, end in ((x[:, 0], "points x", 5), (x.ravel(), "points x", 5), (m, "slopes", 1), (c, "intercepts", 2)):
-        if np.abs(values).max() > end + 1e-4 or scipy.stats.kstest(values, scipy.stats.uniform(-end, 2 * end).cdf).pvalue < 1e-6:
+        if np.abs(values).max() > end + 1e-4 or stats.kstest(values, stats.uniform(-end, 2 * end).cdf).pvalue < 1e-6:
             return f"The {name} are not uniform in [−{end}, {end}]."
     return "" if abs(np.corrcoef(m, c)[0, 1]) < 0.25 else "Slope and intercept depend on each other: draw each by itself."
 
@@ -52,7 +55,7 @@ def _meta_trained(answer):
     theta = theta if theta.dtype.kind in "iuf" else np.zeros(0)
     if theta.shape != (model.n_params,):
         return f"θ must be a vector of {model.n_params} numbers."
-    error = evaluate(model, theta, Sinusoids(), 0.01, steps=(0, 1), n_tasks=300, seed=77).mean
+    error = evaluate(Learner(model, theta, 0.01), Sinusoids(), steps=(0, 1), n_tasks=300, seed=77).mean
     return "" if error[1] < 1.1 else f"After one step the error is {error[1]:.2f}, before it {error[0]:.2f}."
 
 

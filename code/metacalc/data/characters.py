@@ -6,7 +6,6 @@ out look alike, whether they stand on the same side of the split or not.
 """
 
 import io
-import math
 import zipfile
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,20 +13,23 @@ from itertools import combinations
 from pathlib import Path as FilePath
 from unicodedata import category, decomposition
 
-import matplotlib
 import numpy as np
-import scipy
-from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.ft2font import FT2Font, LoadFlags
-from matplotlib.path import Path
-from matplotlib.transforms import Affine2D, Bbox
-from PIL import Image
 
-from metacalc.tasks.base import Batch, _positive_integer
-from metacalc.tasks.download import fetch
+from metacalc.checks import count
+from metacalc.data.download import fetch
+from metacalc.extras import extra
 from metacalc.tasks.few_shot import FewShotClassification, Pooled
 
-__all__ = ["CONFUSABLES", "Characters", "Shifted", "omniglot", "printed_characters"]
+with extra("data"):
+    import matplotlib
+    import scipy
+    from matplotlib import ft2font
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.path import Path
+    from matplotlib.transforms import Affine2D, Bbox
+    from PIL import Image
+
+__all__ = ["CONFUSABLES", "Characters", "omniglot", "printed_characters", "script_of"]
 
 FACES = tuple(f"DejaVu{family}{style}.ttf" for family, styles in (
     ("Sans", ("", "-Bold", "-Oblique", "-BoldOblique")), ("SansMono", ("", "-Bold", "-Oblique", "-BoldOblique")),
@@ -126,54 +128,6 @@ class Characters:
         return Pooled(self.x[chosen], self.labels[chosen], n_examples)
 
 
-class Shifted:
-    """Tasks whose images are moved by up to some pixels in either direction, each by its own: data augmentation.
-
-    Parameters
-    ----------
-    tasks : task distribution
-        Of square images, flattened. What comes in at an edge repeats the edge.
-    pixels : int
-        Largest shift, at least 1.
-
-    Raises
-    ------
-    ValueError
-        If `pixels` is not a positive integer; from `sample`, if the images are not square.
-
-    Examples
-    --------
-    >>> tasks = printed_characters().tasks(["Greek/α", "Greek/β", "Greek/γ"], n_way=2)
-    >>> before, after = (t.sample(np.random.default_rng(0), 4).x_query for t in (tasks, Shifted(tasks)))
-    >>> before.shape == after.shape, np.array_equal(before, after)
-    (True, False)
-    """
-
-    def __init__(self, tasks, pixels=1):
-        self.tasks, self.pixels = tasks, _positive_integer(pixels, "pixels")
-
-    def __repr__(self):
-        return f"Shifted({self.tasks!r}, {self.pixels})"
-
-    def with_shots(self, k_shots):
-        """The same tasks with another number of support examples a class."""
-        return Shifted(self.tasks.with_shots(k_shots), self.pixels)
-
-    def sample(self, rng, n_tasks):
-        """Draw a `Batch` and move its images."""
-        batch = self.tasks.sample(rng, n_tasks)
-        return Batch(self._moved(batch.x_support, rng), batch.y_support, self._moved(batch.x_query, rng), batch.y_query)
-
-    def _moved(self, x, rng):
-        size, p = math.isqrt(x.shape[-1]), self.pixels
-        if size**2 != x.shape[-1]:
-            raise ValueError(f"tasks must have square images, got {x.shape[-1]} pixels")
-        sheets = np.pad(x.reshape(-1, size, size), ((0, 0), (p, p), (p, p)), mode="edge")
-        down, right = rng.integers(0, 2 * p + 1, size=(2, len(sheets), 1, 1))
-        row, column = np.ogrid[:size, :size]
-        return sheets[np.arange(len(sheets))[:, None, None], row + down, column + right].reshape(x.shape)
-
-
 def script_of(label):
     """The script that a class belongs to.
 
@@ -211,7 +165,7 @@ def omniglot(size=14, download=True):
     FileNotFoundError
         If the files cannot be had.
     """
-    size, images = _positive_integer(size, "size"), {}
+    size, images = count(size, "size", 1), {}
     for part in ("small1", "small2"):  # Greek and Latin are in both
         with zipfile.ZipFile(fetch(f"omniglot/images_background_{part}.zip", download)) as archive:
             for name in archive.namelist():
@@ -278,7 +232,7 @@ def printed_characters(size=14, seed=0):
     >>> "Greek/Α" in greek, "Latin/A" in all_but_greek, "Cyrillic/А" in all_but_greek
     (True, False, False)
     """
-    size, rng = _positive_integer(size, "size"), np.random.default_rng(seed)
+    size, rng = count(size, "size", 1), np.random.default_rng(seed)
     glyphs = [(f"{script}/{letter}", face, outline) for script, ranges in SCRIPTS.items()
               for letter in _letters(ranges) for face, outline in _outlines(letter)]
     labels, faces, fitted = (list(column) for column in zip(*glyphs))
@@ -299,7 +253,7 @@ def _letters(ranges):
 def _fonts():
     """Each face and the characters that it has."""
     folder = FilePath(matplotlib.get_data_path()) / "fonts/ttf"
-    fonts = [FT2Font(str(folder / face)) for face in FACES]
+    fonts = [ft2font.FT2Font(str(folder / face)) for face in FACES]
     for font in fonts:
         font.set_size(64, 72)
     return [(font, font.get_charmap()) for font in fonts]
@@ -310,7 +264,7 @@ def _outlines(letter):
     found = []
     for number, (font, known) in enumerate(_fonts()):
         if ord(letter) in known:
-            font.load_char(ord(letter), flags=LoadFlags.NO_HINTING)
+            font.load_char(ord(letter), flags=ft2font.LoadFlags.NO_HINTING)
             vertices, codes = font.get_path()
             low, high = vertices.min(axis=0), vertices.max(axis=0)
             found.append((number, Path(0.5 + 0.8 * (vertices - (low + high) / 2) / (high - low).max(), codes)))

@@ -3,8 +3,8 @@
 import numpy as np
 import sympy as sp
 
+from metacalc.course.gaussian import GaussianPrior
 from metacalc.exercises import Exercise
-from metacalc.gaussian import GaussianPrior
 
 alpha, c, k, K, lam, n, noise, nu, s, t, tau2 = sp.symbols("alpha c k K lam n noise nu s t tau2", positive=True)
 

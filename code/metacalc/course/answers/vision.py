@@ -10,7 +10,7 @@ R = sp.Rational
 
 def _leak(answer):
     """For vi-ex-leak: two labels, a Georgian letter and one of another script that looks like it."""
-    from metacalc.tasks import printed_characters
+    from metacalc.data.characters import printed_characters
 
     letters, (first, second) = printed_characters(), answer
     names = letters.classes.tolist()

@@ -2,10 +2,18 @@
 
 import numpy as np
 
-from metacalc.figures import panel
-from metacalc.meta import adapt
-from metacalc.practice import ALPHA, MODEL, STEPS
-from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.meta import Learner
+from metacalc.course.practice import ALPHA, MODEL, STEPS
+from metacalc.stage import (
+    COLORS,
+    Curve,
+    Path,
+    Point,
+    Readout,
+    Slider,
+    Stage,
+    panel,
+)
 
 __all__ = ["outer_learning", "sinusoid_fits"]
 
@@ -13,9 +21,9 @@ LINE = np.linspace(-5, 5, 81)
 SUPPORT = np.random.default_rng(0).uniform(-5, 5, 20)  # the first K of them
 
 
-def _fits(theta, alpha, x, y, steps):
-    """Predictions on `LINE` and their mean squared error, after each number of steps, for tasks that share x."""
-    path = adapt(MODEL, theta, np.broadcast_to(x[:, None], (*y.shape, 1)), y[..., None], alpha, max(steps))
+def _fits(learner, x, y, steps):
+    """Predictions on `LINE` after each number of steps, for tasks that share x."""
+    path = learner.adapt(np.broadcast_to(x[:, None], (*y.shape, 1)), y[..., None], max(steps))
     return MODEL.predict(path[list(steps)], LINE[:, None])[..., 0]  # step, task, point
 
 
@@ -25,7 +33,7 @@ def sinusoid_fits(starts, shots=(5, 10, 20), steps=(0, 1, 2, 3, 5, 10)):
     Parameters
     ----------
     starts : dict of two
-        Name → (θ, inner rate to adapt with).
+        Name → `Learner` of the model `MODEL`.
     shots : sequence of int
         Numbers of support points, at most 20.
     steps : sequence of int
@@ -39,8 +47,8 @@ def sinusoid_fits(starts, shots=(5, 10, 20), steps=(0, 1, 2, 3, 5, 10)):
     dots = np.full((*grid, len(shots), 1, SUPPORT.size), np.nan)
     for i, K in enumerate(shots):
         dots[:, :, i, 0, :K] = (A * np.sin(SUPPORT[:K] - phi)).reshape(*grid, K)
-    for (name, (theta, alpha)), color in zip(starts.items(), ("blue", "orange")):
-        fits = np.stack([_fits(theta, alpha, SUPPORT[:K], A * np.sin(SUPPORT[:K] - phi), steps) for K in shots])
+    for (name, learner), color in zip(starts.items(), ("blue", "orange")):
+        fits = np.stack([_fits(learner, SUPPORT[:K], A * np.sin(SUPPORT[:K] - phi), steps) for K in shots])
         errors[name] = ((fits - truth) ** 2).mean(axis=-1).transpose(2, 0, 1).reshape(*grid, len(shots), len(steps))
         fits = fits.transpose(2, 0, 1, 3).reshape(*grid, len(shots), len(steps), LINE.size)
         ax = panel("x", "y", (-5, 5), (-6.5, 6.5), name)
@@ -76,7 +84,7 @@ def outer_learning(iterations, errors, snapshots, amplitude=3.0, phase=1.0, K=10
     """
     errors = np.asarray(errors, float)
     x, wave = SUPPORT[:K], lambda x: amplitude * np.sin(x - phase)
-    fits = np.stack([_fits(theta, ALPHA, x, wave(x)[None], STEPS)[:, 0] for theta in np.asarray(snapshots, float)])
+    fits = np.stack([_fits(Learner(MODEL, theta, ALPHA), x, wave(x)[None], STEPS)[:, 0] for theta in np.asarray(snapshots, float)])
     mse = ((fits - wave(LINE)) ** 2).mean(axis=-1)
     thousands = np.array(iterations) / 1000
     left = panel("thousands of outer iterations", "validation error, logarithmic", (-0.03 * thousands[-1], 1.03 * thousands[-1]), (0.2, 40),

@@ -1,22 +1,19 @@
 """The language page's contenders and what they are asked: how many bits a letter costs them, and to spell words."""
 
-import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from metacalc import studies
+from metacalc.checks import count
 from metacalc.descent import adam, clipped
-from metacalc.meta import adapt, anil, fomaml, joint, maml, reptile
+from metacalc.meta import anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP
-from metacalc.practice import unpacked
-from metacalc.tasks.base import _positive_integer
-from metacalc.tasks.languages import ALPHABET, CONTEXT, encode, families, one_hot
+from metacalc.tasks.letters import ALPHABET, CONTEXT, encode, one_hot
+from metacalc.training import one_thread
 
 __all__ = [
-    "MODEL", "TRAINING", "best_adaptation", "bits", "contenders", "counted_bits", "posterior_mean", "prior_mean",
-    "spell", "start", "stored",
+    "MODEL", "TRAINING", "Study", "bits", "contenders", "counted_bits", "load_study", "posterior_mean", "prior_mean", "spell",
 ]
 
 SIZE = len(ALPHABET)
@@ -26,37 +23,25 @@ RATES, STEPS = (0.25, 1.0, 4.0), 15  # of adaptation, among which validation cho
 
 
 def contenders():
-    """What is trained: {name: (method, settings to try, inner rates to try or None for the setting's, what adapts)}."""
+    """What is trained: {name: (method, settings to try, inner rates to try or None for the setting's)}."""
     return {
-        "joint": (joint, [{}], RATES[:2], None),
-        "MAML": (maml, [{"alpha": 4.0, "k": 1}, {"alpha": 1.0, "k": 3}, {"alpha": 2.0, "k": 3}], None, None),
-        "FOMAML": (fomaml, [{"alpha": 4.0, "k": 1}, {"alpha": 1.0, "k": 3}, {"alpha": 2.0, "k": 3}], None, None),
-        "Reptile": (reptile, [{"alpha": 0.25, "k": 5}, {"alpha": 0.5, "k": 3}], RATES[:2], None),
-        "ANIL": (anil, [{"alpha": 4.0, "k": 1}, {"alpha": 4.0, "k": 3}], None, MODEL.head),
+        "joint": (joint, [{}], RATES[:2]),
+        "MAML": (maml, [{"alpha": 4.0, "k": 1}, {"alpha": 1.0, "k": 3}, {"alpha": 2.0, "k": 3}], None),
+        "FOMAML": (fomaml, [{"alpha": 4.0, "k": 1}, {"alpha": 1.0, "k": 3}, {"alpha": 2.0, "k": 3}], None),
+        "Reptile": (reptile, [{"alpha": 0.25, "k": 5}, {"alpha": 0.5, "k": 3}], RATES[:2]),
+        "ANIL": (anil, [{"alpha": 4.0, "k": 1}, {"alpha": 4.0, "k": 3}], None),
     }
 
 
-def best_adaptation(theta, batch, rates=RATES, n_steps=STEPS, only=None):
-    """The inner rate and the number of steps with the fewest bits per letter on a batch of validation tasks."""
-    found = {rate: bits(MODEL, theta, batch, rate, n_steps, only).mean(axis=1) for rate in rates}
-    rate = min(found, key=lambda rate: np.nan_to_num(found[rate], nan=np.inf).min())
-    return rate, int(np.nan_to_num(found[rate], nan=np.inf).argmin())
-
-
-def bits(model, theta, batch, alpha, n_steps, only=None):
+def bits(learner, batch, n_steps):
     """Bits per letter on the query words, before and after each inner step: the cross-entropy divided by ln 2.
 
     Parameters
     ----------
-    model : MLP
-        With the cross-entropy.
-    theta : ndarray, shape (p,)
+    learner : Learner
+        Whose model has the cross-entropy.
     batch : Batch
-    alpha : float
     n_steps : int
-        At least 1.
-    only : slice, optional
-        As in `adapt`.
 
     Returns
     -------
@@ -64,19 +49,22 @@ def bits(model, theta, batch, alpha, n_steps, only=None):
 
     Examples
     --------
+    >>> from metacalc.data.languages import names
+    >>> from metacalc.meta import Learner
     >>> from metacalc.models import logistic_regression
-    >>> from metacalc.tasks.languages import NextLetter, names
+    >>> from metacalc.tasks import NextLetter
     >>> finnish = NextLetter({"fi": set(sum(names("fi").values(), ()))}, dtype=np.float64)
     >>> batch = finnish.sample(np.random.default_rng(0), 50)
-    >>> bits(logistic_regression(81, 27), np.zeros(82 * 27), batch, 1.0, 10).mean(axis=1).round(2)[[0, 10]]
+    >>> learner = Learner(logistic_regression(81, 27), np.zeros(82 * 27), alpha=1.0)
+    >>> bits(learner, batch, 10).mean(axis=1).round(2)[[0, 10]]
     array([4.75, 4.33])
     """
     found = []
-    with threadpool_limits(1, "blas"):  # on matrices of this size further threads cost more than they bring
-        for first in range(0, len(batch), 20):  # the paths of all tasks at once would not stay in the cache
+    with one_thread(), np.errstate(all="ignore"):
+        for first in range(0, len(batch), 20):  # what is worked on together stays in the cache
             part = batch[first:first + 20]
-            path = adapt(model, theta, part.x_support, part.y_support, alpha, n_steps, only)
-            found.append([model.loss(phi, part.x_query, part.y_query) for phi in path])
+            path = learner.iterates(part.x_support, part.y_support, n_steps)
+            found.append([learner.model.loss(phi, part.x_query, part.y_query) for phi in path])
     return np.concatenate(found, axis=1) / np.log(2)
 
 
@@ -173,7 +161,8 @@ def counted_bits(batch, prior, strengths):
 
     Examples
     --------
-    >>> from metacalc.tasks.languages import NextLetter, names
+    >>> from metacalc.data.languages import names
+    >>> from metacalc.tasks import NextLetter
     >>> batch = NextLetter({"fi": set(sum(names("fi").values(), ()))}).sample(np.random.default_rng(0), 50)
     >>> counted_bits(batch, np.full((27,) * 4, 1 / 27), [1, 10, 1e9]).mean(axis=1).round(1)
     array([5.1, 4.4, 4.8])
@@ -213,7 +202,7 @@ def spell(model, theta, rng, n_words, longest=14):
     >>> spell(logistic_regression(81, 27), np.zeros(82 * 27), np.random.default_rng(0), 3, longest=5)
     ['rhbav', 'yqtoz', 'waxat']
     """
-    chances = rng.random((_positive_integer(n_words, "n_words"), _positive_integer(longest, "longest")))
+    chances = rng.random((count(n_words, "n_words", 1), count(longest, "longest", 1)))
     letters = np.full((n_words, CONTEXT), SIZE - 1)
     for chance in chances.T:
         p = model.predict(theta, one_hot(letters[:, -CONTEXT:], theta.dtype))
@@ -222,7 +211,7 @@ def spell(model, theta, rng, n_words, longest=14):
     return ["".join(ALPHABET[i] for i in word[CONTEXT:]).split(ALPHABET[-1])[0] for word in letters]
 
 
-class Stored(NamedTuple):
+class Study(NamedTuple):
     """What `studies/language.py` found with one thing held out, languages or families.
 
     Attributes
@@ -258,8 +247,12 @@ class Stored(NamedTuple):
         values, units = np.asarray(values, float), np.array(self.units)
         return np.stack([values[..., units == unit].mean(axis=-1) for unit in dict.fromkeys(self.units)], axis=-1)
 
+    def start(self, name):
+        """θ of a contender that the study kept for the live figure, shape (p,), in double precision."""
+        return studies.unpacked(self.runs[self.settings["figure"][1]][name]["theta"], MODEL)[0]
 
-def stored(path, design):
+
+def load_study(path, design):
     """The results in language.json.
 
     Parameters
@@ -270,18 +263,14 @@ def stored(path, design):
 
     Returns
     -------
-    Stored
+    Study
     """
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
-    settings, results = content["settings"], content["results"]
+    from metacalc.data.languages import families
+
+    settings, results = studies.load(path)
     runs = [{key.split("/")[2]: run for key, run in results.items() if key.startswith(f"{design}/{fold}/")}
             for fold in range(settings["n_folds"])]
     names = ["joint", *(name for name in settings["contenders"] if name != "joint"), "scratch", "bigrams"]
     bits = {name: np.concatenate([np.array(run[name]["bits"]) for run in runs], axis=1) for name in names}
     codes, family = sum((run["languages"] for run in runs), []), families()
-    return Stored(settings, codes, bits, runs, [family[code] if design == "family" else code for code in codes])
-
-
-def start(stored, name):
-    """θ of a contender that the study kept for the live figure, shape (p,), in double precision."""
-    return unpacked(stored.runs[stored.settings["figure"][1]][name]["theta"], MODEL)[0]
+    return Study(settings, codes, bits, runs, [family[code] if design == "family" else code for code in codes])

@@ -1,19 +1,27 @@
 """The sinusoid comparison of the practice chapter: who takes part, how each is trained, and what it is judged by."""
 
-import base64
-import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
-from metacalc.meta import anil, fomaml, joint, maml, meta_sgd, reptile, with_rates
+from metacalc import studies
+from metacalc.checks import count
+from metacalc.extras import extra
+from metacalc.meta import (
+    Learner,
+    anil,
+    fomaml,
+    joint,
+    maml,
+    meta_sgd,
+    reptile,
+    with_rates,
+)
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
 from metacalc.training import evaluate, meta_train
 
-__all__ = ["CONTENDERS", "Contender", "Run", "compared", "judged", "outside", "packed", "stored", "train", "unpacked"]
+__all__ = ["CONTENDERS", "Contender", "Run", "comparison_table", "evaluated", "load_runs", "outside", "train"]
 
 MODEL, TASKS = MLP((1, 40, 40, 1)), Sinusoids(dtype=np.float32)
 SHOTS, STEPS = (5, 10, 20), (0, 1, 5, 10)
@@ -59,12 +67,8 @@ class Run(NamedTuple):
 
     Attributes
     ----------
-    theta : ndarray, shape (p,)
-        The θ, of those looked at during training, with the least validation error.
-    alpha : float or None
-        Rate to adapt with; None if θ carries its own.
-    only : slice or None
-        The part of θ that adapts.
+    learner : Learner
+        With the θ, of those looked at during training, and the rate to adapt with that have the least validation error.
     iterations : ndarray, shape (n,)
         When θ was looked at.
     errors : ndarray, shape (n, len(STEPS))
@@ -73,9 +77,7 @@ class Run(NamedTuple):
         The θ's.
     """
 
-    theta: np.ndarray
-    alpha: float
-    only: slice
+    learner: Learner
     iterations: np.ndarray
     errors: np.ndarray
     snapshots: np.ndarray
@@ -115,10 +117,9 @@ def train(name, n_iters=None, seed=0, looks=15, n_validation=400, progress=True)
         raise ValueError(f"name must be one of {list(contenders)}, got {name!r}")
     method, settings, budget, rates = contenders[name]
     n_iters = budget if n_iters is None else n_iters
-    if looks < 1:
-        raise ValueError(f"looks must be at least 1, got {looks!r}")
+    looks = count(looks, "looks", 1)
     start = MODEL.init(np.random.default_rng(seed), np.float32)
-    start = with_rates(start, ALPHA) if method is meta_sgd else start
+    start = with_rates(start, ALPHA) if rates == (None,) else start
     iterations, snapshots = [0], [start]
     if method is not None:
         wanted = set((n_iters * np.linspace(0, 1, looks + 1) ** 2).round().astype(int))
@@ -129,41 +130,30 @@ def train(name, n_iters=None, seed=0, looks=15, n_validation=400, progress=True)
                 snapshots.append(theta)
 
         meta_train(method, MODEL, TASKS, n_iters, theta0=start, seed=seed, callback=look, progress=progress, **settings)
-    only = MODEL.head if method is anil else None
-    errors = np.array([[_validation(theta, alpha, only, n_validation) for theta in snapshots] for alpha in rates])
+    learners = [[Learner.of(method, MODEL, theta, alpha=alpha) for theta in snapshots] for alpha in rates]
+    errors = np.array([[_validation(learner, n_validation) for learner in row] for row in learners])
     score = np.where(np.isnan(errors), np.inf, errors)[..., 1:].min(axis=-1)
     rate, best = np.unravel_index(score.argmin(), score.shape)
-    return Run(snapshots[best], rates[rate], only, np.array(iterations), errors[rate], np.array(snapshots))
+    return Run(learners[rate][best], np.array(iterations), errors[rate], np.array(snapshots))
 
 
-def judged(run, n_tasks=1000, seed=1000):
+def evaluated(run, n_tasks=1000, seed=1000):
     """`evaluate` on new tasks with 5, 10 and 20 shots, after 0, 1, 5 and 10 steps; the same tasks for every contender.
 
     Returns
     -------
     Evaluation
     """
-    return evaluate(MODEL, run.theta, TASKS, run.alpha, steps=STEPS, shots=SHOTS, n_tasks=n_tasks, seed=seed, only=run.only)
+    return evaluate(run.learner, TASKS, steps=STEPS, shots=SHOTS, n_tasks=n_tasks, seed=seed)
 
 
-def _validation(theta, alpha, only, n_tasks):
+def _validation(learner, n_tasks):
     """Mean error with 5 shots after `STEPS`, infinite where a task overflows."""
-    result = evaluate(MODEL, theta, TASKS.with_shots(5), alpha, steps=STEPS, n_tasks=n_tasks, seed=500, limit=np.inf,
-                      only=only)
+    result = evaluate(learner, TASKS.with_shots(5), steps=STEPS, n_tasks=n_tasks, seed=500, limit=np.inf)
     return np.where(result.diverged > 0, np.inf, result.mean)
 
 
-def packed(theta):
-    """θ, or several, in half precision as text."""
-    return base64.b64encode(np.asarray(theta, np.float16).tobytes()).decode()
-
-
-def unpacked(text, model=MODEL):
-    """The θ's of a model in a text made by `packed`, shape (n, p), in double precision."""
-    return np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, model.n_params).astype(float)
-
-
-def stored(path, budget):
+def load_runs(path, budget):
     """The results of `studies/practice.py` for one budget.
 
     Parameters
@@ -177,7 +167,7 @@ def stored(path, budget):
     dict
         Contender → list of its runs, one for each seed.
     """
-    results = json.loads(Path(path).read_text(encoding="utf-8"))["results"]
+    _, results = studies.load(path)
     runs = {}
     for key, run in results.items():
         its_budget, name, _ = key.split("/")
@@ -186,7 +176,7 @@ def stored(path, budget):
     return runs
 
 
-def compared(tables, shots=5):
+def comparison_table(tables, shots=5):
     """Markdown table: mean ± half-width of its 95% confidence interval, below it the median, and the share of tasks lost.
 
     A task is lost if its error exceeds 100. The mean is that of the others, and left out where one task in twenty is lost.
@@ -203,7 +193,7 @@ def compared(tables, shots=5):
     for name, table in tables.items():
         cells = []
         for mean, ci, median, lost in zip(table.mean[i], table.ci[i], table.median[i], table.diverged[i]):
-            cell = f"{mean:.2f} ± {ci:.2f}" if lost < 0.05 else "no mean"
+            cell = f"{studies.Interval(mean, ci):.2f}" if lost < 0.05 else "no mean"
             cell += f"<br>{median:.2f}" if median <= 100 else "<br>over 100"
             cells.append(cell + (f"<br>{lost:.1%} lost" if lost else ""))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -218,7 +208,7 @@ def outside(tables, short, confidence=0.99):
     tables : dict
         Contender → `Evaluation`.
     short : dict
-        `stored(path, "short")`.
+        `load_runs(path, "short")`.
     confidence : float
         Of each interval, Student's t on the logarithms of the errors (means and medians).
 
@@ -226,13 +216,15 @@ def outside(tables, short, confidence=0.99):
     -------
     list of str
     """
+    with extra("studies"):
+        from scipy import stats
     found = []
     for name, table in tables.items():
         for column in ("mean", "median"):
             size = lambda error: np.log(np.minimum(error, 100))  # beyond that a task has diverged
             logs = size([run[column] for run in short[name]])
             n = len(logs)
-            reach = scipy.stats.t.ppf((1 + confidence) / 2, n - 1) * logs.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n)
+            reach = stats.t.ppf((1 + confidence) / 2, n - 1) * logs.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n)
             off = ~(np.abs(size(getattr(table, column)) - logs.mean(axis=0)) <= reach + 0.005)
             found += [f"{name}: {column} with {SHOTS[i]} shots after {STEPS[j]} steps" for i, j in np.argwhere(off)]
     return found

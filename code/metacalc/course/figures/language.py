@@ -3,24 +3,24 @@
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from threadpoolctl import threadpool_limits
 
-from metacalc.figures import panel
-from metacalc.letters import MODEL, counted_bits, prior_mean, spell, start
-from metacalc.meta import adapt
-from metacalc.stage import COLORS, STYLE, Curve, Point, Readout, Slider, Stage
+from metacalc.course.language import MODEL, counted_bits, prior_mean, spell
+from metacalc.data.languages import english, families, folds, names, split
+from metacalc.meta import Learner
+from metacalc.stage import (
+    COLORS,
+    STYLE,
+    Curve,
+    Point,
+    Readout,
+    Slider,
+    Stage,
+    panel,
+)
 from metacalc.studies import interval
 from metacalc.tasks import Batch
-from metacalc.tasks.languages import (
-    ALPHABET,
-    encode,
-    english,
-    families,
-    folds,
-    names,
-    one_hot,
-    split,
-)
+from metacalc.tasks.letters import ALPHABET, encode, one_hot
+from metacalc.training import one_thread
 
 __all__ = ["adapting", "gains", "shown_words", "stopping"]
 
@@ -42,7 +42,7 @@ def shown_words(study, seed=0):
 
     Parameters
     ----------
-    study : Stored
+    study : Study
         With whole families held out.
     seed : int
 
@@ -63,20 +63,58 @@ def _task(support, query):
     return Batch(one_hot(x_support)[None], y_support[None], one_hot(x_query)[None], y_query[None])
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")
 def adapting(study, seed=0):
     """Two starts adapting to a language of a family that neither has met: next letters, bits, and words that they spell.
 
     Parameters
     ----------
-    study : Stored
+    study : Study
         With whole families held out.
     seed : int
         Fixes the order of the words, and the chances of spelling.
     """
+    shots, seen, counted, p, cost, spelt = _tables(study, seed)
+    left, right, apart = _axes()
+    letters, own = np.arange(len(ALPHABET)), np.array([_frequencies(code) for code in SHOWN])
+    marks = [Curve(left, letters, own[:, None, None], color="grey", dash=" ", dots=True, label="all its names")]
+    for name, table in p.items():
+        color, dash, _ = LOOKS[name]
+        marks += [Curve(left, letters, table, color=color, dash=dash, label=name)]
+    marks.append(Curve(right, [-1, STEPS[-1] + 1], np.repeat(counted[:, :, None, None, None], 2, axis=-1), color="grey", dash=":",
+                       label="counting"))
+    for name in p:
+        color, dash, shape = LOOKS[name]
+        marks += [Curve(right, np.arange(STEPS[-1] + 1), cost[name][:, :, None, None], color=color, dash=dash),
+                  Point(right, np.array(STEPS)[:, None], cost[name][:, :, STEPS, None], color=color, shape=shape, name=name)]
+    difference = cost["MAML"] - cost["joint"]
+    marks += [Curve(apart, np.arange(STEPS[-1] + 1), difference[:, :, None, None], color="blue"),
+              Point(apart, np.array(STEPS)[:, None], difference[:, :, STEPS, None], color="blue", name="MAML minus joint")]
+    family, mark = families(), ALPHABET[-1]
+    title = np.array([f"{english(code)} ({family[code]})" for code in SHOWN])[:, None, None, None]
+    likely = {name: np.array([*ALPHABET[:-1], "the end"])[table.argmax(axis=-1)] for name, table in p.items()}
+    return Stage(
+        [left.figure, right.figure], marks,
+        [Slider("language", np.arange(1, len(SHOWN) + 1), "language", 5, "d", names=[english(c) for c in SHOWN]),
+         Slider("K", shots, "words seen K", 10, "d"),
+         Slider("k", STEPS, "gradient steps k", 5, "d"), Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d",
+                names=[context.replace(mark, "") or "none" for context in CONTEXTS])],
+        Readout("{title}, seen: {seen}\nMost likely {after}: MAML {best_MAML}, joint {best_joint}.\nBits per letter: MAML {MAML:.2f}, "
+                "joint {joint:.2f}, counting {counted:.2f}.\nMAML spells: {spelt_MAML}.\nJoint spells: {spelt_joint}.",
+                title=title, seen=seen[..., None, None], after=[_after(c) for c in CONTEXTS], counted=counted[..., None, None],
+                **{f"best_{name}": table for name, table in likely.items()},
+                **{name: table[:, :, STEPS, None] for name, table in cost.items()},
+                **{f"spelt_{name}": table[..., None] for name, table in spelt.items()}),
+        play="k",
+        alt="Left: the probability of each letter, and of the end of the word, to come next: of the net that starts from MAML's θ, of "
+            "the one that starts from the joint θ, and in all names of the language. Right: both nets' bits per letter on words not "
+            "seen, against the gradient steps, and those of counting; below, MAML's bits minus those of the joint start.")
+
+
+@one_thread()
+def _tables(study, seed):
+    """The numbers of words, the words seen, the bits of counting, and of both starts probabilities, bits and words spelt."""
     fold, shots = study.settings["figure"][1], study.settings["shots"]
-    run, mark = study.runs[fold], ALPHABET[-1]
-    train, words = _words(study)[0], shown_words(study, seed)
+    run, train, words = study.runs[fold], _words(study)[0], shown_words(study, seed)
     shape = len(SHOWN), len(shots), len(STEPS), len(CONTEXTS)
     contexts = one_hot([[ALPHABET.index(c) for c in context] for context in CONTEXTS])
     p = {name: np.empty((*shape, len(ALPHABET))) for name in ("MAML", "joint")}
@@ -91,59 +129,36 @@ def adapting(study, seed=0):
             counted[i, j] = counted_bits(task, priors[tuple(key)], [strength])[0, 0]
             seen[i, j] = ", ".join(support[:min(K, 5)]) + (", …" if K > 5 else "")
             for name in p:
-                theta, rate = start(study, name), run[name]["chosen"][j][0]
-                path = adapt(MODEL, theta, task.x_support, task.y_support, rate, STEPS[-1])[:, 0]
+                learner = Learner(MODEL, study.start(name), run[name]["chosen"][j][0])
+                path = learner.adapt(task.x_support, task.y_support, STEPS[-1])[:, 0]
                 cost[name][i, j] = MODEL.loss(path, task.x_query, task.y_query) / np.log(2)
                 for k, step in enumerate(STEPS):
                     p[name][i, j, k] = MODEL.predict(path[step], contexts)
                     spelt[name][i, j, k] = ", ".join(spell(MODEL, path[step], np.random.default_rng(seed), 5))
-    own = np.array([_frequencies(code) for code in SHOWN])
+    return shots, seen, counted, p, cost, spelt
 
-    letters = np.arange(len(ALPHABET))
+
+def _axes():
+    """Axes for the next letter, and, one above the other, for the bits and their difference."""
     left = panel("next letter (∎: the end)", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next", size=(4.3, 4.3))
     left.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))  # as much room for 0.1 as for 0.4
     left.set_yticks([0, 0.02, 0.1, 0.2, 0.4, 0.7, 1])
     left.set_ylim(0, 1.02)
-    left.set_xticks(letters, [*ALPHABET[:-1], "∎"], fontsize=7)
+    left.set_xticks(np.arange(len(ALPHABET)), [*ALPHABET[:-1], "∎"], fontsize=7)
     with mpl.rc_context(STYLE):
         right, apart = Figure(figsize=(3.6, 4.1)).subplots(2, sharex=True, height_ratios=(3, 2))
         right.set(ylabel="bits per letter", xlim=(-0.4, STEPS[-1] + 0.4), ylim=(2.5, 5), title="words not seen")
         apart.set(xlabel="gradient steps", ylabel="MAML − joint", ylim=(-0.06, 0.1))
         apart.axhline(0, color=COLORS["grey"], lw=0.9)
-    marks = [Curve(left, letters, own[:, None, None], color="grey", dash=" ", dots=True, label="all its names")]
-    for name, table in p.items():
-        color, dash, shape_ = LOOKS[name]
-        marks += [Curve(left, letters, table, color=color, dash=dash, label=name)]
-    marks.append(Curve(right, [-1, STEPS[-1] + 1], np.repeat(counted[:, :, None, None, None], 2, axis=-1), color="grey", dash=":",
-                       label="counting"))
-    for name in p:
-        color, dash, shape_ = LOOKS[name]
-        marks += [Curve(right, np.arange(STEPS[-1] + 1), cost[name][:, :, None, None], color=color, dash=dash),
-                  Point(right, np.array(STEPS)[:, None], cost[name][:, :, STEPS, None], color=color, shape=shape_, name=name)]
-    difference = cost["MAML"] - cost["joint"]
-    marks += [Curve(apart, np.arange(STEPS[-1] + 1), difference[:, :, None, None], color="blue"),
-              Point(apart, np.array(STEPS)[:, None], difference[:, :, STEPS, None], color="blue", name="MAML minus joint")]
-    family = families()
-    title = np.array([f"{english(code)} ({family[code]})" for code in SHOWN])[:, None, None, None]
-    after = np.array([f"after “{context.replace(mark, '')}”" if context != mark * 3 else "at the start of a word" for context in CONTEXTS])
-    after = np.array([text + (" at its start" if context.startswith(mark) and context != mark * 3 else "") for text, context in zip(after, CONTEXTS)])
-    likely = {name: np.array([*ALPHABET[:-1], "the end"])[table.argmax(axis=-1)] for name, table in p.items()}
-    return Stage(
-        [left.figure, right.figure], marks,
-        [Slider("language", np.arange(1, len(SHOWN) + 1), "language", 5, "d", names=[english(c) for c in SHOWN]),
-         Slider("K", shots, "words seen K", 10, "d"),
-         Slider("k", STEPS, "gradient steps k", 5, "d"), Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d",
-                names=[context.replace(mark, "") or "none" for context in CONTEXTS])],
-        Readout("{title}, seen: {seen}\nMost likely {after}: MAML {best_MAML}, joint {best_joint}.\nBits per letter: MAML {MAML:.2f}, "
-                "joint {joint:.2f}, counting {counted:.2f}.\nMAML spells: {spelt_MAML}.\nJoint spells: {spelt_joint}.",
-                title=title, seen=seen[..., None, None], after=after, counted=counted[..., None, None],
-                **{f"best_{name}": table for name, table in likely.items()},
-                **{name: table[:, :, STEPS, None] for name, table in cost.items()},
-                **{f"spelt_{name}": table[..., None] for name, table in spelt.items()}),
-        play="k",
-        alt="Left: the probability of each letter, and of the end of the word, to come next: of the net that starts from MAML's θ, of "
-            "the one that starts from the joint θ, and in all names of the language. Right: both nets' bits per letter on words not "
-            "seen, against the gradient steps, and those of counting; below, MAML's bits minus those of the joint start.")
+    return left, right, apart
+
+
+def _after(context):
+    """Where in a word the next letter stands."""
+    known = context.replace(ALPHABET[-1], "")
+    if not known:
+        return "at the start of a word"
+    return f"after “{known}”" + (" at its start" if context.startswith(ALPHABET[-1]) else "")
 
 
 def _frequencies(code):
@@ -158,7 +173,7 @@ def stopping(study):
 
     Parameters
     ----------
-    study : Stored
+    study : Study
         With languages held out.
     """
     stops = np.array(study.settings["stops"])
@@ -199,7 +214,7 @@ def gains(studies):
 
     Parameters
     ----------
-    studies : dict of str: Stored
+    studies : dict of str: Study
         Title → study.
 
     Returns

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metacalc.descent import _scalar
-from metacalc.tasks.base import _positive_integer
+from metacalc.checks import count, scalar
 
 __all__ = ["GaussianPrior", "damped_offset", "implied_variance"]
 
@@ -52,7 +51,7 @@ class GaussianPrior:
             raise ValueError(f"cov must be a symmetric matrix of shape {(mean.size, mean.size)}, got shape {cov.shape}")
         if np.linalg.eigvalsh(cov)[0] < -1e-8 * np.trace(cov):
             raise ValueError("cov must be positive semidefinite")
-        _scalar(self.noise, "noise")
+        scalar(self.noise, "noise")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "cov", cov)
 
@@ -103,7 +102,7 @@ class GaussianPrior:
         >>> GaussianPrior(np.zeros(3), [[1, 0.9, 0.5], [0.9, 1, 0.1], [0.5, 0.1, 1]], 0.5).best_questions(range(3), 1)
         (0,)
         """
-        sets = list(itertools.combinations(items, _positive_integer(n, "n")))
+        sets = list(itertools.combinations(items, count(n, "n", 1)))
         if not sets:
             raise ValueError(f"n must be at most the number of items, got {n} of {len(list(items))}")
         left = self.variance(sets)
@@ -156,12 +155,12 @@ class GaussianPrior:
         seen = ~np.isnan(ratings)
         if not seen.any(axis=0).all():
             raise ValueError(f"ratings must hold one of every item; there is none of {np.flatnonzero(~seen.any(axis=0)).tolist()}")
-        strength = _scalar(strength, "strength", positive=False)
+        strength = scalar(strength, "strength", positive=False)
         n, d = ratings.shape
-        target = _scalar(spread, "spread") * np.ones((d, d))
+        target = scalar(spread, "spread") * np.ones((d, d))
         mean = np.where(seen, ratings, 0).sum(axis=0) / seen.sum(axis=0)
-        prior = cls(mean, target + spread * np.eye(d), _scalar(noise, "noise"))
-        for _ in range(_positive_integer(n_iters, "n_iters")):
+        prior = cls(mean, target + spread * np.eye(d), scalar(noise, "noise"))
+        for _ in range(count(n_iters, "n_iters", 1)):
             if callback is not None:
                 callback(prior)
             # What is not seen is a rating of infinite noise: row and column of Σ_SS are 0, and the residual is 0.
@@ -251,7 +250,7 @@ def implied_variance(h, alpha, k):
     >>> float(v), float(2 * 3 / (2 + 1 / v))             # from θ = 0 to c = 3: half of the way, as one step goes
     (0.5, 1.5)
     """
-    h, alpha, k = np.asarray(h, float), _scalar(alpha, "alpha"), _positive_integer(k, "k")
+    h, alpha, k = np.asarray(h, float), scalar(alpha, "alpha"), count(k, "k", 1)
     if not ((h >= 0) & (alpha * h < 1)).all():
         raise ValueError(f"h must hold curvatures from 0 to below 1/alpha = {1 / alpha:g}, got {h!r}")
     safe = np.where(h > 0, h, 1.0)

@@ -1,109 +1,26 @@
 """The pictures of the vision chapter, the live one above all: new letters, told apart after more and more gradient steps."""
 
-import json
-from pathlib import Path as FilePath
-
 import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Affine2D
 
-from metacalc.figures import panel
-from metacalc.meta import adapt
-from metacalc.models import MLP
-from metacalc.practice import unpacked
-from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.course.vision import episodes
+from metacalc.data.characters import printed_characters, script_of
+from metacalc.stage import (
+    COLORS,
+    Curve,
+    Path,
+    Point,
+    Readout,
+    Slider,
+    Stage,
+    panel,
+)
 from metacalc.studies import interval
-from metacalc.tasks import printed_characters
-from metacalc.tasks.characters import script_of
 
-__all__ = ["accuracies", "compared", "episodes", "outline", "pictures", "recognition", "runs", "scores", "stored_starts"]
+__all__ = ["accuracies", "outline", "pictures", "recognition"]
 
 LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
-NAMES = ("prototypes", "joint", "MAML", "ANIL", "FOMAML", "Reptile", "scratch", "pixels")
-
-
-def runs(results, where):
-    """The runs of one method in one fold, by outer rate.
-
-    Parameters
-    ----------
-    results : dict
-        The results in vision.json.
-    where : str
-        "fold/shots/method", such as "0/1/MAML"; with "/not shifted" behind it, those on images as they are.
-
-    Returns
-    -------
-    found : dict
-        Outer rate → its runs, a seed each.
-    best : float
-        The rate that validates best from the first seed: the study's choice.
-    """
-    found = {}
-    for key, result in results.items():
-        rate, _, seed = key.removeprefix(f"{where}/").partition("/")
-        if key.startswith(f"{where}/") and seed.isdigit():
-            found.setdefault(float(rate), []).append(result)
-    return found, max(found, key=lambda rate: found[rate][0]["validation"])
-
-
-def scores(path, k_shots, kind="", rate=None):
-    """What `studies/vision.py` has stored of handwriting: accuracies on held-out alphabets, each the mean over the seeds.
-
-    Parameters
-    ----------
-    path : path
-        Of vision.json.
-    k_shots : int
-        1 or 5.
-    kind : str
-        "not shifted" for the runs on images as they are.
-    rate : float, optional
-        An outer rate for all methods, instead of the one that each was given on validation tasks; then from the first seed.
-
-    Returns
-    -------
-    dict
-        Method → array (n_alphabets,), the alphabets in alphabetical order.
-    """
-    stored, found = json.loads(FilePath(path).read_text(encoding="utf-8")), {}
-    results, settings = stored["results"], stored["settings"]["omniglot"]
-
-    def add(name, result):
-        for alphabet, accuracy in result["accuracy"].items():
-            found.setdefault(name, {}).setdefault(alphabet, []).append(accuracy)
-
-    for fold in range(len(settings["folds"])):
-        where = f"{fold}/{k_shots}"
-        for name in ("MAML", "joint") if kind else settings["inner"]:
-            tried, best = runs(results, f"{where}/{name}/{kind}" if kind else f"{where}/{name}")
-            for run in tried[best] if rate is None else tried[rate][:1]:
-                add(name, run)
-                if "prototypes" in run:
-                    add("prototypes", run["prototypes"])
-        if not kind:
-            add("pixels", results[f"{where}/pixels"])
-            for seed in settings["seeds"] if rate is None else settings["seeds"][:1]:
-                add("scratch", results[f"{where}/scratch/{seed}"])
-    return {name: np.array([np.mean(found[name][a]) for a in sorted(found[name])]) for name in NAMES if name in found}
-
-
-def compared(table, reference="joint"):
-    """Markdown table: mean accuracy with its 95% confidence interval over alphabets, and the paired difference to one method.
-
-    Parameters
-    ----------
-    table : dict
-        As `scores` returns it.
-    reference : str
-    """
-    lines = [f"| | accuracy | less {reference} |", "| --- | --- | --- |"]
-    for name, values in table.items():
-        mean, half = interval(values)
-        difference, width = interval(values - table[reference])
-        paired = "–" if name == reference else f"{difference:+.3f} ± {width:.3f}".replace("-", "−")
-        lines.append(f"| {name} | {mean:.3f} ± {half:.3f} | {paired} |")
-    return "\n".join(lines)
 
 
 def accuracies(one, five):
@@ -143,55 +60,6 @@ def pictures(x, titles=(), columns=None):
     return ax.figure
 
 
-def stored_starts(path):
-    """The starts for printed characters that `studies/vision.py` has stored.
-
-    Parameters
-    ----------
-    path : path
-        Of vision.json.
-
-    Returns
-    -------
-    model : MLP
-    starts : dict
-        "MAML" and "pre-trained" → (θ in double precision, inner rate to adapt with, number of steps).
-    test : list of str
-        The classes that no start has seen, or any look-alike of theirs.
-    """
-    stored = json.loads(FilePath(path).read_text(encoding="utf-8"))
-    settings, results = stored["settings"]["printed"], stored["results"]
-    model = MLP((settings["size"] ** 2, *settings["hidden"], settings["n_way"]), criterion="cross-entropy")
-    chosen = {name: results[f"printed/0/1/{key}/start"] for name, key in (("MAML", "MAML"), ("pre-trained", "joint"))}
-    _, _, test = printed_characters(settings["size"]).split(*settings["folds"][0])
-    return model, {name: (unpacked(run["theta"], model)[0], run["alpha"], run["steps"]) for name, run in chosen.items()}, test
-
-
-def episodes(characters, classes, n_tasks, n_way=5, n_examples=12, seed=0):
-    """Which examples make up some tasks, each within one script; the scripts take turns.
-
-    Parameters
-    ----------
-    characters : Characters
-    classes : sequence of str
-    n_tasks, n_way, n_examples : int
-        Tasks, classes of a task, examples of a class.
-    seed : int
-
-    Returns
-    -------
-    ndarray of int, shape (n_tasks, n_way, n_examples)
-        Indices into `characters.x`.
-    """
-    rng, scripts = np.random.default_rng(seed), sorted({script_of(c) for c in classes})
-    chosen = []
-    for t in range(n_tasks):
-        among = [c for c in classes if script_of(c) == scripts[t % len(scripts)]]
-        chosen.append([rng.choice(np.flatnonzero(characters.labels == c), n_examples, replace=False)
-                       for c in rng.choice(among, n_way, replace=False)])
-    return np.array(chosen)
-
-
 def outline(path, n_points=96):
     """A letter's outline as one row of points in the unit square, NaN between its parts and behind them.
 
@@ -222,13 +90,13 @@ def _thinned(corners, n):
     return corners
 
 
-def recognition(model, starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 20, 30, 50)):
+def recognition(starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 20, 30, 50)):
     """Five letters of an unseen script: the support images, and what two starts make of five query images.
 
     Parameters
     ----------
-    model, starts, test
-        As `stored_starts` returns them.
+    starts, test
+        As `metacalc.course.vision.load_starts` returns them.
     n_tasks : int
     shots : int
         The largest number of support images of a letter.
@@ -242,22 +110,9 @@ def recognition(model, starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 1
     right = panel("gradient steps k", "", (-0.5, steps[-1] + 0.5), (-0.03, 1.03), f"right answers, of {n_way * n_query} query images")
     columns, rows = np.arange(1, n_way + 1), n_way - np.arange(n_way) - 0.5
     _table(left, columns, rows)
-
-    def drawn(examples, x, y):
-        """Outlines of examples about the places (x, y), for every task."""
-        rows = [[0.78 * (outline(characters.outlines[i]) - 0.5) + place for i, *place in zip(task, x, y)] for task in examples]
-        return np.reshape(rows, (len(examples), 1, 1, -1, 2))
-
-    marks = []
-    for shot in range(shots):  # a letter's image number `shot` is shown from so many shots on
-        glyphs = drawn(chosen[:, :, shot], columns, np.full(n_way, n_way + 0.98 + 0.8 * shot))
-        shown = np.where(np.arange(shots) >= shot, 0.0, np.nan)[:, None, None]
-        marks.append(Curve(left, glyphs[..., 0] + shown, glyphs[..., 1] + shown, color="ink", width=0.9))
-    glyphs = drawn(chosen[:, :, shots], np.zeros(n_way), rows)
-    marks.append(Curve(left, glyphs[..., 0], glyphs[..., 1], color="ink", width=0.9))
-    tables = {}
-    for (name, (theta, alpha, _)), (color, dash, shape), shift in zip(starts.items(), LOOKS, (0.12, -0.12)):
-        p = np.stack([_probabilities(model, theta, alpha, characters.x[chosen], K, shots, steps) for K in range(1, shots + 1)], axis=1)
+    marks, tables = _examples(left, characters, chosen, shots, columns, rows), {}
+    for (name, (learner, _)), (color, dash, shape), shift in zip(starts.items(), LOOKS, (0.12, -0.12)):
+        p = np.stack([_probabilities(learner, characters.x[chosen], K, shots, steps) for K in range(1, shots + 1)], axis=1)
         truth = np.repeat(np.arange(n_way), n_query)
         right_answers = (p.argmax(axis=-1) == truth).mean(axis=-1)
         own = p[..., np.arange(truth.size), truth].mean(axis=-1)
@@ -285,6 +140,22 @@ def recognition(model, starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 1
             "fraction of right answers after each number of gradient steps.")
 
 
+def _examples(ax, characters, chosen, shots, columns, rows):
+    """The support images of each letter, above, and one query image of each, at the left, as curves for every task."""
+    def drawn(examples, x, y):
+        """Outlines of examples about the places (x, y), for every task."""
+        rows = [[0.78 * (outline(characters.outlines[i]) - 0.5) + place for i, *place in zip(task, x, y)] for task in examples]
+        return np.reshape(rows, (len(examples), 1, 1, -1, 2))
+
+    n_way, marks = len(columns), []
+    for shot in range(shots):  # a letter's image number `shot` is shown from so many shots on
+        glyphs = drawn(chosen[:, :, shot], columns, np.full(n_way, n_way + 0.98 + 0.8 * shot))
+        shown = np.where(np.arange(shots) >= shot, 0.0, np.nan)[:, None, None]
+        marks.append(Curve(ax, glyphs[..., 0] + shown, glyphs[..., 1] + shown, color="ink", width=0.9))
+    glyphs = drawn(chosen[:, :, shots], np.zeros(n_way), rows)
+    return [*marks, Curve(ax, glyphs[..., 0], glyphs[..., 1], color="ink", width=0.9)]
+
+
 def _table(ax, columns, rows):
     """What stands still in the table of probabilities: its columns, its diagonal, words."""
     ax.set_axis_off()
@@ -296,9 +167,9 @@ def _table(ax, columns, rows):
     ax.axhline(rows[0] + 0.98, color=COLORS["grey"], lw=0.8)
 
 
-def _probabilities(model, theta, alpha, x, K, shots, steps):
+def _probabilities(learner, x, K, shots, steps):
     """Class probabilities, shape (n_tasks, n_steps, n_way · n_query, n_way); x has the shape (n_tasks, n_way, n_examples, d)."""
     n_tasks, n_way = x.shape[:2]
     y = np.broadcast_to(np.repeat(np.arange(n_way), K), (n_tasks, n_way * K))
-    path = adapt(model, theta, x[:, :, :K].reshape(n_tasks, n_way * K, -1), y, alpha, max(steps))
-    return model.predict(path[list(steps)], x[:, :, shots:].reshape(n_tasks, -1, x.shape[-1])).swapaxes(0, 1)
+    path = learner.adapt(x[:, :, :K].reshape(n_tasks, n_way * K, -1), y, max(steps))
+    return learner.model.predict(path[list(steps)], x[:, :, shots:].reshape(n_tasks, -1, x.shape[-1])).swapaxes(0, 1)
