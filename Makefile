@@ -6,7 +6,7 @@ PAGES := $(shell find chapters -not -path '*/.*') $(wildcard *.yml *.md book/*.*
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
-.PHONY: book test lab hub serve notebooks studies requirements oracles budgets bench clean
+.PHONY: book test lab hub serve notebooks studies requirements oracles budgets bench oldest clean
 
 book: _build/html/.built
 	@echo "The book is in _build/html/index.html"
@@ -58,8 +58,15 @@ requirements: .venv/installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra book --extra lab --extra test --no-annotate \
 	  --custom-compile-command "make requirements" --output-file requirements.txt --upgrade pyproject.toml
 
+# The package's tests with the oldest versions that pyproject.toml allows, in an environment of its own.
+oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet uv
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[course,test]'
+	.venv-oldest/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_lint.py code tests
+
 clean:
-	rm -rf _build .venv
+	rm -rf _build .venv .venv-oldest
 
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
