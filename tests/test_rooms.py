@@ -17,7 +17,7 @@ from test_exercises import SOLUTIONS
 
 CODE = ROOT / "code"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ALONE = ("numpy", "sympy")
+ALONE = ("mpmath", "numpy", "sympy")
 
 
 def name_of(path):

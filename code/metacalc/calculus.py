@@ -10,14 +10,8 @@ import numpy as np
 import sympy as sp
 
 from metacalc.checks import count, real_array, scalar
-from metacalc.smoothness import (
-    checked_expression,
-    compiled,
-    differentiated,
-    elementwise,
-    partial_derivatives,
-    real_part,
-)
+from metacalc.numeric import compiled, elementwise, real_part, repaired
+from metacalc.smoothness import JUMPS, PROBES, differentiated, examined, prepared
 
 __all__ = ["Objective", "finite_difference", "step"]
 
@@ -40,12 +34,26 @@ class Objective:
     variables : sympy.Symbol or tuple of sympy.Symbol
     gradient : sympy.Expr, or sympy.Matrix of shape (d, 1)
     hessian : sympy.Expr, or sympy.Matrix of shape (d, d)
+    undecided : tuple of sympy.Expr
+        What could not be decided about kinks: expressions some of whose zeros may be one, and functions that nothing is
+        known of. Empty for most.
 
     Raises
     ------
     ValueError
-        If `variables` are not distinct symbols, if `expr` is no single expression, has an unknown symbol, is
-        complex-valued, or is not differentiable everywhere in its domain.
+        If `variables` are not distinct symbols; if `expr` is no single expression, has an unknown symbol, is
+        complex-valued or has a number that floating point cannot hold; or if it has a kink or a jump: a point in the
+        interior of its domain where its value or its gradient has two different finite limits, or its gradient an
+        infinite one. Those are found wherever SymPy can locate what may be one, the zeros of an argument of Abs, of a
+        difference in Max, of a branch's border, of the base of a root and so on (`metacalc.smoothness`), in one variable;
+        in several, along lines across them and at isolated points of polynomial ones. What it cannot locate is searched
+        for by changes of sign, and named in `undecided`. Where the limits agree and the formula itself is 0/0, they are the
+        value, the gradient and the Hessian there.
+
+    Notes
+    -----
+    The NumPy functions are those of the expressions, rewritten so that sums of exponentials and of squares do not overflow
+    (`metacalc.numeric`).
 
     Examples
     --------
@@ -70,10 +78,20 @@ class Objective:
     def __init__(self, expr, variables):
         self.variables = _checked_variables(variables)
         self._symbols = self.variables if self.is_vector else (self.variables,)
-        self.expr = checked_expression(expr, self._symbols)
-        partials = differentiated(self.expr, self._symbols)
+        self.expr = _checked_expression(expr, self._symbols)
+        # Real stand-ins: for a symbol that may be complex SymPy differentiates |x| into parts that no loop can run.
+        self._real = tuple(sp.Dummy(s.name, real=True) for s in self._symbols)
+        given = self.expr.subs(dict(zip(self._symbols, self._real)), simultaneous=True)
+        self._prepared, self._partials, found = _checked_smooth(given, self.expr, self._real, self._symbols)
+        self.undecided = tuple(self._named(e) for e in found.undecided)
+        self._removable = found.removable
+        partials = [self._named(p) for p in self._partials]
         self.gradient = sp.Matrix(partials) if self.is_vector else partials[0]
         self._functions = {}
+
+    def _named(self, expr):
+        """An expression in the stand-ins, in the variables."""
+        return expr.subs(dict(zip(self._real, self._symbols)), simultaneous=True)
 
     def __repr__(self):
         return f"Objective({self.expr}, {self.variables})"
@@ -87,20 +105,26 @@ class Objective:
         return isinstance(self.variables, tuple)
 
     @cached_property
-    def hessian(self):
-        if not self.is_vector:
-            return partial_derivatives(self.gradient, self._symbols)[0]
-        return sp.Matrix([partial_derivatives(g, self._symbols) for g in self.gradient])
+    def _second(self):
+        """The rows of the Hessian in the stand-ins."""
+        return [differentiated(partial, self._real) for partial in self._partials]
 
-    def _evaluate(self, name, theta, expression, rank):
-        """Value at `theta` of an expression with `rank` axes (0 for f, 1 for its gradient, 2 for its Hessian)."""
+    @cached_property
+    def hessian(self):
+        rows = [[self._named(e) for e in row] for row in self._second]
+        return sp.Matrix(rows) if self.is_vector else rows[0][0]
+
+    def _evaluate(self, name, theta, rank):
+        """Value at `theta` of f (rank 0), its gradient (1) or its Hessian (2)."""
         function = self._functions.get(name)
         if function is None:
+            entries = [[self._prepared], self._partials, sum(self._second, []) if rank == 2 else None][rank]
             function = self._functions[name] = (
-                compiled(list(expression) if rank else [expression], self._symbols) if self.is_vector
-                else elementwise(expression, self.variables))
+                (compiled(entries, self._real), repaired(entries, self._real)) if self.is_vector
+                else elementwise(entries[0], self._real[0], self._removable))
         if not self.is_vector:
             return function(theta)
+        function, repair = function
         theta = real_array(theta, "theta")
         d = len(self._symbols)
         if theta.ndim == 0 or theta.shape[-1] != d:
@@ -108,21 +132,23 @@ class Objective:
                              f"got shape {theta.shape}")
         with np.errstate(all="ignore"):
             entries = function(*np.moveaxis(theta, -1, 0))
-        batch = theta.shape[:-1]
-        entries = [np.broadcast_to(np.asarray(real_part(e), theta.dtype), batch) for e in entries]
+            batch = theta.shape[:-1]
+            entries = [np.broadcast_to(np.asarray(real_part(e), theta.dtype), batch) for e in entries]
+        if any(np.isnan(e).any() for e in entries):
+            entries = _mended(entries, theta, repair)
         return np.stack(entries, axis=-1).reshape(batch + (d,) * rank) if rank else entries[0][()]
 
     def __call__(self, theta):
         """Value f(theta): shape of `theta`, without its last axis if `variables` is a sequence."""
-        return self._evaluate("value", theta, self.expr, 0)
+        return self._evaluate("value", theta, 0)
 
     def grad(self, theta):
         """Gradient at `theta`, in the shape of `theta`."""
-        return self._evaluate("grad", theta, self.gradient, 1)
+        return self._evaluate("grad", theta, 1)
 
     def hess(self, theta):
         """Second derivative at `theta`: the shape of `theta`, with its last axis twice if `variables` is a sequence."""
-        return self._evaluate("hess", theta, self.hessian, 2)
+        return self._evaluate("hess", theta, 2)
 
 
 def step(objective, eta, k=1):
@@ -197,13 +223,73 @@ def finite_difference(f, theta, h=1e-6):
     return np.stack([(f(theta + s) - f(theta - s)) / (2 * h) for s in shifts], axis=-1)
 
 
+def _mended(entries, theta, repair):
+    """The entries with those that are not a number, at points that are, worked out anew."""
+    table = np.stack(entries, axis=-1)
+    odd = np.isnan(table).any(axis=-1) & np.isfinite(theta).all(axis=-1)
+    if odd.any():
+        table[odd] = repair(theta[odd], table[odd])
+    return list(np.moveaxis(table, -1, 0))
+
+
 def _checked_variables(variables):
     if isinstance(variables, sp.Symbol):
         return variables
-    if not isinstance(variables, (Sequence, sp.MatrixBase, sp.Tuple)):
+    if not isinstance(variables, (Sequence, sp.MatrixBase, sp.Tuple)) or isinstance(variables, str):
         raise ValueError(f"variables must be a symbol or a sequence of symbols, got {variables!r}")
     variables = tuple(variables)
-    if (not variables or not all(isinstance(v, sp.Symbol) for v in variables)
-            or len({v.name for v in variables}) < len(variables)):
+    others = [v for v in variables if not isinstance(v, sp.Symbol)]
+    if others:
+        raise ValueError(f"variables must be Symbols, such as sympy.symbols makes; {others[0]!r} is none, but a {type(others[0]).__name__}")
+    if not variables or len({v.name for v in variables}) < len(variables):
         raise ValueError(f"variables must be one or more symbols with distinct names, got {variables!r}")
     return variables
+
+
+def _checked_expression(expr, symbols):
+    """`expr` as a SymPy expression in these symbols that is finite and real."""
+    try:
+        expr = sp.sympify(expr, strict=True)
+    except (sp.SympifyError, TypeError, ValueError, AttributeError):
+        raise ValueError(f"expr must be a SymPy expression, got {expr!r}") from None
+    if not isinstance(expr, sp.Expr) or isinstance(expr, (sp.MatrixBase, sp.MatrixExpr, sp.Lambda)):
+        raise ValueError(f"expr must be a single SymPy expression, got {expr!r}")
+    if expr.has(sp.Order):
+        raise ValueError(f"expr must be without a term O(...); take {expr}.removeO()")
+    unknown = expr.free_symbols - set(symbols)
+    if unknown:
+        twins = {s.name for s in symbols} & {s.name for s in unknown}
+        if twins:
+            raise ValueError(f"expr has the unknown symbols {sorted(twins)}: those of the variables are spelt alike, and are others, made "
+                             "with other assumptions such as real=True; make each symbol once")
+        raise ValueError(f"expr has the unknown symbols {sorted(map(str, unknown))}; variables are {symbols}")
+    if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
+        raise ValueError(f"expr must be finite, got {expr}")
+    return expr
+
+
+def _checked_smooth(given, expr, real, symbols):
+    """What is to be computed for an expression in real stand-ins, its partial derivatives, and what is known of its kinks."""
+    try:
+        smooth = prepared(given)
+    except (NotImplementedError, ValueError, TypeError) as error:
+        raise ValueError(f"expr must be one that SymPy can work out, got {expr}: {error}") from error
+    if not any(_is_real_at(smooth, real, probe) for probe in PROBES + (11, -11, 47, -47)):
+        raise ValueError(f"expr must be real-valued; {expr} is complex-valued wherever it was tried")
+    jumps = [f for f in smooth.atoms(*JUMPS) if f.free_symbols] if smooth.has(*JUMPS) else []
+    partials = differentiated(smooth, real)
+    if jumps or any(p.has(sp.Derivative, sp.Subs, sp.I) for p in partials):
+        raise ValueError(f"expr must be differentiable, and {expr} is not, or SymPy does not know its derivative")
+    if smooth.has(sp.Integral):
+        raise ValueError(f"expr must have no integral that SymPy cannot work out, got {expr}")
+    found = examined(given, smooth, partials, real)
+    if found.kink is not None:
+        where = found.kink.subs(dict(zip(real, symbols)), simultaneous=True)
+        raise ValueError(f"expr must be differentiable; {expr} has a kink or a jump where {where} = 0")
+    return smooth, partials, found
+
+
+def _is_real_at(expr, symbols, probe):
+    """False only where the value has an imaginary part; a pole decides nothing."""
+    value = expr.subs({s: float(probe) * (1 + 0.13 * i) for i, s in enumerate(symbols)}).evalf()
+    return not value.is_finite or abs(sp.im(value)) <= 1e-12 * (1 + abs(value))

@@ -30,11 +30,14 @@ __all__ = [
 class Rule(NamedTuple):
     """An update rule: `init(theta) -> memory` and `update(gradient, memory, theta) -> (direction, memory)`.
 
-    Most rules do not ask where θ is, and leave out the last argument; `adamw` is one that does.
+    Most rules do not ask where θ is, and leave out the last argument; `adamw` is one that does. A rule that takes the
+    entries of a gradient together, as `clipped` does, has in `by_entry` the update for many starts of a function of a
+    number, where each entry is a run of its own.
     """
 
     init: Callable
     update: Callable
+    by_entry: Callable | None = None
 
 
 def sgd():
@@ -113,7 +116,7 @@ def adam(beta1=0.9, beta2=0.999, eps=1e-8):
 
     def update(gradient, memory, theta=None):
         m, v, t = memory
-        t = t + 1
+        gradient, t = _squarable(gradient), t + 1
         m = beta1 * m + (1 - beta1) * gradient
         v = beta2 * v + (1 - beta2) * gradient * gradient
         return m / (1 - beta1**t) / ((v / (1 - beta2**t)) ** 0.5 + eps), (m, v, t)
@@ -155,6 +158,28 @@ def adamw(weight_decay=0.01, beta1=0.9, beta2=0.999, eps=1e-8):
     return Rule(plain.init, update)
 
 
+def _squarable(gradient):
+    """The gradient, its finite entries no larger than what can be squared: Adam's direction would be 0 for ever after."""
+    if np.ndim(gradient) == 0:
+        flat, total = gradient, gradient * gradient
+    else:
+        flat = gradient.ravel()
+        total = flat.dot(flat)
+    if math.isfinite(total):  # a sum of squares is finite only if every term is
+        return gradient
+    bound = np.sqrt(np.finfo(getattr(gradient, "dtype", float)).max) / 4
+    return np.where(np.isinf(gradient), gradient, np.clip(gradient, -bound, bound))[()]
+
+
+def _norm(gradient):
+    """Length of a gradient, or of each along the last axis, whatever its squares would overflow."""
+    if np.ndim(gradient) == 0:
+        return abs(gradient)
+    largest = np.abs(gradient).max(axis=-1, keepdims=True, initial=0)
+    scaled = gradient / np.where((largest > 0) & np.isfinite(largest), largest, 1)
+    return np.where(np.isfinite(largest), largest, 1) * np.sqrt((scaled * scaled).sum(axis=-1, keepdims=True))
+
+
 def clipped(rule, max_norm):
     """The same rule, its gradients longer than `max_norm` shortened to that length (Pascanu et al. 2013, algorithm 1).
 
@@ -177,11 +202,16 @@ def clipped(rule, max_norm):
     rule = as_rule(rule)
     max_norm = scalar(max_norm, "max_norm")
 
-    def update(gradient, memory, theta=None):
-        norm = np.sqrt((gradient * gradient).sum(axis=-1, keepdims=True)) if np.ndim(gradient) else abs(gradient)
-        return rule.update(gradient * np.minimum(1, max_norm / np.maximum(norm, 1e-30)), memory, theta)
+    def shortened(gradient, norm):
+        return gradient * np.minimum(1, max_norm / np.where(norm > 0, norm, 1))
 
-    return Rule(rule.init, update)
+    def update(gradient, memory, theta=None):
+        return rule.update(shortened(gradient, _norm(gradient)), memory, theta)
+
+    def by_entry(gradient, memory, theta=None):
+        return (rule.by_entry or rule.update)(shortened(gradient, np.abs(gradient)), memory, theta)
+
+    return Rule(rule.init, update, by_entry)
 
 
 def as_rule(rule):
@@ -202,12 +232,13 @@ def gradient_descent(grad, theta0, eta, n_iters, rule=None):
     Parameters
     ----------
     grad : callable
-        Gradient: an array like θ to an array of the same shape (`Objective.grad`, say).
+        Gradient: an array like θ to an array of the same shape (`Objective.grad`, say). One that takes a single number too
+        is that of a function of a number, and each entry of θ a run of its own.
     theta0 : array_like
         Starting point, or many: any shape that `grad` takes.
     eta : float, array_like, or callable
         Learning rate, positive. An array, shaped to broadcast with `theta0`, runs all rates at once. A callable
-        gives the rate of iteration t = 0, 1, ....
+        gives the rate of iteration t = 0, 1, ..., which may be 0: then θ stays.
     n_iters : int
         Number of iterations, at least 0.
     rule : Rule, optional
@@ -221,8 +252,8 @@ def gradient_descent(grad, theta0, eta, n_iters, rule=None):
     Raises
     ------
     ValueError
-        If `eta` is not positive and finite, `n_iters` no integer ≥ 0, or `theta0` not finite, not real, or not of a
-        shape that goes with `grad` and `eta`.
+        If `eta` is not positive and finite, `n_iters` no integer ≥ 0, `theta0` not finite, not real, or not of a
+        shape that goes with `grad` and `eta`, `grad` no function to real numbers, or `rule` none.
 
     Examples
     --------
@@ -240,13 +271,19 @@ def gradient_descent(grad, theta0, eta, n_iters, rule=None):
     if rate is None:
         eta = positive(eta, "eta")
         theta = _broadcast_start(theta, eta)
-    memory = rule.init(theta)
+    memory, update = rule.init(theta), rule.update
     path = [theta]
     with np.errstate(all="ignore"):
         for t in range(n_iters):
-            gradient = _gradient(grad, theta) if t else _first_gradient(grad, theta)
-            direction, memory = rule.update(gradient, memory, theta)
-            theta = theta - (eta if rate is None else positive(rate(t), "eta")) * direction
+            if t:
+                gradient = _gradient(grad, theta)
+            else:
+                gradient = _first_gradient(grad, theta)
+                if rule.by_entry is not None and np.ndim(theta) and _of_a_number(grad, theta, gradient):
+                    update = rule.by_entry
+            direction, memory = _updated(update, gradient, memory, theta) if t == 0 else update(gradient, memory, theta)
+            now = eta if rate is None else _scheduled(rate(t))
+            theta = theta if type(now) is float and now == 0 else theta - now * direction
             path.append(theta)
     path[0] = np.broadcast_to(path[0], np.shape(theta))  # a rule with an array of momenta widens θ at the first step
     return np.array(path)
@@ -292,6 +329,7 @@ def newton(grad, hess, theta0, n_iters, eta=1.0):
         usable = np.linalg.slogdet(curvature)[0] != 0  # LAPACK would refuse the whole batch for one singular matrix
         return np.linalg.solve(np.where(usable[..., None, None], curvature, np.nan), gradient[..., None])[..., 0]
 
+    _function(grad, "grad"), _function(hess, "hess")
     # As floats of NumPy's, which divide by zero without an exception.
     return gradient_descent(newton_direction, np.asarray(_start(theta0)), eta, n_iters)
 
@@ -332,6 +370,7 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
     array([0.125, 1.   , 1.   ])
     """
     theta = np.asarray(_start(theta0))
+    _function(f, "f"), _function(grad, "grad")
     n_iters, eta = count(n_iters, "n_iters"), positive(eta, "eta")
     if np.ndim(eta):
         raise ValueError(f"eta must be a single number, got {eta!r}")
@@ -342,7 +381,9 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
     path, rates = [theta], []
     with np.errstate(all="ignore"):
         for _ in range(n_iters):
-            value, gradient = np.asarray(f(theta)), _first_gradient(grad, theta)
+            value, gradient = np.asarray(f(theta)), np.asarray(_first_gradient(grad, theta))
+            if value.shape not in (theta.shape, theta.shape[:-1]):
+                raise ValueError(f"f must return a number for each start, an array of shape {theta.shape} or {theta.shape[:-1]}, got {value.shape}")
             as_theta = (lambda a: a[..., None]) if value.ndim < theta.ndim else (lambda a: a)
             squared = (gradient**2).sum(axis=-1) if value.ndim < theta.ndim else gradient**2
             rate = np.full(value.shape, eta)
@@ -352,7 +393,7 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
                     break
                 rate = np.where(too_long, shrink * rate, rate)
             rate = np.where(too_long, 0.0, rate)
-            theta = theta - as_theta(rate) * gradient
+            theta = np.where(as_theta(rate) > 0, theta - as_theta(rate) * gradient, theta)  # with rate 0 it stays
             path.append(theta)
             rates.append(rate)
     return np.array(path), np.array(rates).reshape((n_iters, *np.shape(f(path[0]))))
@@ -393,7 +434,10 @@ def convergence_factor(eta, beta, eigenvalues):
     eigenvalues = real_array(eigenvalues, "eigenvalues")
     if eigenvalues.ndim == 0 or eigenvalues.size == 0 or not np.all(np.isfinite(eigenvalues)):
         raise ValueError(f"eigenvalues must be finite numbers along a last axis, got {eigenvalues!r}")
-    half = (1 + beta[..., None] - eta[..., None] * eigenvalues) / 2
+    try:
+        half = (1 + beta[..., None] - eta[..., None] * eigenvalues) / 2
+    except ValueError:
+        raise ValueError(f"eigenvalues of shape {eigenvalues.shape} must go with eta of shape {eta.shape} and beta of shape {beta.shape}") from None
     spread = np.sqrt(half**2 - beta[..., None] + 0j)
     return np.maximum(np.abs(half + spread), np.abs(half - spread)).max(axis=-1)[()]
 
@@ -441,27 +485,72 @@ def _broadcast_start(theta, eta):
     return theta if shape == np.shape(theta) else np.broadcast_to(theta, shape)
 
 
+def _scheduled(rate):
+    """A rate that a schedule gives: positive, or 0."""
+    array = real_array(rate, "eta")
+    return 0.0 if array.ndim == 0 and array == 0 else positive(rate, "eta")
+
+
+def _updated(update, gradient, memory, theta):
+    """A rule's first update, with a complaint if it gives anything but a direction and a memory."""
+    result = update(gradient, memory, theta)
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise ValueError(f"rule must give a direction and its new memory, got {result!r}")
+    return result
+
+
+def _of_a_number(grad, theta, gradient):
+    """Whether `grad` is the gradient of a function of a number, so that θ holds many starts and no vector."""
+    first = (0,) * np.ndim(theta)
+    try:
+        alone = np.asarray(grad(float(theta[first])))
+        return alone.shape == () and bool(np.isclose(float(alone), gradient[first], rtol=1e-5, equal_nan=True))
+    except Exception:  # a function of a vector may raise anything
+        return False
+
+
 def _first_gradient(grad, theta):
     """The gradient at `theta`, with a complaint about `grad` or `theta0` if the two do not go together."""
-    if not callable(grad):
-        raise ValueError(f"grad must be a function, got {grad!r}")
+    _function(grad, "grad")
     try:
-        gradient = _gradient(grad, theta)
+        gradient = _called(grad, theta)
     except ValueError as error:
         raise ValueError(f"theta0 of shape {np.shape(theta)} does not suit grad: {error}") from error
-    if np.asarray(gradient).dtype.kind not in "iuf":
-        raise ValueError(f"grad must return real numbers, got {gradient!r}")
+    gradient = _real(gradient)
     if np.shape(gradient) != np.shape(theta):
         raise ValueError(f"theta0 has shape {np.shape(theta)}, but its gradient has shape {np.shape(gradient)}")
     return gradient
 
 
 def _gradient(grad, theta):
-    """grad(theta); where Python's own arithmetic raises, as 1 / 0.0 does, IEEE's values instead."""
+    return _real(_called(grad, theta))
+
+
+def _called(grad, theta):
+    """grad(theta); where Python's own arithmetic raises, as 1 / 0.0 does, or turns complex, IEEE's values instead."""
     try:
-        return grad(theta)
+        gradient = grad(theta)
+        if type(gradient) is complex:
+            gradient = grad(np.asarray(theta))
     except ArithmeticError:
         try:
-            return grad(np.asarray(theta))
+            gradient = grad(np.asarray(theta))
         except ArithmeticError:  # a function of the math module
             return np.full(np.shape(theta), np.nan)[()]
+    return gradient
+
+
+def _real(gradient):
+    """A gradient as a float or an array of floats, from lists and exact numbers such as SymPy's too."""
+    if type(gradient) is float or getattr(getattr(gradient, "dtype", None), "kind", "") == "f":
+        return gradient
+    try:
+        return real_array(gradient, "grad")[()]
+    except ValueError:
+        raise ValueError(f"grad must return real numbers, got {gradient!r}") from None
+
+
+def _function(value, name):
+    if not callable(value):
+        raise ValueError(f"{name} must be a function, got {value!r}")
+    return value

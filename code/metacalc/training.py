@@ -200,7 +200,8 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
             while state.t < n_iters:
                 loss, gradient = gradient_of(model, state.theta, tasks.sample(rng, n_tasks), **settings)
                 direction, memory = rule.update(gradient, state.memory, state.theta)
-                theta = state.theta - rate(state.t) * direction
+                now = rate(state.t)
+                theta = state.theta - now * direction if now else state.theta  # with rate 0 it stays
                 # One assignment, so that an interrupt finds a whole state, before the iteration or after it.
                 state = checkpoints.State(state.t + 1, theta, memory, rng.bit_generator.state, _recorded(state.trace, loss))
                 bar.update()
