@@ -10,6 +10,7 @@ import numpy as np
 import sympy as sp
 
 from metacalc.checks import count, real_array, scalar
+from metacalc.formulas import sympified
 from metacalc.numeric import compiled, elementwise, real_part, repaired
 from metacalc.smoothness import JUMPS, PROBES, differentiated, examined, prepared
 
@@ -180,8 +181,8 @@ def step(objective, eta, k=1):
     if not isinstance(objective, Objective):
         raise ValueError(f"objective must be an Objective, got {objective!r}")
     try:
-        eta = sp.sympify(eta, strict=True)  # text is not evaluated
-    except sp.SympifyError:
+        eta = sympified(eta)
+    except ValueError:
         eta = None
     if not isinstance(eta, sp.Expr):
         raise ValueError("eta must be a number or a SymPy expression")
@@ -249,8 +250,8 @@ def _checked_variables(variables):
 def _checked_expression(expr, symbols):
     """`expr` as a SymPy expression in these symbols that is finite and real."""
     try:
-        expr = sp.sympify(expr, strict=True)
-    except (sp.SympifyError, TypeError, ValueError, AttributeError):
+        expr = sympified(expr)
+    except ValueError:
         raise ValueError(f"expr must be a SymPy expression, got {expr!r}") from None
     if not isinstance(expr, sp.Expr) or isinstance(expr, (sp.MatrixBase, sp.MatrixExpr, sp.Lambda)):
         raise ValueError(f"expr must be a single SymPy expression, got {expr!r}")

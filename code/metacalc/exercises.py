@@ -1,6 +1,5 @@
 """Checks a reader's answer and says what is wrong with it, without giving the right one away."""
 
-import re
 import signal
 import threading
 from contextlib import contextmanager
@@ -10,7 +9,9 @@ import numpy as np
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-__all__ = ["Checker", "Exercise", "Verdict", "entries", "number"]
+from metacalc.formulas import named, parsed, sympified
+
+__all__ = ["Checker", "Exercise", "Verdict", "entries", "formula", "number"]
 
 SECONDS = 20  # for one answer
 
@@ -118,10 +119,29 @@ def entries(answer, n, asked):
     return found
 
 
+def formula(value, symbols):
+    """A formula in text, or a SymPy expression, in these very symbols, which count by their names; ValueError for anything else.
+
+    Examples
+    --------
+    >>> x = sp.Symbol("x", real=True)
+    >>> formula("x^2 + 1", [x]) == formula(sp.Symbol("x") ** 2 + 1, [x])
+    True
+    """
+    if isinstance(value, str):
+        result = parsed(value, symbols)
+    else:
+        result = sympified(value)
+    if not isinstance(result, sp.Expr) or isinstance(result, sp.MatrixBase | sp.Lambda):
+        raise ValueError(f"{value} is no formula.")
+    names = named(symbols)
+    return result.subs({s: names[s.name] for s in result.free_symbols if s.name in names})
+
+
 def number(value):
     """A number, or a string or SymPy expression that is one, as a float; ValueError for anything else, NaN included."""
     if isinstance(value, str):
-        value = _parsed(value, {})
+        value = parsed(value)
     try:
         result = np.nan if np.iscomplexobj(value) else float(value)
     except (TypeError, ValueError, ArithmeticError):
@@ -164,8 +184,13 @@ def _reason(exercise, answer):
     return _difference(exercise.answer, answer, exercise.tolerance)
 
 
-def _as_tuple(answer):
-    """The entries of a tuple, list, vector, row or column; None if it is nothing of the kind."""
+def _as_tuple(answer, symbols=()):
+    """The entries of a tuple, list, vector, row or column, in text too; None if it is nothing of the kind."""
+    if isinstance(answer, str) and "," in answer:
+        try:
+            answer = parsed(answer, symbols)
+        except ValueError:
+            return None
     if isinstance(answer, (sp.MatrixBase, sp.NDimArray)):
         return tuple(sp.flatten(answer.tolist()))
     if isinstance(answer, np.ndarray):
@@ -173,34 +198,10 @@ def _as_tuple(answer):
     return tuple(answer) if isinstance(answer, (tuple, list, sp.Tuple)) else None
 
 
-_GREEK = {"theta": "θ", "alpha": "α", "gamma": "γ", "sigma": "σ", "lambda": "λ", "lam": "λ", "eta": "η", "tau": "τ", "nu": "ν"}
-
-
-def _known(symbols):
-    """The symbols by the names that a reader may write: as in the code, or in Greek as in the text."""
-    names = {s.name: s for s in symbols}
-    for symbol in symbols:
-        greek = symbol.name
-        for word, letter in _GREEK.items():
-            greek = re.sub(rf"^{word}(?=_|\d|$)", letter, greek)
-        names.setdefault(greek, symbol)
-    return names
-
-
-def _parsed(text, known):
-    """A formula in a string. Numbers too large to be worked out raise ValueError before anyone tries."""
-    text = text.replace("−", "-").replace("·", "*")
-    for part in sp.postorder_traversal(sp.sympify(text, locals=known, evaluate=False)):
-        numeric = getattr(part, "args", ()) and all(getattr(a, "is_number", False) for a in part.args)
-        if numeric and (part.is_Pow or part.is_Function) and abs(part.args[-1].evalf(5)) > 1e4:
-            raise ValueError("it has a number that is too large to work out.")
-    return sp.sympify(text, locals=known)
-
-
 def _difference(expected, answer, tolerance):
     """What is wrong with `answer`, or the empty string."""
     if isinstance(expected, tuple):
-        found = _as_tuple(answer)
+        found = _as_tuple(answer, set().union(*(sp.sympify(e).free_symbols for e in expected)))
         if found is None or len(found) != len(expected):
             return f"The exercise asks for {len(expected)} answers; give them as a tuple."
         for i, (e, a) in enumerate(zip(expected, found), start=1):
@@ -209,13 +210,15 @@ def _difference(expected, answer, tolerance):
                 return f"Entry {i}: {reason}"
         return ""
     expected = sp.sympify(expected)
-    known = _known(expected.free_symbols)
+    known, given_array = named(expected.free_symbols), isinstance(answer, np.ndarray)
     try:
-        answer = _parsed(answer, known) if isinstance(answer, str) else sp.sympify(answer)
-        if not isinstance(answer, sp.Expr) or isinstance(answer, (sp.MatrixBase, sp.Lambda)):
+        answer = parsed(answer, expected.free_symbols) if isinstance(answer, str) else sympified(answer)
+        if not isinstance(answer, sp.Expr) or isinstance(answer, (sp.MatrixBase, sp.Lambda)) or given_array:
             return "The exercise asks for one number or formula here."
         answer = answer.removeO().doit().subs({s: known[s.name] for s in answer.free_symbols if s.name in known})
-    except (sp.SympifyError, AttributeError, TypeError, SyntaxError):
+    except ValueError as error:
+        return f"This is no number or formula: {error}." if isinstance(answer, str) else "This is no number or formula."
+    except (AttributeError, TypeError, SyntaxError):
         return "This is no number or formula."
     if answer.has(sp.nan, sp.zoo):
         return "This is no number or formula."

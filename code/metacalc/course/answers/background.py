@@ -3,6 +3,7 @@
 import sympy as sp
 
 from metacalc.exercises import Exercise
+from metacalc.formulas import sympified
 
 a, h, t, theta, theta_0, x = sp.symbols("a h t theta theta_0 x", positive=True)
 R = sp.Rational
@@ -13,7 +14,7 @@ def _function_with_quotients(answer):
     if not callable(answer):
         return "Give a Python function, such as lambda x: ..., of operations that SymPy knows (sp.sin, not np.sin)."
     at, by = sp.Dummy("x", real=True), sp.Dummy("h", positive=True)  # no symbols that the function could know
-    before, here, after = (sp.nsimplify(answer(place)) for place in (at - by, at, at + by))
+    before, here, after = (sp.nsimplify(sympified(answer(place))) for place in (at - by, at, at + by))
     if here.has(sp.I) or here.free_symbols - {at}:
         return "Give a function of one real number, with nothing else in it."
     slope = sp.diff(here, at)

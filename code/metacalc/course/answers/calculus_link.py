@@ -4,7 +4,7 @@ import numpy as np
 import sympy as sp
 
 from metacalc.calculus import Objective
-from metacalc.exercises import Exercise, entries, number
+from metacalc.exercises import Exercise, entries, formula, number
 
 a, eta, theta, x, y = sp.symbols("a eta theta x y", positive=True)
 R = sp.Rational
@@ -14,7 +14,7 @@ def _same_direction(answer):
     """For cl-ex-disagree: two losses of θ, and a point where their gradients cancel without vanishing."""
     first, second, point = entries(answer, 3, "two losses and a point")
     place, variable = number(point), sp.Symbol("theta", real=True)
-    f, g = (Objective(sp.sympify(str(e), locals={"theta": variable}), variable) for e in (first, second))
+    f, g = (Objective(formula(getattr(e, "expr", e), [variable]), variable) for e in (first, second))
     line = np.linspace(-1e3, 1e3, 20_001)
     for loss in (f, g):
         if not np.isfinite(loss(line)).all():
