@@ -5,8 +5,9 @@ from html import unescape
 
 import pytest
 from conftest import HTML, PAGES, ROOT, missing
+from live_figures import FIGURES
 from metacalc.course.figures.intro import CHAPTERS, ROUTES
-from pages import reading_minutes, terms
+from pages import counted, reading_minutes, terms
 
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.
 ARTICLE = [
@@ -91,8 +92,9 @@ def test_chapters_say_how_long_they_take():
         if (ROOT / f"{page}.ipynb").exists():
             said = re.search(r'class="reading-time">About (\d+) minutes? to read', article(page))
             assert said and 1 <= int(said.group(1)) <= 90, page
-    live = article("chapters/03_gradient_descent")
-    assert " 3 live figures · " in live and re.search(r"· \d+ exercises</p>", live)
+    for page, figures in FIGURES.items():
+        assert f" · {counted(len(figures), 'live figure')}" in article(page), page
+    assert re.search(r"· \d+ exercises</p>", article("chapters/03_gradient_descent"))
     assert reading_minutes(400, 0, 0, 0) == 2 and reading_minutes(0, 4, 4, 0) == 2 and reading_minutes(0, 0, 0, 3) == 6
 
 
