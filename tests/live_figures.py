@@ -284,7 +284,8 @@ def check_hills(stage):
         for mark in (path, point):
             np.testing.assert_allclose(mark.x[:, j, k], iterates, atol=1e-6)
             np.testing.assert_allclose(mark.y[:, j, k], iterates**2 / 10 + np.sin(2 * iterates), atol=1e-6)
-        assert np.isclose(start.x[j, 0], starts[j]) and np.isclose(start.y[j, k], iterates[0] ** 2 / 10 + np.sin(2 * iterates[0]))
+        assert np.isclose(start.x[j, 0], starts[j])
+        assert np.isclose(start.y[j, k], starts[j] ** 2 / 10 + np.sin(2 * starts[j]))
         assert np.isclose(end.y[j, k], iterates[-1], atol=1e-6) and np.isclose(ends.y[0, 0, k, j], iterates[-1], atol=1e-6)
     close([ends.x, end.x[:, 0]], starts)
 
@@ -303,7 +304,8 @@ FIGURES = {
     "chapters/03_gradient_descent": [
         LiveFigure(lambda: gradient_descent_figures.parabola(Objective(theta**2, theta)), parabola, check_parabola),
         LiveFigure(gradient_descent_figures.valley, valley, check_valley),
-        LiveFigure(lambda: gradient_descent_figures.hills(Objective(theta**2 / 10 + sp.sin(2 * theta), theta)), hills, check_hills),
+        LiveFigure(lambda: gradient_descent_figures.hills(Objective(theta**2 / 10 + sp.sin(2 * theta), theta)),
+                   hills, check_hills),
     ],
     "chapters/04_meta_learning": [
         LiveFigure(meta_learning.update_arrows, test_figures_meta.update_arrows, test_figures_meta.check_update_arrows),
@@ -316,10 +318,12 @@ FIGURES = {
     ],
     "chapters/08_outlook": [
         LiveFigure(outlook.truncation, test_figures_outlook.truncation, test_figures_outlook.check_truncation),
-        LiveFigure(outlook.learned_schedule, test_figures_outlook.learned_schedule, test_figures_outlook.check_learned_schedule),
+        LiveFigure(outlook.learned_schedule, test_figures_outlook.learned_schedule,
+                   test_figures_outlook.check_learned_schedule),
     ],
     "chapters/06_applications/recommendation": [
-        LiveFigure(test_recommendation.rating_errors, test_recommendation.rating_errors_readout, test_recommendation.check_rating_errors),
+        LiveFigure(test_recommendation.rating_errors, test_recommendation.rating_errors_readout,
+                   test_recommendation.check_rating_errors),
         LiveFigure(test_recommendation.cuisines, test_recommendation.cuisines_readout, test_recommendation.check_cuisines),
     ],
     "chapters/06_applications/language": [

@@ -76,7 +76,7 @@ def test_one_wrong_entry_is_noticed(figure):
                     continue
                 finally:
                     object.__setattr__(mark, name, table)
-                pytest.fail(f"{figure.check.__name__} does not look at {name} of mark {i}, {type(mark).__name__} {mark.label!r}")
+                pytest.fail(f"{figure.check.__name__} overlooks {name} of mark {i}, {type(mark).__name__} {mark.label!r}")
 
 
 @pytest.mark.parametrize("figure", ALL)

@@ -1,4 +1,4 @@
-"""The application to recommendation: its figures entry by entry, and its study's numbers, held to the data where it is at hand."""
+"""The application to recommendation: its figures entry by entry, and its study's numbers, held to the data if at hand."""
 
 import functools
 import importlib.util
