@@ -87,9 +87,8 @@ def save(stage, path):
     """
     state = {"spec": stage.spec, "pictures": stage.pictures, **{s.name: getattr(stage, s.name) for s in stage.sliders}}
     table = {"path": ["table"], "data": base64.b64encode(stage.table).decode()}
-    style = (PACKAGE / "stage.css").read_text(encoding="utf-8")
     Path(path).write_text('<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>A live figure</title>'
-                          f"<style>{style}</style>{stage_html({'state': state, 'buffers': [table]})}"
+                          f"<style>{stage._css}</style>{stage_html({'state': state, 'buffers': [table]})}"
                           f"<script>{host_script()}</script></html>", encoding="utf-8")
 
 
