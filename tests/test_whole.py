@@ -1,6 +1,7 @@
 """The course as one work: every sentence of the article it grew from has its place; search, index, order, reading times."""
 
 import re
+from collections import Counter
 from html import unescape
 
 import pytest
@@ -96,6 +97,19 @@ def test_chapters_say_how_long_they_take():
         assert f" · {counted(len(figures), 'live figure')}" in article(page), page
     assert re.search(r"· \d+ exercises</p>", article("chapters/03_gradient_descent"))
     assert reading_minutes(400, 0, 0, 0) == 2 and reading_minutes(0, 4, 4, 0) == 2 and reading_minutes(0, 0, 0, 3) == 6
+
+
+def test_live_figures_are_numbered_chapter_by_chapter():
+    so_far = Counter()
+    for page in (page for page in PAGES if page in FIGURES):
+        shown = re.findall(r"<strong>Live figure ?([\d.]*)\.</strong>", article(page))
+        if number := re.match(r"chapters/0?(\d+)_", page):
+            chapter, first = number.group(1), so_far[number.group(1)] + 1
+            so_far[chapter] += len(FIGURES[page])
+            assert shown == [f"{chapter}.{i}" for i in range(first, so_far[chapter] + 1)], page
+        else:
+            assert shown == [""], page
+    assert re.search(r'href="#ml-arrows">(<[^>]*>)*live figure(<[^>]*>)* 4\.1</', article("chapters/04_meta_learning"))
 
 
 def test_the_routes_stop_where_they_say():
