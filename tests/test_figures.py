@@ -65,6 +65,7 @@ def one_wrong_entry(table):
 def test_one_wrong_entry_is_noticed(figure):
     """The checks above are able to fail: any table of any mark with one entry changed is refused."""
     stage = figure.build()
+    figure.check(stage)  # what objects to everything has noticed nothing
     for i, mark in enumerate(stage.marks):
         for name in mark.coordinates:
             table = getattr(mark, name)
