@@ -112,6 +112,11 @@ def test_live_figures_are_numbered_chapter_by_chapter():
     assert re.search(r'href="#ml-arrows">(<[^>]*>)*live figure(<[^>]*>)* 4\.1</', article("chapters/04_meta_learning"))
 
 
+def test_pictures_are_shown():
+    """And not what Python says of them: a notebook learns from pyplot's backend how to show a figure."""
+    assert not [page for page in PAGES if re.search(r"Figure size \d+x\d+", article(page))]
+
+
 def test_the_routes_stop_where_they_say():
     numbered = {}
     for page in PAGES:
