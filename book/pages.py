@@ -1,4 +1,4 @@
-"""Sphinx extension: what every chapter has without its author's doing, its reading time and its entries in the index."""
+"""Sphinx extension: what every chapter has without its author's doing: reading time, figures' numbers, entries in the index."""
 
 import math
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 GLOSSARY = Path(__file__).parent.parent / "chapters/glossary.md"
 WORDS_A_MINUTE, SECONDS_A_FORMULA, SECONDS_A_CELL, MINUTES_A_FIGURE = 200, 15, 15, 2
@@ -57,6 +58,47 @@ class ReadingTime(SphinxTransform):
         parts += [counted(exercises, "exercise")] if exercises else []
         paragraph = nodes.paragraph("", " · ".join(parts), classes=["reading-time"])
         title.parent.insert(title.parent.index(title) + 1, paragraph)
+
+
+class LiveCaption(nodes.container):
+    """The caption of a live figure, which Sphinx counts chapter by chapter as it does exercises."""
+
+
+class LiveCaptions(SphinxTransform):
+    """Makes a `LiveCaption` of every `caption-live` div; what is counted needs an id."""
+
+    default_priority = 405
+
+    def apply(self):
+        captions = [node for node in self.document.findall(nodes.container) if "caption-live" in node["classes"]]
+        for i, node in enumerate(captions, start=1):
+            caption = LiveCaption("", *node.children, **node.attributes)
+            caption["ids"] = caption["ids"] or [f"live-figure-{i}"]
+            self.document.ids.update(dict.fromkeys(caption["ids"], caption))
+            node.replace_self(caption)
+
+
+class LiveNumbers(SphinxPostTransform):
+    """Writes the number into a caption that begins with "Live figure." in a numbered chapter, and into the links to it."""
+
+    default_priority = 20  # when links are resolved
+
+    def run(self):
+        pages = self.env.toc_fignumbers
+        own = self._numbers(pages.get(self.env.docname, {}))
+        for caption in self.document.findall(LiveCaption):
+            title, number = next(caption.findall(nodes.strong)), own.get(caption["ids"][0])
+            if number:
+                title[:] = [nodes.Text(f"{title.astext().rstrip('.')} {number}.")]
+        linked = {key: number for page in pages.values() for key, number in self._numbers(page).items()} | own
+        for link in self.document.findall(nodes.reference):
+            number = linked.get(link.get("refid") or link.get("refuri", "").partition("#")[2])
+            if number:
+                link += nodes.Text(f" {number}")
+
+    def _numbers(self, counted):
+        """A page's captions' ids → chapter and number; what stands in no chapter has none."""
+        return {key: ".".join(map(str, number)) for key, number in counted.get("live", {}).items() if len(number) > 1}
 
 
 class Index(SphinxTransform):
@@ -122,5 +164,8 @@ def by_chapter(app, pagename, templatename, context, doctree):
 def setup(app):
     app.connect("html-page-context", by_chapter)
     app.add_transform(ReadingTime)
+    app.add_enumerable_node(LiveCaption, "live", lambda caption: "Live figure")
+    app.add_transform(LiveCaptions)
+    app.add_post_transform(LiveNumbers)
     app.add_transform(Index)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

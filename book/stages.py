@@ -22,16 +22,17 @@ NEEDS_KERNEL = ('<p class="needs-kernel">The controls of this cell need a runnin
                 '<code>make lab</code> and run the cell there.</p>')
 
 
-def write_assets(app, config):
-    """Collect what every page may load in a folder that Sphinx copies, with the stage's module inside the host script.
+def host_script():
+    """What brings a page's stages to life, with their module as a string: a page opened from a file cannot import one."""
+    module = json.dumps((PACKAGE / "stage.js").read_text(encoding="utf-8")).replace("<", "\\u003c")
+    return f"const STAGE_MODULE = {module};\n" + (HERE / "host.js").read_text(encoding="utf-8")
 
-    The module travels as a string because a page opened from a file cannot import a module by address.
-    """
+
+def write_assets(app, config):
+    """Collect what every page may load in a folder that Sphinx copies."""
     folder = Path(app.doctreedir).parent / "assets"
     folder.mkdir(parents=True, exist_ok=True)
-    module = json.dumps((PACKAGE / "stage.js").read_text(encoding="utf-8"))
-    host = (HERE / "host.js").read_text(encoding="utf-8")
-    (folder / "stage-host.js").write_text(f"const STAGE_MODULE = {module};\n{host}", encoding="utf-8")
+    (folder / "stage-host.js").write_text(host_script(), encoding="utf-8")
     copy_asset(PACKAGE / "stage.css", folder)
     copy_asset(HERE / "book.css", folder)
     copy_asset(MATHJAX / "tex-mml-chtml.js", folder / "mathjax")
@@ -73,6 +74,22 @@ def stage_html(model):
     return (f'<div class="stage"><div class="stage-panels" role="img" aria-label="{html.escape(spec["alt"])}">{panels}'
             f'</div><div class="stage-controls stage-reserve" style="--rows: {rows}"></div><output class="stage-readout">{html.escape(spec["text"])}</output></div>'
             f'<script type="application/json" class="stage-data">{payload}</script>')
+
+
+def save(stage, path):
+    """Write one page with a stage, live as in the book and with all that it needs, to look at while the figure is made.
+
+    Parameters
+    ----------
+    stage : metacalc.Stage
+    path : str or Path
+        The file, which a browser opens.
+    """
+    state = {"spec": stage.spec, "pictures": stage.pictures, **{s.name: getattr(stage, s.name) for s in stage.sliders}}
+    table = {"path": ["table"], "data": base64.b64encode(stage.table).decode()}
+    Path(path).write_text('<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>A live figure</title>'
+                          f"<style>{stage._css}</style>{stage_html({'state': state, 'buffers': [table]})}"
+                          f"<script>{host_script()}</script></html>", encoding="utf-8")
 
 
 def chinese(name, rawtext, text, lineno, inliner, options=None, content=None):

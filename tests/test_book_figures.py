@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from conftest import DESK, HTML, PHONE, ROOT
 from live_figures import FIGURES
+from metacalc.course.figures import gradient_descent
 from metacalc.stage import _format
+from stages import save
 from test_figures import same_readout
 
 SLIDERS = "input[type=range]"
@@ -283,3 +285,19 @@ def test_play_advances_and_stops(visit, page_name, i):
         page.clock.run_for(1500)
         assert "Play" in button.inner_text() and played.input_value() == str(last)
         page.clock.resume()
+
+
+def test_a_saved_page_is_live(browser, tmp_path):
+    """What an author looks at before the book is built: one file, of a figure whose sliders do not stand where they started."""
+    stage, page, troubles = gradient_descent.valley(), browser.new_page(), []
+    stage.kappa = 100
+    save(stage, tmp_path / "valley.html")
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("request", lambda request: None if request.url.startswith(("file:", "blob:")) else troubles.append(request.url))
+    page.goto((tmp_path / "valley.html").as_uri())
+    page.wait_for_selector(".stage[data-live]")
+    assert page.locator(".stage-readout").inner_text() == stage.text
+    page.locator(SLIDERS).first.fill("0")
+    stage.kappa = 1
+    assert page.locator(".stage-readout").inner_text() == stage.text and not troubles
+    page.close()

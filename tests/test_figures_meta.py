@@ -1,11 +1,9 @@
-"""The live figures of two-level learning, entry by entry, against closed forms that share no code with them.
-
-`READOUTS` and `CHECKS` are what `live_figures` and `test_figures` know of these figures.
-"""
+"""The live figures of two-level learning, entry by entry, against closed forms that share no code with them."""
 
 from functools import cache
 
 import numpy as np
+from conftest import only_for_the_legend
 
 A, C = np.array([4.0, 1.0, 0.5]), np.array([-2.0, 1.0, 2.0])
 NAMES = ["joint", "MAML", "FOMAML", "Reptile", "iMAML"]
@@ -68,9 +66,6 @@ def two_levels(n, alpha, beta):
             f"Mean loss at θ {(A / 2 * (theta - C) ** 2).mean():.4g}; after all inner steps {meta_loss(alpha, 3, theta):.4g}.")
 
 
-READOUTS = {"update_arrows": update_arrows, "landscape": landscape, "two_levels": two_levels}
-
-
 def close(table, expected):
     expected = np.asarray(expected)
     np.testing.assert_allclose(table, np.broadcast_to(expected, np.shape(table)), rtol=1e-7, atol=1e-9)
@@ -103,10 +98,12 @@ def check_update_arrows(stage):
         close(full(mark.x), thetas)
     for mark in (theta_right, sgd):
         close(mark.y[:, 0, 0], alphas)
+    close(theta_left.y, 5 + 1)  # above the rows
 
 
 def check_landscape(stage):
-    _, after, best, *shares, total, bends = stage.marks
+    before, after, best, *shares, total, bends = stage.marks
+    only_for_the_legend(before)
     alphas, ks = (s.values for s in stage.sliders)
     for i, alpha in enumerate(alphas):
         for l, k in enumerate(ks):
@@ -125,24 +122,21 @@ def check_landscape(stage):
 
 def check_two_levels(stage):
     *tasks, theta, curve, path, point = stage.marks
-    frames, alphas, betas = (s.values.astype(float) for s in stage.sliders)
+    frames, alphas, betas = (s.values for s in stage.sliders)
+    t, j = np.divmod(frames.astype(int), 4)
+    close(theta.y, -1)  # below the curves
     for i, alpha in enumerate(alphas):
-        close(curve.y[0, i, 0], [meta_loss(alpha, 3, t) for t in curve.x])
+        close(curve.y[0, i, 0], [meta_loss(alpha, 3, x) for x in curve.x])
         for l, beta in enumerate(betas):
-            outer = outer_path(alpha, beta)
-            for n in frames.astype(int):
-                t, j = divmod(n, 4)
-                close([theta.x[n, i, l], path.x[n, i, l], point.x[n, i, l]], outer[t])
-                close([path.y[n, i, l], point.y[n, i, l]], meta_loss(alpha, 3, outer[t]))
-                for task, (trail, end) in enumerate(zip(tasks[::2], tasks[1::2])):
-                    phi = C[task] + (1 - alpha * A[task]) ** np.arange(j + 1) * (outer[t] - C[task])
-                    shown = phi[np.minimum(np.arange(4), j)]
-                    close(trail.x[n, i, l], shown)
-                    close(trail.y[n, i, l], A[task] / 2 * (shown - C[task]) ** 2)
-                    close([end.x[n, i, l], end.y[n, i, l]], [phi[-1], A[task] / 2 * (phi[-1] - C[task]) ** 2])
-
-
-CHECKS = {"update_arrows": check_update_arrows, "landscape": check_landscape, "two_levels": check_two_levels}
+            outer = outer_path(alpha, beta)[t]
+            close([theta.x[:, i, l], path.x[:, i, l], point.x[:, i, l]], outer)
+            close([path.y[:, i, l], point.y[:, i, l]], [meta_loss(alpha, 3, x) for x in outer])
+            for a, c, trail, end in zip(A, C, tasks[::2], tasks[1::2]):
+                walked = np.minimum(np.arange(4), j[:, None])  # a path waits at its end
+                phi = c + (1 - alpha * a) ** walked * (outer[:, None] - c)
+                close(trail.x[:, i, l], phi)
+                close(trail.y[:, i, l], a / 2 * (phi - c) ** 2)
+                close([end.x[:, i, l], end.y[:, i, l]], [phi[:, -1], a / 2 * (phi[:, -1] - c) ** 2])
 
 
 def test_what_the_captions_claim():

@@ -1,7 +1,4 @@
-"""The live figures of the outlook, entry by entry, against explicit Hessians and polynomials.
-
-`READOUTS` and `CHECKS` are what `live_figures` and `test_figures` know of these figures.
-"""
+"""The live figures of the outlook, entry by entry, against explicit Hessians and polynomials."""
 
 from functools import cache
 
@@ -127,9 +124,6 @@ def learned_schedule(n, k, kappa):
             f"{least(k, kappa):.3g}.")
 
 
-READOUTS = {"truncation": truncation, "learned_schedule": learned_schedule}
-
-
 def close(table, expected):
     expected = np.asarray(expected)
     np.testing.assert_allclose(np.broadcast_to(table, expected.shape), expected, rtol=1e-6, atol=1e-6)
@@ -153,6 +147,7 @@ def check_truncation(stage):
         close(angle.x[j], t)
         close(error.x[j], k + 1 + 2 * t)
         close(errors.x[j, 0, :k + 1], k + 1 + 2 * np.arange(k + 1))
+        assert np.isnan(errors.x[j, 0, k + 1:]).all()
         close(first_error.x[j, 0], k + 1)
         close(implicit.x[j, 0], k + 2 + 2 * 3)
     close(angles.x, np.arange(13))
@@ -176,15 +171,12 @@ def check_learned_schedule(stage):
             assert np.isnan(roots.x[:, j, m, k:]).all()
     for mark in (path, point):
         close(mark.x[:, 0, 0], ns)
-    close(np.nan_to_num(roots.y), 0 * np.nan_to_num(roots.y))
+    close(roots.y, np.where(np.isnan(roots.x), np.nan, 0))
     close(tasks.y, np.full(12, -0.7))
     for mark in (single, best):
         close(mark.x, [0, 150])
     for mark in (equal_left, left):
         close(mark.x, np.linspace(0, 1.1, 56))
-
-
-CHECKS = {"truncation": check_truncation, "learned_schedule": check_learned_schedule}
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])

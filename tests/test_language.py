@@ -1,7 +1,4 @@
-"""The language page: its live figures without their code, and the stored study.
-
-`READOUTS` and `CHECKS` are what `live_figures` and `test_figures` know of these figures.
-"""
+"""The language page: its live figures without their code, and the stored study."""
 
 import functools
 from collections import Counter
@@ -159,8 +156,12 @@ def stopping_readout(t):
             f"{half:.3f}.\nStopped where validation says: {fair[0]:.3f} ± {fair[1]:.3f}.")
 
 
-BUILD = {"adapting_readout": lambda: adapting(FAMILY), "stopping_readout": lambda: stopping(LANGUAGE)}
-READOUTS = {"adapting_readout": adapting_readout, "stopping_readout": stopping_readout}
+def adapting_figure():
+    return adapting(FAMILY)
+
+
+def stopping_figure():
+    return stopping(LANGUAGE)
 
 
 def check_adapting(stage):
@@ -184,6 +185,7 @@ def check_adapting(stage):
     assert all(np.array_equal(point.x[:, 0], steps) for point in (rest[1], rest[3], gap_point))
     assert all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
     assert all(np.array_equal(curve.x, np.arange(13)) for curve in (rest[0], rest[2], gap))
+    assert np.array_equal(counting.x, [-1, 13])  # a level from edge to edge
 
 
 def check_stopping(stage):
@@ -197,9 +199,10 @@ def check_stopping(stage):
     np.testing.assert_allclose(maml.y, chosen("MAML").mean())
     for mark in (valid, test, point):
         np.testing.assert_allclose(mark.x.ravel(), stage.sliders[0].values)
-
-
-CHECKS = {"adapting_readout": check_adapting, "stopping_readout": check_stopping}
+    np.testing.assert_array_equal(one.x, np.arange(111))
+    for level, ends in ((maml, [1, 1e5]), (mean, [-9, 999])):  # from edge to edge, and beyond
+        low, high = level.ax.get_xlim()
+        assert np.array_equal(level.x, ends) and level.x[0] < low and level.x[1] > high
 
 
 def test_the_live_figure_shows_languages_of_families_that_its_starts_have_not_met():

@@ -39,6 +39,14 @@ def test_cells_say_little(path):
             assert len(lines) <= 40 and max(map(len, lines)) <= 80, lines
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_folded_checks_have_one_name(path):
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if "hide-input" in cell["metadata"].get("tags", []) and "assert " in "".join(cell["source"]):
+            look = cell["metadata"].get("mystnb", {})
+            assert look.get("code_prompt_show") == look.get("code_prompt_hide") == "Check it", cell["source"]
+
+
 def test_the_seed_s_program_prints_what_the_chapter_says():
     program = Path(__file__).with_name("seed_program.py")
     printed = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True).stdout

@@ -7,7 +7,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
-from conftest import ROOT, number_of
+from conftest import ROOT, number_of, only_for_the_legend
 from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, sinusoid_fits
 from metacalc.course.practice import (
     CONTENDERS,
@@ -59,7 +59,7 @@ def fits_readout(amplitude, phase, K, k):
             f"joint {errors[1]:.3f}.")
 
 
-def outer_readout(n, k):
+def learning_readout(n, k):
     i = MAML["iterations"].index(int(n))
     return (f"After {number_of(n, 'outer iteration')}: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3g} after k = "
             f"{number_of(k, 'inner step')}; on the task shown {fitted(i, 3.0, 1.0, 10)[1][int(k)]:.3g}.").replace("inf ", "∞ ")
@@ -90,7 +90,8 @@ def check_fits(stage):
 
 
 def check_learning(stage):
-    *paths, point, before, after, _ = stage.marks
+    *paths, point, before, after, wave = stage.marks
+    only_for_the_legend(wave)
     for mark in (*paths, point):
         np.testing.assert_array_equal(mark.x[:, 0], np.array(MAML["iterations"]) / 1000)
     for path, errors in zip(paths, np.array(MAML["errors"]).T):
@@ -101,10 +102,6 @@ def check_learning(stage):
         np.testing.assert_array_equal(mark.x, LINE)
     np.testing.assert_allclose(after.y, expected[:, list(STEPS)], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(before.y, expected[:, :1], rtol=1e-6, atol=1e-6)
-
-
-READOUTS = {"learning": outer_readout, "fits": fits_readout}
-CHECKS = {"outer_readout": check_learning, "fits_readout": check_fits}
 
 
 def evaluation(run):

@@ -1,7 +1,4 @@
-"""The application to recommendation: its figures entry by entry, and its study's numbers, held to the data where it is at hand.
-
-`READOUTS` and `CHECKS` are what `live_figures` and `test_figures` know of these figures.
-"""
+"""The application to recommendation: its figures entry by entry, and its study's numbers, held to the data if at hand."""
 
 import functools
 import importlib.util
@@ -64,7 +61,7 @@ def moved(z, start):
     return np.sqrt(((z - start) ** 2).mean())
 
 
-def cuisines(england, india, cuba, k):
+def cuisines_readout(england, india, cuba, k):
     path, posterior, _ = by_hand((england, india, cuba))
     unknown = [i for i, name in enumerate(LIVE["countries"]) if name not in ASKED]
     best = [unknown[int(np.argmax(z[unknown]))] for z in (path[int(k)], posterior)]
@@ -74,15 +71,19 @@ def cuisines(england, india, cuba, k):
             f"{moved(path[int(k)], path[0]):.3f}, Gaussian prior {moved(posterior, MEAN):.3f}.")
 
 
-def rating_errors(shots):
+def rating_errors_readout(shots):
     row = TABLE[f"{shots:.0f}"]
     error = {name: row[name]["mse"][0] for name in ("Gaussian prior", "MAML", "joint + fine-tuning", "damped offset")}
     return (f"From {number_of(shots, 'rating')}: " + ", ".join(f"{name} {value:.3f}" for name, value in error.items())
             + f".\nMAML minus Gaussian prior, person by person: {row['MAML']['minus prior'][0]:.4f} ± {row['MAML']['minus prior'][1]:.4f}.")
 
 
-READOUTS = {"cuisines": cuisines, "rating_errors": rating_errors}
-BUILD = {"cuisines": lambda: figures.cuisines(load_taste(PATH)), "rating_errors": lambda: figures.comparison(TABLE, RESULTS["settings"]["shots"])}
+def cuisines():
+    return figures.cuisines(load_taste(PATH))
+
+
+def rating_errors():
+    return figures.comparison(TABLE, RESULTS["settings"]["shots"])
 
 
 def close(table, expected):
@@ -133,14 +134,6 @@ def check_rating_errors(stage):
             close(point.x, mean)
             close([bar.y, point.y], 6 - row)
             assert point.name == name
-
-
-CHECKS = {"cuisines": check_cuisines, "rating_errors": check_rating_errors}
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_marks_at_every_position(name):
-    CHECKS[name](BUILD[name]())
 
 
 def test_the_questions_are_the_best_of_the_best_known():

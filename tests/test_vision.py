@@ -109,12 +109,10 @@ def check_vision(stage):
                 ends = mark.x[t - 1, K - 1].reshape(len(STEPS), 5, 5, 3)
                 np.testing.assert_allclose(ends[..., 0] - np.arange(1, 6), -0.42)
                 np.testing.assert_allclose((ends[..., 1] - ends[..., 0]) / 0.84, p[:, ::7], atol=1e-6)
+                assert np.isnan(ends[..., 2]).all()  # no line from a bar to the next
                 for line in (growing, end):
                     np.testing.assert_array_equal(line.x, STEPS)
                     np.testing.assert_allclose(35 * line.y[t - 1, K - 1], right_and_sure(name, t, K)[0][list(STEPS)], atol=1e-9)
-
-
-CHECKS = {"vision_readout": check_vision}
 
 
 def test_the_figure_s_tasks_are_of_letters_that_no_start_has_seen():

@@ -1,12 +1,14 @@
 """The course as one work: every sentence of the article it grew from has its place; search, index, order, reading times."""
 
 import re
+from collections import Counter
 from html import unescape
 
 import pytest
 from conftest import HTML, PAGES, ROOT, missing
+from live_figures import FIGURES
 from metacalc.course.figures.intro import CHAPTERS, ROUTES
-from pages import reading_minutes, terms
+from pages import counted, reading_minutes, terms
 
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.
 ARTICLE = [
@@ -91,9 +93,28 @@ def test_chapters_say_how_long_they_take():
         if (ROOT / f"{page}.ipynb").exists():
             said = re.search(r'class="reading-time">About (\d+) minutes? to read', article(page))
             assert said and 1 <= int(said.group(1)) <= 90, page
-    live = article("chapters/03_gradient_descent")
-    assert " 3 live figures · " in live and re.search(r"· \d+ exercises</p>", live)
+    for page, figures in FIGURES.items():
+        assert f" · {counted(len(figures), 'live figure')}" in article(page), page
+    assert re.search(r"· \d+ exercises</p>", article("chapters/03_gradient_descent"))
     assert reading_minutes(400, 0, 0, 0) == 2 and reading_minutes(0, 4, 4, 0) == 2 and reading_minutes(0, 0, 0, 3) == 6
+
+
+def test_live_figures_are_numbered_chapter_by_chapter():
+    so_far = Counter()
+    for page in (page for page in PAGES if page in FIGURES):
+        shown = re.findall(r"<strong>Live figure ?([\d.]*)\.</strong>", article(page))
+        if number := re.match(r"chapters/0?(\d+)_", page):
+            chapter, first = number.group(1), so_far[number.group(1)] + 1
+            so_far[chapter] += len(FIGURES[page])
+            assert shown == [f"{chapter}.{i}" for i in range(first, so_far[chapter] + 1)], page
+        else:
+            assert shown == [""], page
+    assert re.search(r'href="#ml-arrows">(<[^>]*>)*live figure(<[^>]*>)* 4\.1</', article("chapters/04_meta_learning"))
+
+
+def test_pictures_are_shown():
+    """And not what Python says of them: a notebook learns from pyplot's backend how to show a figure."""
+    assert not [page for page in PAGES if re.search(r"Figure size \d+x\d+", article(page))]
 
 
 def test_the_routes_stop_where_they_say():

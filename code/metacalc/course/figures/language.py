@@ -4,6 +4,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from metacalc.course.figures import picture
 from metacalc.course.language import MODEL, counted_bits, prior_mean, spell
 from metacalc.data.languages import english, families, folds, names, split
 from metacalc.meta import Learner
@@ -237,4 +238,4 @@ def gains(studies):
         figure.axes[0].set_ylabel("bits per letter gained on joint")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5)
-    return figure
+    return picture(figure)

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import Affine2D
 
+from metacalc.course.figures import picture
 from metacalc.course.vision import episodes
 from metacalc.data.characters import printed_characters, script_of
 from metacalc.stage import (
@@ -34,7 +35,7 @@ def accuracies(one, five):
                         label=label if row == 0 else None)
     ax.set_yticks(range(len(one)), one)
     ax.legend(loc="upper left", ncols=2)
-    return ax.figure
+    return picture(ax.figure)
 
 
 def pictures(x, titles=(), columns=None):
@@ -57,7 +58,7 @@ def pictures(x, titles=(), columns=None):
     ax.set_yticks((np.arange(x.shape[0]) + 0.5) * (size + 2), titles or [""] * x.shape[0])
     ax.set_xticks((np.arange(x.shape[1]) + 0.5) * (size + 2) if columns else [], columns or [])
     ax.tick_params(length=0)
-    return ax.figure
+    return picture(ax.figure)
 
 
 def outline(path, n_points=96):
