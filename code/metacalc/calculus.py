@@ -218,8 +218,10 @@ def finite_difference(f, theta, h=1e-6):
     array([2., 6.])
     """
     theta = real_array(theta, "theta")
-    if theta.ndim == 0:
-        raise ValueError("theta must have at least one axis, got a number")
+    if theta.ndim == 0 or theta.shape[-1] == 0:
+        raise ValueError(f"theta must have a last axis of one or more numbers, got shape {theta.shape}")
+    if not callable(f):
+        raise ValueError(f"f must be a function, got {f!r}")
     shifts = scalar(h, "h") * np.eye(theta.shape[-1])
     return np.stack([(f(theta + s) - f(theta - s)) / (2 * h) for s in shifts], axis=-1)
 

@@ -217,6 +217,8 @@ def clipped(rule, max_norm):
 def as_rule(rule):
     """The rule, its `update` ready to be told θ; ValueError if it is none."""
     instance(rule, Rule, "rule", "a Rule, such as momentum(0.9)")
+    if not callable(rule.init) or not callable(rule.update):
+        raise ValueError(f"rule must have two functions, init and update, got {rule!r}")
     try:
         inspect.signature(rule.update).bind("gradient", "memory", "theta")
     except TypeError:
@@ -392,7 +394,7 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
                 if not too_long.any():
                     break
                 rate = np.where(too_long, shrink * rate, rate)
-            rate = np.where(too_long, 0.0, rate)
+            rate = np.where(too_long | (squared == 0), 0.0, rate)  # at a minimum none brings a decrease
             theta = np.where(as_theta(rate) > 0, theta - as_theta(rate) * gradient, theta)  # with rate 0 it stays
             path.append(theta)
             rates.append(rate)
