@@ -430,8 +430,9 @@ function makeSlider({ name, label, values, names, format: spec, unit }, controls
   input.dataset.lmSuppressShortcuts = "true";  // JupyterLab would take the arrow keys
   input.addEventListener("pointerdown", touched);
   input.addEventListener("input", () => {
+    const k = Number(input.value);  // before what is touched pauses and draws, which puts the slider back
     touched();
-    moveTo(Number(input.value));
+    moveTo(k);
   });
   return (/** @type {number} */ k) => {
     const text = names[k] ?? format(values[k], spec) + (unit ? ` ${unit}` : "");

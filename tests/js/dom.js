@@ -3,8 +3,8 @@
 const datasetName = (attribute) => attribute.slice(5).replace(/-(\w)/g, (_, letter) => letter.toUpperCase());
 
 export class Element {
-  constructor(name) {
-    Object.assign(this, { name, children: [], attributes: {}, dataset: {}, style: {}, listeners: {}, pointers: new Set() });
+  constructor(tag) {
+    Object.assign(this, { tag, children: [], attributes: {}, dataset: {}, style: {}, listeners: {}, pointers: new Set() });
     this.classList = { add: (word) => { this.className = [this.className, word].filter(Boolean).join(" "); } };
   }
   setAttribute(key, value) {
@@ -16,9 +16,11 @@ export class Element {
   append(...children) { this.children.push(...children); }
   prepend(...children) { this.children.unshift(...children); }
   replaceChildren(...children) { this.children = children; }
+  get value() { return this.own ?? this.children.find((option) => option.selected)?.value; }  // of a <select>
+  set value(value) { this.own = String(value); }
   set innerHTML(text) { if (text.includes("<svg")) this.append(new Element("svg")); }
   matches(selector) {
-    return selector.startsWith(".") ? (this.className ?? "").split(" ").includes(selector.slice(1)) : this.name === selector;
+    return selector.startsWith(".") ? (this.className ?? "").split(" ").includes(selector.slice(1)) : this.tag === selector;
   }
   querySelectorAll(selector) {
     return this.children.flatMap((child) => (child instanceof Element
