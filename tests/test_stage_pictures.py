@@ -116,6 +116,15 @@ def test_tables_have_an_axis_for_every_slider_and_the_types_that_the_view_reads(
     assert shipped(stage, fields["n"]["at"]).tolist() == N.tolist() and "labels" not in fields["n"]
 
 
+def test_an_array_is_shipped_once_and_begins_where_a_browser_can_read_it():
+    ax = axes()
+    stage = Stage(ax.figure, [Point(ax, N, 2.0), Point(ax, N, 2.0, color="red")], sliders(), Readout("{v}", v=np.pi * K),
+                  alt="A point.")
+    assert stage.spec["marks"][0]["coordinates"] == stage.spec["marks"][1]["coordinates"]
+    assert shipped(stage, stage.spec["fields"]["v"]["at"]).tolist() == [list(np.pi * K)]
+    assert len(stage.table) == 16 + 8 * (4 + 3 + 3), "five halves, what is missing to a multiple of 8, and the positions and v"
+
+
 def test_half_precision_is_finite_wherever_a_mark_is():
     far = np.array([1e300, -1e300, np.inf, np.nan])[:, None]
     ax = axes()

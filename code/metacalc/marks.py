@@ -111,8 +111,7 @@ class Mark:
         transform = self.ax.transData + self.ax.transAxes.inverted()
         with np.errstate(all="ignore"), mpl.rc_context({"agg.path.chunksize": 0}):
             nan = np.isnan(x) | np.isnan(y)
-            flat = np.stack([np.clip(np.nan_to_num(a, nan=1.0, posinf=1e300, neginf=-1e300), -1e300, 1e300).ravel()
-                             for a in (x, y)], axis=-1)
+            flat = np.stack([np.clip(np.nan_to_num(a, nan=1.0), -1e300, 1e300).ravel() for a in (x, y)], axis=-1)
             placed = transform.transform(flat) - 0.5
             # Half precision ends at 65504. What is further away comes nearer along its direction from the centre.
             distance = np.abs(placed).max(axis=-1, keepdims=True)
