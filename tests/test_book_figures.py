@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import DESK, HTML, PHONE
 from live_figures import FIGURES
+from metacalc.stage import style_sheet
 from test_figures import same_readout
 
 SLIDERS = "input[type=range]"
@@ -49,6 +50,10 @@ def test_page_carries_the_tables(page_name, i):
     data = json.loads(re.findall(r'<script type="application/json" class="stage-data">(.*?)</script>', text, re.DOTALL)[i])
     stage = FIGURES[page_name][i].build()
     assert base64.b64decode(data["table"]) == stage.table and data["spec"] == json.loads(json.dumps(stage.spec))
+
+
+def test_the_book_s_style_is_the_widget_s():
+    assert (HTML / "_static/stage.css").read_text(encoding="utf-8") == style_sheet()
 
 
 @every_stage
