@@ -8,11 +8,13 @@ import re
 from pathlib import Path
 
 import mathjax
-import metacalc
 from docutils import nodes
 from myst_nb.core.render import WIDGET_VIEW_MIMETYPE
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.fileutil import copy_asset
+
+import metacalc
+from metacalc.stage import style_sheet
 
 HERE = Path(__file__).parent
 os.environ["TQDM_DISABLE"] = "1"  # no cell of a page shows a progress bar
@@ -24,7 +26,9 @@ NEEDS_KERNEL = ('<p class="needs-kernel">The controls of this cell need a runnin
 
 def host_script():
     """What brings a page's stages to life, with their module as a string: a page opened from a file cannot import one."""
-    module = json.dumps((PACKAGE / "stage.js").read_text(encoding="utf-8")).replace("<", "\\u003c")
+    source = (PACKAGE / "stage.js").read_text(encoding="utf-8")
+    module = re.sub(r"/\*\*.*?\*/\s*", "", source, flags=re.DOTALL)  # the types are for who reads the source
+    module = json.dumps(module).replace("<", "\\u003c")
     return f"const STAGE_MODULE = {module};\n" + (HERE / "host.js").read_text(encoding="utf-8")
 
 
@@ -33,7 +37,7 @@ def write_assets(app, config):
     folder = Path(app.doctreedir).parent / "assets"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "stage-host.js").write_text(host_script(), encoding="utf-8")
-    copy_asset(PACKAGE / "stage.css", folder)
+    (folder / "stage.css").write_text(style_sheet(), encoding="utf-8")
     copy_asset(HERE / "book.css", folder)
     copy_asset(MATHJAX / "tex-mml-chtml.js", folder / "mathjax")
     fonts = "output/chtml/fonts/woff-v2"

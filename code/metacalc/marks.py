@@ -1,6 +1,9 @@
 """Marks: what a live figure draws over its picture, in data coordinates. The colours and the style of all pictures."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,15 +15,25 @@ with extra("figures"):
     from matplotlib.lines import Line2D
     from matplotlib.patches import FancyArrowPatch
 
-__all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Mark", "Path", "Point"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.artist import Artist
+    from numpy.typing import ArrayLike
+
+__all__ = ["COLORS", "DARK", "STYLE", "Arrow", "Curve", "Mark", "Path", "Point"]
 
 # Okabe & Ito's palette (2008), told apart with any colour vision. In a page each is a CSS variable, lighter in the
-# dark theme.
+# dark theme. Paper is not quite white: in a picture's SVG a colour is known by its code, and white may be a figure's own.
 COLORS = {
     "ink": "#1f2328", "grey": "#6e7781", "faint": "#d0d7de", "paper": "#fefefe",
     "blue": "#0072b2", "orange": "#b35c00", "green": "#00795a", "red": "#c4320a", "purple": "#9a4a78",
 }
-STYLE = {
+DARK = {
+    "ink": "#e6edf3", "grey": "#9aa4ae", "faint": "#3d444d", "paper": "#14181e",
+    "blue": "#58b4f0", "orange": "#f0a040", "green": "#3fcf9f", "red": "#ff8566", "purple": "#e29ac4",
+}
+STYLE: dict[Any, Any] = {
     "axes.edgecolor": COLORS["grey"], "axes.grid": True, "axes.labelcolor": COLORS["ink"], "axes.linewidth": 0.8,
     "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 10, "axes.titlecolor": COLORS["ink"],
     "axes.labelsize": 10, "axes.unicode_minus": True, "axes.facecolor": "none", "figure.facecolor": "none",
@@ -44,8 +57,8 @@ class Mark:
     """
 
     ax: Axes
-    x: np.ndarray
-    y: np.ndarray
+    x: ArrayLike
+    y: ArrayLike
     color: str = "blue"
     label: str = ""
     toggle: bool = field(default=False, kw_only=True)
@@ -54,7 +67,7 @@ class Mark:
     length = 0  # extra axes of a mark's arrays
     width = 1.0  # of its line
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.color not in COLORS:
             raise ValueError(f"color must be one of {sorted(COLORS)}, got {self.color!r}")
         if self.toggle and not self.label:
@@ -64,10 +77,11 @@ class Mark:
             if array.dtype.kind not in "iuf" or array.size == 0:
                 raise ValueError(f"{name} of {type(self).__name__} must be a non-empty array of real numbers")
             object.__setattr__(self, name, array.astype(float))
-        if getattr(self, "dash", "-") not in _DASHES:
-            raise ValueError(f"dash must be one of {list(_DASHES)}, got {self.dash!r}")
-        if getattr(self, "shape", "o") not in _SHAPES:
-            raise ValueError(f"shape must be one of {', '.join(_SHAPES)}, got {self.shape!r}")
+        dash, shape = getattr(self, "dash", "-"), getattr(self, "shape", "o")
+        if dash not in _DASHES:
+            raise ValueError(f"dash must be one of {list(_DASHES)}, got {dash!r}")
+        if shape not in _SHAPES:
+            raise ValueError(f"shape must be one of {', '.join(_SHAPES)}, got {shape!r}")
         if not self.width > 0:
             raise ValueError(f"width must be positive, got {self.width!r}")
         if self.length:
@@ -76,17 +90,28 @@ class Mark:
             except ValueError:
                 raise ValueError(f"x and y of {type(self).__name__} must have last axes of equal length") from None
 
-    def place(self):
+    def place(self) -> tuple[np.ndarray, ...]:
         """Coordinates as fractions of the axes' box by the axes' own transforms, (0, 0) at its centre."""
         return self._fractions(self.x, self.y)
 
-    def _fractions(self, x, y, far=6e4):
+    def look(self) -> dict[str, Any]:
+        """What the view needs to know to draw it."""
+        raise NotImplementedError
+
+    def handle(self) -> Line2D:
+        """Its picture in a legend."""
+        raise NotImplementedError
+
+    def paint(self, coordinates: Sequence[Any]) -> Sequence[Artist]:
+        """Paint it, with its coordinates at one position of the sliders, on its axes."""
+        raise NotImplementedError
+
+    def _fractions(self, x: ArrayLike, y: ArrayLike, far: float = 6e4) -> tuple[np.ndarray, ...]:
         x, y = np.broadcast_arrays(x, y)
         transform = self.ax.transData + self.ax.transAxes.inverted()
         with np.errstate(all="ignore"), mpl.rc_context({"agg.path.chunksize": 0}):
             nan = np.isnan(x) | np.isnan(y)
-            flat = np.stack([np.clip(np.nan_to_num(a, nan=1.0, posinf=1e300, neginf=-1e300), -1e300, 1e300).ravel()
-                             for a in (x, y)], axis=-1)
+            flat = np.stack([np.clip(np.nan_to_num(a, nan=1.0), -1e300, 1e300).ravel() for a in (x, y)], axis=-1)
             placed = transform.transform(flat) - 0.5
             # Half precision ends at 65504. What is further away comes nearer along its direction from the centre.
             distance = np.abs(placed).max(axis=-1, keepdims=True)
@@ -102,17 +127,17 @@ class _Line(Mark):
     dots: bool = False
 
     @property
-    def _style(self):
+    def _style(self) -> dict[str, Any]:
         return dict(color=COLORS[self.color], lw=self.width, ls=self.dash, marker="o" if self.dots else None, ms=4.2, mew=0)
 
-    def look(self):
+    def look(self) -> dict[str, Any]:
         return {"kind": type(self).__name__.lower(), "dash": _DASHES[self.dash], "width": self.width,
                 "dot": 4.2 if self.dots else 0}
 
-    def handle(self):
+    def handle(self) -> Line2D:
         return Line2D([], [], **self._style)
 
-    def paint(self, coordinates):
+    def paint(self, coordinates: Sequence[Any]) -> Sequence[Artist]:
         return self.ax.plot(*np.broadcast_arrays(*coordinates), **self._style)
 
 
@@ -164,17 +189,17 @@ class Point(Mark):
     name: str = ""
     drag: str = ""
 
-    def place(self):
+    def place(self) -> tuple[np.ndarray, ...]:
         # A point beyond the edge is only shown by the edge that it is beyond, each coordinate by itself.
         return tuple(np.clip(c, -6e4, 6e4) for c in self._fractions(self.x, self.y, far=np.inf))
 
-    def look(self):
+    def look(self) -> dict[str, Any]:
         return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"}
 
-    def handle(self):
+    def handle(self) -> Line2D:
         return Line2D([], [], color=COLORS[self.color], lw=0, marker=self.shape, ms=8)
 
-    def paint(self, coordinates):
+    def paint(self, coordinates: Sequence[Any]) -> Sequence[Artist]:
         return self.ax.plot(*([c] for c in coordinates), color=COLORS[self.color], lw=0, marker=self.shape, ms=9,
                             mec=COLORS["paper"], mew=1)
 
@@ -215,22 +240,24 @@ class Arrow(Mark):
         As for `Point`, for the arrow's head.
     """
 
-    dx: np.ndarray = field(default=None)
-    dy: np.ndarray = field(default=None)
+    dx: ArrayLike | None = None
+    dy: ArrayLike | None = None
     dash: str = "-"
     drag: str = ""
     coordinates = ("x", "y", "dx", "dy")
 
-    def place(self):
-        return self._fractions(self.x, self.y) + self._fractions(self.x + self.dx, self.y + self.dy)
+    def place(self) -> tuple[np.ndarray, ...]:
+        head = np.add(self.x, np.asarray(self.dx)), np.add(self.y, np.asarray(self.dy))
+        return self._fractions(self.x, self.y) + self._fractions(*head)
 
-    def look(self):
-        return {"kind": "arrow", "dash": _DASHES[self.dash], "width": 2, "name": f"{self.label}’s arrow" if self.label else "An arrow"}
+    def look(self) -> dict[str, Any]:
+        return {"kind": "arrow", "dash": _DASHES[self.dash], "width": 2,
+                "name": f"{self.label}’s arrow" if self.label else "An arrow"}
 
-    def handle(self):
+    def handle(self) -> Line2D:
         return Line2D([], [], color=COLORS[self.color], lw=2, ls=self.dash, marker=">", markevery=[1], ms=6)
 
-    def paint(self, coordinates):
+    def paint(self, coordinates: Sequence[Any]) -> Sequence[Artist]:
         x, y, dx, dy = coordinates
         ends = [tuple(0.5 + np.array(self._fractions(*end))) for end in ((x, y), (x + dx, y + dy))]
         if not np.isfinite(ends).all() or np.abs(ends).max() > 1e3:

@@ -1,10 +1,78 @@
+// @ts-check
 // The view of a stage: looks up where the marks are for the sliders' positions, and draws them. Every number comes
-// from Python, as a table over the positions; places are fractions of an axes' box, (0, 0) at its centre.
+// from Python, as a table over the positions.
+
+/**
+ * What Python's Stage sends, described here alone. The model has the traits `spec`; `pictures`, an SVG for every figure;
+ * `table`, the bytes of all arrays; and under each slider's name the value that it stands at.
+ *
+ * @typedef {object} Spec
+ * @property {string} alt  what the picture shows, in words
+ * @property {string} text  the readout at the start, for a page without a script
+ * @property {Slider[]} sliders  one to four
+ * @property {number} play  index of the slider that the play button moves
+ * @property {Mark[]} marks
+ * @property {Segment[]} readout
+ * @property {Record<string, Field>} fields
+ *
+ * @typedef {object} Slider
+ * @property {string} name
+ * @property {string} label
+ * @property {number[]} values  increasing
+ * @property {number} value  the one of them to start at
+ * @property {string} format  of a value
+ * @property {string} unit  behind a value, or ""
+ * @property {string[]} names  written instead of the values; or none
+ *
+ * @typedef {PointMark | ArrowMark | LineMark} Mark
+ *
+ * @typedef {object} AnyMark
+ * @property {number} panel  index of its picture
+ * @property {number[]} box  left, top, width and height of its axes, in units of the picture
+ * @property {Place[]} coordinates  float16: x, y and, of an arrow, its head's; fractions of the box from its centre, y upwards
+ * @property {string} color  a name of the palette
+ * @property {string} [toggle]  label of the checkbox that switches it off
+ *
+ * `name` is what the readout calls the mark, `drag` the index of the slider that dragging it moves.
+ * @typedef {AnyMark & {kind: "point", shape: "o" | "s" | "^" | "D", size: number, name: string, drag?: number}} PointMark
+ * @typedef {AnyMark & Line & {kind: "arrow", name: string, drag?: number}} ArrowMark
+ *
+ * A path grows along a slider, of the index `along`; `dot` is the diameter of the dots, or 0.
+ * @typedef {AnyMark & Line & {dot: number} & ({kind: "path", along: number} | {kind: "curve"})} LineMark
+ *
+ * @typedef {object} Line
+ * @property {number} width
+ * @property {string} dash  as of stroke-dasharray
+ *
+ * @typedef {[text: string, field: string | null, format: string]} Segment
+ *
+ * @typedef {object} Field
+ * @property {Place} at  float64; with labels uint32, indices into them
+ * @property {string[]} [labels]
+ *
+ * An array in `table`, little-endian: first byte, type, and shape with an axis for every slider, of length 1 where it
+ * changes nothing, and for a curve one along it.
+ * @typedef {[offset: number, kind: "float16" | "uint32" | "float64", shape: number[]]} Place
+ */
+
+/**
+ * @typedef {ReturnType<typeof readTable>} Table
+ * @typedef {ReturnType<typeof makeCanvas>} Canvas
+ * @typedef {(index: number[]) => string} Draw  draws at a position, and returns what the readout has to say of it, or ""
+ *
+ * @typedef {object} Model
+ * @property {(name: string) => any} get
+ * @property {(name: string, value: number) => void} set
+ * @property {() => void} save_changes
+ * @property {(event: string, listener: () => void) => void} on
+ * @property {(event: string, listener: () => void) => void} off
+ */
 
 const SVG = "http://www.w3.org/2000/svg";
 const READERS = { float16: Uint16Array, uint32: Uint32Array, float64: Float64Array };
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
+/** @param {number} bits */
 function fromHalf(bits) {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023;
   const size = exponent === 31 ? (fraction ? NaN : Infinity)
@@ -12,36 +80,50 @@ function fromHalf(bits) {
   return bits & 32768 ? -size : size;
 }
 
-// A table with one axis a slider, and any that follow: `at(index)` is where its entries for a position begin.
+/**
+ * A table with one axis a slider, and any that follow: `at(index)` is where its entries for a position begin.
+ * @param {ArrayBufferView} view @param {Place} place @param {number} rank
+ */
 function readTable(view, [offset, kind, shape], rank) {
-  const size = shape.reduce((a, b) => a * b, 1), bytes = READERS[kind].BYTES_PER_ELEMENT;
-  let values = new READERS[kind](view.buffer.slice(view.byteOffset + offset, view.byteOffset + offset + size * bytes));
-  if (kind === "float16") values = Float32Array.from(values, fromHalf);
+  const size = shape.reduce((a, b) => a * b, 1), Reader = READERS[kind];
+  // Copied, for an array begins at a multiple of its type's size.
+  const raw = new Reader(new Uint8Array(view.buffer, view.byteOffset + offset, size * Reader.BYTES_PER_ELEMENT).slice().buffer);
+  const values = kind === "float16" ? Float32Array.from(raw, fromHalf) : raw;
   const strides = shape.map((n, i) => (n === 1 ? 0 : shape.slice(i + 1).reduce((a, b) => a * b, 1)));
   return {
     values, strides, length: shape.slice(rank).reduce((a, b) => a * b, 1),
-    at: (index) => index.reduce((sum, k, i) => sum + k * strides[i], 0),
+    at: (/** @type {number[]} */ index) => index.reduce((sum, k, i) => sum + k * strides[i], 0),
   };
 }
 
-// `value` with n decimals or, for negative n, rounded to a power of ten, and to even where it lies just between two:
-// JavaScript rounds these up, Python to even. (Exact: a tie is an odd multiple of half a unit.)
+/** @param {number[]} index @param {number} axis @param {number} k */
+const moved = (index, axis, k) => index.map((j, i) => (i === axis ? k : j));
+
+/**
+ * `value` with n decimals or, for negative n, rounded to a power of ten, and to even where it lies just between two:
+ * JavaScript rounds these up, Python to even. (Exact: a tie is an odd multiple of half a unit.)
+ * @param {number} value @param {number} n @param {(value: number) => string} write
+ */
 function rounded(value, n, write) {
   const halves = n >= 0 ? value * 2 ** (n + 1) : 2 * value / 10 ** -n;
-  const text = write(value), digit = Number(text.match(/(\d)(?:e|$)/)[1]);
+  const text = write(value), digit = Number(/\d(?=e|$)/.exec(text));
   const tie = Number.isInteger(halves) && Math.abs(halves % 2) === 1;
   return tie && digit % 2 ? write(value * (1 - Number.EPSILON / 2)) : text;
 }
 
-// The formats d, .nf, .ne and .ng as Python writes them, and s, the ending of a plural.
+/**
+ * The formats d, .nf, .ne and .ng as Python writes them, and s, the ending of a plural.
+ * @param {number} value @param {string} spec
+ */
 function format(value, spec) {
   if (spec === "s") return value === 1 ? "" : "s";
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "not a number" : value > 0 ? "∞" : "−∞";
   const kind = spec.at(-1), digits = Number(spec.slice(1, -1));
-  const fixed = (n) => (Math.abs(value) < 1e21 ? rounded(value, n, (v) => v.toFixed(n))
+  const fixed = (/** @type {number} */ n) => (Math.abs(value) < 1e21 ? rounded(value, n, (v) => v.toFixed(n))
     : BigInt(value) + (n ? "." + "0".repeat(n) : ""));
-  const exponent = (n) => Number(value.toExponential(n).split("e")[1]);
-  const scientific = (n) => rounded(value, n - exponent(n), (v) => v.toExponential(n)).replace(/e([+-])(\d)$/, "e$10$2");
+  const exponent = (/** @type {number} */ n) => Number(value.toExponential(n).split("e")[1]);
+  const scientific = (/** @type {number} */ n) => rounded(value, n - exponent(n), (v) => v.toExponential(n))
+    .replace(/e([+-])(\d)$/, "e$10$2");
   let text;
   if (kind === "d") text = fixed(0);
   else if (kind === "f") text = fixed(digits);
@@ -54,33 +136,167 @@ function format(value, spec) {
   return text.replace(/^-(?=[0.]*(e|$))/, "").replaceAll("-", "−");
 }
 
+/**
+ * @template {keyof SVGElementTagNameMap} Name
+ * @param {Name} name @param {object} attributes @param {Element} parent
+ */
 function svgElement(name, attributes, parent) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  parent?.append(element);
+  parent.append(element);
   return element;
 }
 
+/**
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name @param {object} attributes @param {Element} [parent]
+ */
 function htmlElement(name, attributes, parent) {
   const element = Object.assign(document.createElement(name), attributes);
   parent?.append(element);
   return element;
 }
 
+/** @type {Record<string, number[][]>} */
 const POLYGONS = {
   s: [[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]], "^": [[0, -1.1], [1.05, 0.85], [-1.05, 0.85]],
   D: [[0, -1.25], [1.25, 0], [0, 1.25], [-1.25, 0]], ">": [[1.2, 0], [-0.6, -0.9], [-0.6, 0.9]],
 };
 
+/** @param {string} shape @param {number} x @param {number} y @param {number} radius */
 function shapePath(shape, x, y, radius, angle = 0) {
-  if (shape === "o") return `M${x - radius},${y}a${radius},${radius} 0 1 0 ${2 * radius},0a${radius},${radius} 0 1 0 ${-2 * radius},0z`;
+  const arc = `a${radius},${radius} 0 1 0 `;
+  if (shape === "o") return `M${x - radius},${y}${arc}${2 * radius},0${arc}${-2 * radius},0z`;
   const [c, s] = [Math.cos(angle) * radius, Math.sin(angle) * radius];
   return "M" + POLYGONS[shape].map(([u, v]) => `${x + c * u - s * v},${y + s * u + c * v}`).join("L") + "z";
 }
 
-// Dragging a mark moves its slider to the position whose mark is nearest to the pointer. (The slider itself serves
-// the keyboard.)
-function makeDraggable(spec, svg, group, tables, size, position, moveTo) {
+/** @param {Mark} spec */
+const colorOf = (spec) => `var(--stage-${spec.color})`;
+/** @param {ArrowMark | LineMark} spec */
+const lineOf = (spec) => ({
+  fill: "none", stroke: colorOf(spec), "stroke-width": spec.width, "stroke-dasharray": spec.dash, "stroke-linejoin": "round",
+});
+/** @param {Table[]} tables @param {number[]} index */
+const entries = (tables, index) => tables.map((table) => table.values[table.at(index)]);
+
+/**
+ * What a mark draws on: an <svg> within the picture's, which clips to the axes as matplotlib does, and the places there.
+ * @param {Mark} spec @param {Element} svg @param {ArrayBufferView} view @param {number} rank
+ */
+function makeCanvas(spec, svg, view, rank) {
+  const [x, y, width, height] = spec.box;
+  return {
+    width, height, tables: spec.coordinates.map((place) => readTable(view, place, rank)),
+    group: svgElement("svg", {
+      x, y, width, height, class: "stage-mark", "data-mark": spec.kind, "data-toggle": spec.toggle ?? "",
+    }, svg),
+    across: (/** @type {number} */ fraction) => (0.5 + fraction) * width,
+    down: (/** @type {number} */ fraction) => (0.5 - fraction) * height,
+    /** Takes what a pointer can drag along. @type {(x: number, y: number) => void} */
+    hold: () => {},
+  };
+}
+
+/** @param {PointMark} spec @param {Canvas} canvas @returns {Draw} */
+function point(spec, canvas) {
+  const { width, height, across, down } = canvas, radius = spec.size / 2;
+  const shape = svgElement("path", { fill: colorOf(spec), stroke: "var(--stage-paper)", "stroke-width": 1 }, canvas.group);
+  return (index) => {
+    const [u, v] = entries(canvas.tables, index);
+    if (Number.isNaN(u) || Number.isNaN(v)) {
+      shape.setAttribute("d", "");
+      return `${spec.name} is no longer a number`;
+    }
+    const edge = [u, v].map((fraction) => Math.min(0.5, Math.max(-0.5, fraction)));
+    const away = [u - edge[0], v - edge[1]];
+    canvas.hold(across(edge[0]), down(edge[1]));
+    if (!away[0] && !away[1]) {
+      shape.setAttribute("d", shapePath(spec.shape, across(u), down(v), radius));
+      return "";
+    }
+    const inset = [1 - 2 * radius / width, 1 - 2 * radius / height];
+    shape.setAttribute("d", shapePath(">", across(edge[0] * inset[0]), down(edge[1] * inset[1]), radius * 1.3,
+      Math.atan2(-away[1] * height, away[0] * width)));
+    return `${spec.name} has left the picture`;
+  };
+}
+
+/** @param {ArrowMark} spec @param {Canvas} canvas @returns {Draw} */
+function arrow(spec, canvas) {
+  const { width, height, across, down, group } = canvas;
+  const shaft = svgElement("path", lineOf(spec), group), head = svgElement("path", { fill: colorOf(spec) }, group);
+  return (index) => {
+    const [u, v, p, q] = entries(canvas.tables, index);
+    const from = [across(u), down(v)], end = [across(p), down(q)];
+    // Where it leaves the picture, its head stands at the edge.
+    const stay = Math.min(1, ...[0, 1].map((i) => {
+      const [way, limit] = [end[i] - from[i], end[i] > from[i] ? [width, height][i] : 0];
+      return way ? Math.max(0, (limit - from[i]) / way) : 1;
+    }));
+    const to = [0, 1].map((i) => from[i] + stay * (end[i] - from[i]));
+    const length = Math.hypot(to[0] - from[0], to[1] - from[1]), visible = length > 0.5;
+    const angle = Math.atan2(to[1] - from[1], to[0] - from[0]), size = Math.min(5.5, length / 2);
+    canvas.hold(to[0], to[1]);
+    const neck = [to[0] - 1.2 * size * Math.cos(angle), to[1] - 1.2 * size * Math.sin(angle)];
+    shaft.setAttribute("d", visible ? `M${from}L${neck}` : "");
+    head.setAttribute("d", visible ? shapePath(">", neck[0], neck[1], size, angle) : "");
+    return stay < 1 ? `${spec.name} points out of the picture` : "";
+  };
+}
+
+/**
+ * Points joined, with their dots; a line breaks where a coordinate is not a number.
+ * @param {LineMark} spec @param {Canvas} canvas
+ */
+function makeLine(spec, { across, down, group }) {
+  const line = svgElement("path", lineOf(spec), group);
+  const dots = spec.dot ? svgElement("path", { fill: colorOf(spec) }, group) : null;
+  const round = (/** @type {number} */ place) => Math.round(place * 100) / 100;
+  return (/** @type {number} */ count, /** @type {((i: number) => number)[]} */ [xs, ys]) => {
+    let d = "", spots = "", pen = "M";
+    for (let i = 0; i < count; i++) {
+      const u = xs(i), v = ys(i);
+      if (Number.isNaN(u) || Number.isNaN(v)) { pen = "M"; continue; }
+      const x = round(across(u)), y = round(down(v));
+      d += `${pen}${x},${y}`;
+      if (dots) spots += shapePath("o", x, y, spec.dot / 2);
+      pen = "L";
+    }
+    line.setAttribute("d", d);
+    dots?.setAttribute("d", spots);
+    return "";
+  };
+}
+
+/** @param {LineMark & {kind: "path"}} spec @param {Canvas} canvas @returns {Draw} */
+function path(spec, canvas) {
+  const draw = makeLine(spec, canvas), { along } = spec;
+  return (index) => draw(index[along] + 1, canvas.tables.map((table) => {
+    const start = table.at(moved(index, along, 0)), stride = table.strides[along];
+    return (i) => table.values[start + i * stride];
+  }));
+}
+
+/** @param {LineMark} spec @param {Canvas} canvas @returns {Draw} */
+function curve(spec, canvas) {
+  const draw = makeLine(spec, canvas), count = Math.max(...canvas.tables.map((table) => table.length));
+  return (index) => draw(count, canvas.tables.map((table) => {
+    const start = table.at(index), stride = Number(table.length > 1);
+    return (i) => table.values[start + i * stride];
+  }));
+}
+
+/** @type {Record<Mark["kind"], (spec: any, canvas: Canvas) => Draw>} */
+const MARKS = { point, arrow, path, curve };
+
+/**
+ * Dragging a mark moves its slider to the position whose mark is nearest to the pointer. (The slider itself serves the
+ * keyboard.) Returns how to move what the pointer takes hold of.
+ * @param {PointMark | ArrowMark} spec @param {SVGSVGElement} svg @param {Canvas} canvas
+ * @param {number} slider @param {number} count @param {() => number[]} position @param {(k: number) => void} moveTo
+ */
+function makeDraggable(spec, svg, { group, tables, width, height }, slider, count, position, moveTo) {
   const [u, v] = spec.kind === "arrow" ? tables.slice(2) : tables;
   const grip = svgElement("circle", { r: 11, class: "stage-grip" }, group);
   grip.addEventListener("pointerdown", (event) => {
@@ -89,103 +305,29 @@ function makeDraggable(spec, svg, group, tables, size, position, moveTo) {
   });
   grip.addEventListener("pointermove", (event) => {
     if (!grip.hasPointerCapture(event.pointerId)) return;
-    const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    const [x, y] = [(pointer.x - spec.box[0]) / size[0] - 0.5, 0.5 - (pointer.y - spec.box[1]) / size[1]];
+    const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM()?.inverse());
+    const [x, y] = [(pointer.x - spec.box[0]) / width - 0.5, 0.5 - (pointer.y - spec.box[1]) / height];
     let best = 0, nearest = Infinity;
-    for (let k = 0; k < size[2]; k++) {
-      const there = position().with(spec.drag, k);
-      const distance = Math.hypot((u.values[u.at(there)] - x) * size[0], (v.values[v.at(there)] - y) * size[1]);
+    for (let k = 0; k < count; k++) {
+      const there = moved(position(), slider, k);
+      const distance = Math.hypot((u.values[u.at(there)] - x) * width, (v.values[v.at(there)] - y) * height);
       if (distance < nearest) [best, nearest] = [k, distance];
     }
-    moveTo(spec.drag, best);
+    moveTo(best);
   });
-  return (x, y) => {
-    grip.setAttribute("cx", x);
-    grip.setAttribute("cy", y);
+  return (/** @type {number} */ x, /** @type {number} */ y) => {
+    grip.setAttribute("cx", String(x));
+    grip.setAttribute("cy", String(y));
   };
 }
 
-// One mark: its elements, and `draw(index)`, which returns what the readout has to say of it.
-function makeMark(spec, svg, view, lengths, position, moveTo) {
-  const [x0, y0, width, height] = spec.box;
-  const color = `var(--stage-${spec.color})`;
-  // A nested <svg> clips to the axes, as matplotlib does.
-  const group = svgElement("svg", { x: x0, y: y0, width, height, class: "stage-mark", "data-mark": spec.kind, "data-toggle": spec.toggle ?? "" }, svg);
-  const tables = spec.coordinates.map((place) => readTable(view, place, lengths.length));
-  const round = (places) => Math.round(places * 100) / 100;
-  const across = (fraction) => (0.5 + fraction) * width, down = (fraction) => (0.5 - fraction) * height;
-  const line = { fill: "none", stroke: color, "stroke-width": spec.width, "stroke-dasharray": spec.dash ?? "", "stroke-linejoin": "round" };
-
-  const hold = spec.drag === undefined ? () => 0
-    : makeDraggable(spec, svg, group, tables, [width, height, lengths[spec.drag]], position, moveTo);
-
-  if (spec.kind === "point") {
-    const shape = svgElement("path", { fill: color, stroke: "var(--stage-paper)", "stroke-width": 1 }, group);
-    return (index) => {
-      const [u, v] = tables.map((t) => t.values[t.at(index)]);
-      if (Number.isNaN(u) || Number.isNaN(v)) {
-        shape.setAttribute("d", "");
-        return `${spec.name} is no longer a number`;
-      }
-      const edge = [Math.min(0.5, Math.max(-0.5, u)), Math.min(0.5, Math.max(-0.5, v))];
-      const away = [u - edge[0], v - edge[1]];
-      const radius = spec.size / 2;
-      hold(across(edge[0]), down(edge[1]));
-      if (!away[0] && !away[1]) {
-        shape.setAttribute("d", shapePath(spec.shape, across(u), down(v), radius));
-        return "";
-      }
-      const inset = [1 - 2 * radius / width, 1 - 2 * radius / height];
-      shape.setAttribute("d", shapePath(">", across(edge[0] * inset[0]), down(edge[1] * inset[1]), radius * 1.3,
-        Math.atan2(-away[1] * height, away[0] * width)));
-      return `${spec.name} has left the picture`;
-    };
-  }
-  if (spec.kind === "arrow") {
-    const shaft = svgElement("path", line, group), head = svgElement("path", { fill: color }, group);
-    return (index) => {
-      const [u, v, p, q] = tables.map((t) => t.values[t.at(index)]);
-      const from = [across(u), down(v)], end = [across(p), down(q)];
-      // Where it leaves the picture, its head stands at the edge.
-      const stay = Math.min(1, ...[0, 1].map((i) => {
-        const [way, limit] = [end[i] - from[i], end[i] > from[i] ? [width, height][i] : 0];
-        return way ? Math.max(0, (limit - from[i]) / way) : 1;
-      }));
-      const to = [0, 1].map((i) => from[i] + stay * (end[i] - from[i]));
-      const length = Math.hypot(to[0] - from[0], to[1] - from[1]), visible = length > 0.5;
-      const angle = Math.atan2(to[1] - from[1], to[0] - from[0]), size = Math.min(5.5, length / 2);
-      hold(...to);
-      const neck = [to[0] - 1.2 * size * Math.cos(angle), to[1] - 1.2 * size * Math.sin(angle)];
-      shaft.setAttribute("d", visible ? `M${from}L${neck}` : "");
-      head.setAttribute("d", visible ? shapePath(">", neck[0], neck[1], size, angle) : "");
-      return stay < 1 ? `${spec.name} points out of the picture` : "";
-    };
-  }
-  const curve = svgElement("path", line, group);
-  const dots = spec.dot ? svgElement("path", { fill: color }, group) : null;
-  return (index) => {
-    const along = spec.along;
-    const start = along === undefined ? index : index.map((k, i) => (i === along ? 0 : k));
-    const count = along === undefined ? Math.max(...tables.map((t) => t.length)) : index[along] + 1;
-    const [xs, ys] = tables.map((t) => ({ t, from: t.at(start), by: along === undefined ? Number(t.length > 1) : t.strides[along] }));
-    let d = "", spots = "", pen = "M";
-    for (let i = 0; i < count; i++) {
-      const u = xs.t.values[xs.from + i * xs.by], v = ys.t.values[ys.from + i * ys.by];
-      if (Number.isNaN(u) || Number.isNaN(v)) { pen = "M"; continue; }
-      const x = round(across(u)), y = round(down(v));
-      d += `${pen}${x},${y}`;
-      if (dots) spots += shapePath("o", x, y, spec.dot / 2);
-      pen = "L";
-    }
-    curve.setAttribute("d", d);
-    dots?.setAttribute("d", spots);
-    return "";
-  };
-}
-
-// A box for every label whose marks can be switched off; returns the labels that are, and how to show all again.
+/**
+ * A box for every label whose marks can be switched off; returns the labels that are, and how to show all again.
+ * @param {Spec} spec @param {Element} panels @param {Element} controls @param {() => void} draw
+ */
 function makeToggles(spec, panels, controls, draw) {
-  const labels = [...new Set(spec.marks.map((mark) => mark.toggle).filter(Boolean))], hidden = new Set();
+  const labels = [...new Set(spec.marks.flatMap((mark) => mark.toggle ?? []))];
+  const hidden = /** @type {Set<string | undefined>} */ (new Set());
   if (!labels.length) return { hidden, showAll: () => {} };
   const row = htmlElement("fieldset", { className: "stage-toggles" }, controls);
   htmlElement("legend", { textContent: "show" }, row);
@@ -195,7 +337,8 @@ function makeToggles(spec, panels, controls, draw) {
     label.append(name);
     const apply = () => {
       hidden[box.checked ? "delete" : "add"](name);
-      for (const group of panels.querySelectorAll(".stage-mark")) if (group.dataset.toggle === name) group.style.display = box.checked ? "" : "none";
+      const groups = /** @type {NodeListOf<SVGElement>} */ (panels.querySelectorAll(".stage-mark"));
+      for (const group of groups) if (group.dataset.toggle === name) group.style.display = box.checked ? "" : "none";
     };
     box.addEventListener("change", () => { apply(); draw(); });
     return { box, apply };
@@ -203,7 +346,12 @@ function makeToggles(spec, panels, controls, draw) {
   return { hidden, showAll: () => { for (const { box, apply } of boxes) { box.checked = true; apply(); } draw(); } };
 }
 
-function makePlayer(spec, values, moveTo, stopped, showAll) {
+/**
+ * The play button, the reset button and the speed.
+ * @param {Spec} spec @param {() => number[]} position @param {(slider: number, k: number) => void} moveTo
+ * @param {() => void} stopped @param {() => void} showAll
+ */
+function makePlayer(spec, position, moveTo, stopped, showAll) {
   const slider = spec.sliders[spec.play], last = slider.values.length - 1;
   const bar = htmlElement("div", { className: "stage-player" });
   const button = htmlElement("button", { type: "button", className: "stage-play" }, bar);
@@ -225,20 +373,20 @@ function makePlayer(spec, values, moveTo, stopped, showAll) {
     show();
     stopped();
   };
-  const tick = (now) => {
+  const tick = (/** @type {number} */ now) => {
     const pace = Math.min(20, Math.max(2, last / 6)) * Number(speed.value);
     const interval = 1000 / (calm.matches ? Math.min(2, pace) : pace);
     const steps = Math.floor((now - since) / interval);
     if (steps > 0) {
       since = steps > 3 ? now : since + steps * interval;  // a tab that slept does not catch up
-      moveTo(spec.play, Math.min(last, values()[spec.play] + Math.min(steps, 3)));
+      moveTo(spec.play, Math.min(last, position()[spec.play] + Math.min(steps, 3)));
     }
-    if (values()[spec.play] < last) frame = requestAnimationFrame(tick);
+    if (position()[spec.play] < last) frame = requestAnimationFrame(tick);
     else pause();
   };
   button.addEventListener("click", () => {
     if (frame) return pause();
-    if (values()[spec.play] === last) moveTo(spec.play, 0);
+    if (position()[spec.play] === last) moveTo(spec.play, 0);
     since = performance.now();
     frame = requestAnimationFrame(tick);
     show();
@@ -252,17 +400,14 @@ function makePlayer(spec, values, moveTo, stopped, showAll) {
   return { bar, pause, playing: () => frame !== 0 };
 }
 
-function render({ model, el }) {
-  const spec = model.get("spec"), view = new DataView(model.get("table").buffer ?? model.get("table"), model.get("table").byteOffset ?? 0);
-  const rank = spec.sliders.length;
-  el.classList.add("stage");
-  el.replaceChildren();
-  const panels = htmlElement("div", { className: "stage-panels" }, el);
-  panels.setAttribute("role", "img");
-  panels.setAttribute("aria-label", spec.alt);
-  const pictures = model.get("pictures").map((picture) => {
+/**
+ * The pictures within `panels`, each an <svg>, without the marks that stand in them until a script draws others.
+ * @param {string[]} pictures @param {Element} panels
+ */
+function makePictures(pictures, panels) {
+  return pictures.map((picture) => {
     const panel = htmlElement("div", { className: "stage-panel", innerHTML: picture }, panels);
-    const svg = panel.querySelector("svg");
+    const svg = /** @type {SVGSVGElement} */ (panel.querySelector("svg"));
     for (const painted of svg.querySelectorAll(".stage-mark")) {
       painted.querySelectorAll("defs").forEach((shared) => svg.prepend(shared));  // the legend may use them
       painted.remove();
@@ -270,56 +415,93 @@ function render({ model, el }) {
     svg.setAttribute("aria-hidden", "true");
     return svg;
   });
-  const fields = Object.fromEntries(Object.entries(spec.fields).map(([name, { at, labels }]) => [name, { table: readTable(view, at, rank), labels }]));
+}
 
+/**
+ * One slider's row; returns how to show that it stands at k.
+ * @param {Slider} slider @param {Element} controls @param {() => void} touched @param {(k: number) => void} moveTo
+ */
+function makeSlider({ name, label, values, names, format: spec, unit }, controls, touched, moveTo) {
+  const row = htmlElement("label", { className: "stage-slider" }, controls);
+  htmlElement("span", { className: "stage-label", textContent: label }, row);
+  const input = htmlElement("input", { type: "range", min: 0, max: values.length - 1, step: 1, name }, row);
+  const value = htmlElement("span", { className: "stage-value" }, row);
+  input.setAttribute("aria-label", label);
+  input.dataset.lmSuppressShortcuts = "true";  // JupyterLab would take the arrow keys
+  input.addEventListener("pointerdown", touched);
+  input.addEventListener("input", () => {
+    const k = Number(input.value);  // before what is touched pauses and draws, which puts the slider back
+    touched();
+    moveTo(k);
+  });
+  return (/** @type {number} */ k) => {
+    const text = names[k] ?? format(values[k], spec) + (unit ? ` ${unit}` : "");
+    input.value = String(k);
+    value.textContent = text;
+    input.setAttribute("aria-valuetext", text);
+  };
+}
+
+/**
+ * The text of the readout at a position.
+ * @param {Spec} spec @param {ArrayBufferView} view @returns {(index: number[]) => string}
+ */
+function makeReadout(spec, view) {
+  const fields = Object.fromEntries(Object.entries(spec.fields).map(
+    ([name, { at, labels }]) => [name, { table: readTable(view, at, spec.sliders.length), labels }]));
+  return (index) => spec.readout.map(([text, name, how]) => {
+    if (name === null) return text;
+    const { table, labels } = fields[name], value = table.values[table.at(index)];
+    return text + (labels ? labels[value] : format(value, how));
+  }).join("");
+}
+
+/** @param {{model: Model, el: HTMLElement}} place @returns {() => void} what ends it */
+function render({ model, el }) {
+  /** @type {Spec} */
+  const spec = model.get("spec");
+  const table = model.get("table"), view = new DataView(table.buffer ?? table, table.byteOffset ?? 0);
+  el.classList.add("stage");
+  el.replaceChildren();
+  const panels = htmlElement("div", { className: "stage-panels" }, el);
+  panels.setAttribute("role", "img");
+  panels.setAttribute("aria-label", spec.alt);
+  const pictures = makePictures(model.get("pictures"), panels);
   const controls = htmlElement("div", { className: "stage-controls" }, el);
   controls.setAttribute("role", "group");
   controls.setAttribute("aria-label", `Controls of the figure: ${spec.alt.split(".")[0]}`);
-  const written = (slider, i) => slider.names[i] ?? format(slider.values[i], slider.format) + (slider.unit ? ` ${slider.unit}` : "");
-  const positionOf = (slider) => {
+
+  const positionOf = (/** @type {Slider} */ slider) => {
     const value = model.get(slider.name), distance = slider.values.map((v) => Math.abs(v - value));
     return distance.indexOf(Math.min(...distance));
   };
   const index = spec.sliders.map(positionOf);
-  const inputs = spec.sliders.map((slider, i) => {
-    const row = htmlElement("label", { className: "stage-slider" }, controls);
-    htmlElement("span", { className: "stage-label", textContent: slider.label }, row);
-    const input = htmlElement("input", { type: "range", min: 0, max: slider.values.length - 1, step: 1, name: slider.name }, row);
-    const value = htmlElement("span", { className: "stage-value" }, row);
-    input.setAttribute("aria-label", slider.label);
-    input.dataset.lmSuppressShortcuts = "true";  // JupyterLab would take the arrow keys
-    input.addEventListener("pointerdown", () => { if (i === spec.play) player.pause(); });
-    input.addEventListener("input", () => {
-      if (i === spec.play) player.pause();
-      moveTo(i, Number(input.value));
-    });
-    return { input, value };
+  const pauseFor = (/** @type {number} */ i) => { if (i === spec.play) player.pause(); };
+  const shows = spec.sliders.map((slider, i) => makeSlider(slider, controls, () => pauseFor(i), (k) => moveTo(i, k)));
+  const draws = spec.marks.map((mark) => {
+    const svg = pictures[mark.panel], canvas = makeCanvas(mark, svg, view, index.length);
+    if ("drag" in mark && mark.drag !== undefined) {
+      const slider = mark.drag;
+      canvas.hold = makeDraggable(mark, svg, canvas, slider, spec.sliders[slider].values.length, () => index, (k) => {
+        pauseFor(slider);
+        moveTo(slider, k);
+      });
+    }
+    return MARKS[mark.kind](mark, canvas);
   });
-  const lengths = spec.sliders.map((slider) => slider.values.length);
-  const draws = spec.marks.map((mark) => makeMark(mark, pictures[mark.panel], view, lengths, () => index, (i, k) => {
-    if (i === spec.play) player.pause();
-    moveTo(i, k);
-  }));
   const { hidden, showAll } = makeToggles(spec, panels, controls, draw);
   const player = makePlayer(spec, () => index, moveTo, draw, showAll);
   controls.prepend(player.bar);
-  const readout = htmlElement("output", { className: "stage-readout" }, el);
+  const readout = htmlElement("output", { className: "stage-readout" }, el), textAt = makeReadout(spec, view);
 
   function draw() {
-    const remarks = new Set(draws.map((drawMark) => drawMark(index)).filter((remark, i) => remark && !hidden.has(spec.marks[i].toggle)));
-    const text = spec.readout.map(([literal, name, how]) => {
-      if (name === null) return literal;
-      const { table, labels } = fields[name], value = table.values[table.at(index)];
-      return literal + (labels ? labels[value] : format(value, how));
-    }).join("");
+    const all = draws.map((drawMark) => drawMark(index));
+    const remarks = new Set(all.filter((remark, i) => remark && !hidden.has(spec.marks[i].toggle)));
     readout.setAttribute("aria-live", player.playing() ? "off" : "polite");
-    readout.textContent = [text, ...[...remarks].map((r) => `${r}.`)].filter(Boolean).join("\n");
-    inputs.forEach(({ input, value }, i) => {
-      input.value = index[i];
-      value.textContent = written(spec.sliders[i], index[i]);
-      input.setAttribute("aria-valuetext", value.textContent);
-    });
+    readout.textContent = [textAt(index), ...[...remarks].map((remark) => `${remark}.`)].filter(Boolean).join("\n");
+    shows.forEach((show, i) => show(index[i]));
   }
+  /** @param {number} i @param {number} k */
   function moveTo(i, k) {
     if (index[i] === k) return;
     index[i] = k;
@@ -327,19 +509,20 @@ function render({ model, el }) {
     model.set(spec.sliders[i].name, spec.sliders[i].values[k]);
     model.save_changes();
   }
-  const listeners = spec.sliders.map((slider, i) => {
-    const listener = () => {
+  const unlisten = spec.sliders.map((slider, i) => {
+    const event = `change:${slider.name}`, listener = () => {
       const k = positionOf(slider);
       if (k !== index[i]) { index[i] = k; draw(); }
     };
-    model.on(`change:${slider.name}`, listener);
-    return [`change:${slider.name}`, listener];
+    model.on(event, listener);
+    return () => model.off(event, listener);
   });
   draw();
   return () => {
     player.pause();
-    listeners.forEach(([name, listener]) => model.off(name, listener));
+    unlisten.forEach((end) => end());
   };
 }
 
+export { MARKS, format, fromHalf, makeCanvas, readTable };
 export default { render };

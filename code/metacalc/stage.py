@@ -5,19 +5,23 @@ paints what does not move and turns the coordinates into places in the picture, 
 The view (`stage.js`) looks the places up and draws; it knows no mathematics.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import keyword
 import numbers
 import re
 import string
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metacalc.extras import extra
-from metacalc.marks import COLORS, STYLE, Arrow, Curve, Mark, Path, Point
+from metacalc.marks import COLORS, DARK, STYLE, Arrow, Curve, Mark, Path, Point
 
 with extra("figures"):
     import anywidget
@@ -26,10 +30,34 @@ with extra("figures"):
     import traitlets
     from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage", "panel"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, DTypeLike
+
+__all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage", "panel", "style_sheet"]
+
+_MARK, _LEGEND = "stage-mark", "stage-legend"  # ids of what a stage paints on a figure
+_DARK_PLACES = ('html[data-theme="dark"] .stage', 'body[data-jp-theme-light="false"] .stage', "body.vscode-dark .stage")
 
 
-def panel(xlabel, ylabel, xlim, ylim, title="", yscale="linear", size=(3.7, 3.2)):
+def style_sheet() -> str:
+    """The style of every stage: the palette as variables, for light and dark pages, and `stage.css`."""
+    light = COLORS | {"paper": "#ffffff"}  # a page's own
+    variables = [" ".join(f"--stage-{name}: {code};" for name, code in palette.items()) for palette in (light, DARK)]
+    return f""".stage {{ {variables[0]} }}
+@media screen {{  /* paper is white */
+  {", ".join(_DARK_PLACES)} {{ {variables[1]} }}
+}}
+/* The browser's own list is light in both themes. */
+.stage select option {{ color: {light["ink"]}; background: {light["paper"]}; }}
+{FilePath(__file__).with_name("stage.css").read_text(encoding="utf-8")}"""
+
+
+def panel(xlabel: str, ylabel: str, xlim: tuple[float, float], ylim: tuple[float, float], title: str = "",
+          yscale: str = "linear", size: tuple[float, float] = (3.7, 3.2)) -> Axes:
     """One axes of its own figure, which a stage sets beside others or, on a phone, below them.
 
     Parameters
@@ -84,9 +112,13 @@ class Slider:
     value: float | None = None
     format: str = ".4g"
     unit: str = ""
-    names: tuple = ()
+    names: Sequence[str] = ()
 
-    def __post_init__(self):
+    if TYPE_CHECKING:  # whatever sequence the values come as, they are an array from then on
+        def __init__(self, name: str, values: ArrayLike, label: str, value: float | None = None, format: str = ".4g",
+                     unit: str = "", names: Sequence[str] = ()) -> None: ...
+
+    def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name.isidentifier()) or keyword.iskeyword(self.name):
             raise ValueError(f"name must be an identifier, got {self.name!r}")
         if not self.label:
@@ -107,14 +139,15 @@ class Slider:
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "value", self.values[0] if self.value is None else self.nearest(self.value))
 
-    def nearest(self, value):
+    def nearest(self, value: Any) -> float:
         """The position nearest to `value`; ValueError if it is not a number within the slider's range."""
         low, high = self.values[[0, -1]]
         if not isinstance(value, numbers.Real) or not low - 1e-9 * abs(low) <= value <= high + 1e-9 * abs(high):
             raise ValueError(f"{self.name} must lie between {low:g} and {high:g}, got {value!r}")
         return float(self.values[self.index(value)])
 
-    def index(self, value):
+    def index(self, value: Any) -> int:
+        """Which position is the nearest one to `value`."""
         return int(np.argmin(np.abs(self.values - value)))
 
 
@@ -142,7 +175,7 @@ class Readout:
     '1 step'
     """
 
-    def __init__(self, template, **tables):
+    def __init__(self, template: str, **tables: ArrayLike) -> None:
         self.template = template
         for name, table in tables.items():
             if np.asarray(table).dtype.kind not in "iufbU":
@@ -154,17 +187,17 @@ class Readout:
             if name is not None and spec != "s" and not (name in self.tables and self.tables[name].dtype.kind == "U"):
                 _check_format(spec or ".4g", f"format of {name}")
 
-    def segments(self):
+    def segments(self) -> list[list[str | None]]:
         """List of [text, field or None, format]."""
         return [[text, name, spec or ".4g"] for text, name, spec, _ in string.Formatter().parse(self.template)]
 
-    def at(self, index):
+    def at(self, index: tuple[int, ...]) -> str:
         """Text at one position of the sliders."""
         def written(name, spec):
             value = _entry(self.tables[name], index)
             return str(value) if self.tables[name].dtype.kind == "U" else _format(value, spec)
 
-        return "".join(text + ("" if name is None else written(name, spec)) for text, name, spec in self.segments())
+        return "".join(f"{text}{'' if name is None else written(name, spec)}" for text, name, spec in self.segments())
 
 
 class Stage(anywidget.AnyWidget):
@@ -176,8 +209,10 @@ class Stage(anywidget.AnyWidget):
     Parameters
     ----------
     figure : matplotlib.figure.Figure or sequence of Figure
-        What does not move. Several figures stand side by side where there is room, one below the other on a phone.
+        What does not move. Several figures stand side by side where there is room, one below the other on a phone. A
+        stage paints its marks and its legend on them; another stage of the same figures takes these off first.
     marks : sequence of Path, Point, Curve, Arrow
+        On axes of two dimensions.
     sliders : sequence of one to four Slider
         Their order is that of the axes of the marks' arrays.
     readout : Readout, optional
@@ -195,134 +230,148 @@ class Stage(anywidget.AnyWidget):
 
     # As text: for a path anywidget keeps every instance, to reload it when the file changes.
     _esm = FilePath(__file__).with_name("stage.js").read_text(encoding="utf-8")
-    _css = FilePath(__file__).with_name("stage.css").read_text(encoding="utf-8")
+    _css = style_sheet()
     pictures = traitlets.List(traitlets.Unicode()).tag(sync=True)
     spec = traitlets.Dict().tag(sync=True)
     table = traitlets.Bytes().tag(sync=True)
 
-    def __init__(self, figure, marks, sliders, readout=None, *, alt, play=None):
+    def __init__(self, figure: Figure | list[Figure] | tuple[Figure, ...], marks: Iterable[Mark],
+                 sliders: Iterable[Slider], readout: Readout | None = None, *, alt: str, play: str | None = None) -> None:
         figures = list(figure) if isinstance(figure, (list, tuple)) else [figure]
         self.marks, self.sliders, self.readout = list(marks), list(sliders), readout
-        self._check(figures, alt)
-        self._shape = tuple(s.values.size for s in self.sliders)
-        names = [s.name for s in self.sliders]
-        if play is not None and play not in names:
-            raise ValueError(f"play must name one of the sliders {names}, got {play!r}")
-        if readout is not None:
-            positions = {s.name: _along(s.values, i, len(names)) for i, s in enumerate(self.sliders)}
-            self.readout = readout = Readout(readout.template, **positions | readout.tables)
-        tables = _Tables()
-        for fig in figures:
-            plt.close(fig)
-            for ax in fig.axes:
-                ax.get_xlim(), ax.get_ylim()  # matplotlib settles pending limits when asked
-                ax.autoscale(False)
-            legend = {}
-            for mark in self.marks:
-                if mark.label and mark.ax.figure is fig:
-                    legend.setdefault(mark.label, mark.handle())
-            if legend:
-                _add_legend(fig, legend)
-            fig.draw_without_rendering()  # lays the axes out, and so their transforms stay
-            fig.set_layout_engine("none")
-        default = tuple(s.index(s.value) for s in self.sliders)
-        looks = [self._mark_spec(m, figures, tables, names) for m in self.marks]
-        pictures, self._png = self._painted(figures, default)
-        self.add_traits(**{s.name: _Position(s).tag(sync=True) for s in self.sliders})
-        super().__init__(pictures=pictures, table=b"", spec={})
-        self.spec = {
-            "alt": alt, "text": self.text, "marks": looks, "play": names.index(play) if play else 0,
-            "sliders": [{"name": s.name, "label": s.label, "values": s.values.tolist(), "value": s.value,
-                         "format": s.format, "unit": s.unit, "names": list(s.names)} for s in self.sliders],
-            "readout": readout.segments() if readout else [],
-            "fields": {n: tables.add_field(t, self._shape) for n, t in readout.tables.items()} if readout else {},
-        }
-        self.table = bytes(tables.buffer)
-
-    def _check(self, figures, alt):
         if not (isinstance(alt, str) and alt.strip()):
             raise ValueError("alt must describe the picture in words")
-        if not figures or not all(isinstance(f, Figure) for f in figures):
-            raise ValueError("figure must be a matplotlib Figure or a sequence of them")
+        self._check_sliders(play)
+        self._check_marks(figures)
+        if readout is not None:
+            self.readout = self._whole(readout)
+        self._check_shapes()
+        for fig in figures:
+            _lay_out(fig, [mark for mark in self.marks if mark.ax.figure is fig])
+        tables = _Tables()
+        looks = [self._mark_spec(mark, figures, tables) for mark in self.marks]
+        for mark in self.marks:
+            for artist in self._painted(mark):
+                artist.set_gid(_MARK)
+        pictures, self._png = [_svg(fig) for fig in figures], _png(figures)
+        self.add_traits(**{s.name: _Position(s).tag(sync=True) for s in self.sliders})
+        super().__init__(pictures=pictures, table=b"", spec={})
+        self.spec = self._spec(alt, play, looks, tables)
+        self.table = bytes(tables.buffer)
+
+    @property
+    def _names(self) -> list[str]:
+        return [s.name for s in self.sliders]
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(s.values.size for s in self.sliders)
+
+    def _check_sliders(self, play: str | None) -> None:
         if not 1 <= len(self.sliders) <= 4 or not all(isinstance(s, Slider) for s in self.sliders):
             raise ValueError(f"sliders must be one to four Slider, got {self.sliders!r}")
-        names = [s.name for s in self.sliders]
-        for name in names:
-            if names.count(name) > 1 or name.startswith("_") or hasattr(type(self), name) or name in vars(self):
+        for name in self._names:
+            used = hasattr(type(self), name) or name in vars(self) or name.startswith("_")
+            if used or self._names.count(name) > 1:
                 raise ValueError(f"sliders need distinct names that a widget has no other use for, got {name!r}")
-        if self.readout is not None and not isinstance(self.readout, Readout):
-            raise ValueError(f"readout must be a Readout, got {self.readout!r}")
-        shape = tuple(s.values.size for s in self.sliders)
+        if play is not None and play not in self._names:
+            raise ValueError(f"play must name one of the sliders {self._names}, got {play!r}")
+
+    def _check_marks(self, figures: list[Figure]) -> None:
+        if not figures or not all(isinstance(f, Figure) for f in figures):
+            raise ValueError("figure must be a matplotlib Figure or a sequence of them")
+        for mark in self.marks:
+            if not isinstance(mark, Mark) or getattr(mark.ax, "figure", None) not in figures:
+                raise ValueError(f"marks must be marks on axes of the figure, got {mark!r}")
+            if hasattr(mark.ax, "get_zlim"):
+                raise ValueError(f"marks must be on axes of two dimensions, got {type(mark).__name__} on {mark.ax!r}")
+            along, drag = getattr(mark, "along", None), getattr(mark, "drag", "")
+            if along is not None and along not in self._names:
+                raise ValueError(f"along must name one of the sliders {self._names}, got {along!r}")
+            if drag and drag not in self._names:
+                raise ValueError(f"drag must name one of the sliders {self._names}, got {drag!r}")
+
+    def _whole(self, readout: Readout) -> Readout:
+        """The readout with the positions of the sliders among its tables."""
+        if not isinstance(readout, Readout):
+            raise ValueError(f"readout must be a Readout, got {readout!r}")
+        positions = {s.name: _along(s.values, i, len(self.sliders)) for i, s in enumerate(self.sliders)}
+        whole = Readout(readout.template, **positions | readout.tables)
+        missing = {name for _, name, _ in whole.segments() if name} - set(whole.tables)
+        if missing:
+            raise ValueError(f"readout has no table for the fields {sorted(missing)}")
+        return whole
+
+    def _check_shapes(self) -> None:
         tables = {} if self.readout is None else {f"readout table {n!r}": t for n, t in self.readout.tables.items()}
-        for m in self.marks:
-            if not isinstance(m, Mark) or getattr(m.ax, "figure", None) not in figures:
-                raise ValueError(f"marks must be marks on axes of the figure, got {m!r}")
-            for key in ("along", "drag"):
-                if getattr(m, key, "") not in ["", *names] or (key == "along" and getattr(m, key, None) == ""):
-                    raise ValueError(f"{key} must name one of the sliders {names}, got {getattr(m, key)!r}")
-            for name in m.coordinates:
-                array = getattr(m, name)
+        for mark in self.marks:
+            for name in mark.coordinates:
+                array = getattr(mark, name)
                 # The last axis of a curve runs along it, whatever its length.
-                tables[f"{name} of {type(m).__name__}"] = array[..., 0] if m.length and array.ndim else array
+                tables[f"{name} of {type(mark).__name__}"] = array[..., 0] if mark.length and array.ndim else array
         for name, array in tables.items():
             try:
-                np.broadcast_to(array, shape)
+                np.broadcast_to(array, self._shape)
             except ValueError:
-                raise ValueError(f"{name} has shape {array.shape}, which does not broadcast to the sliders' {shape}"
+                raise ValueError(f"{name} has shape {array.shape}, which does not broadcast to the sliders' {self._shape}"
                                  ) from None
-        if self.readout is not None:
-            fields = {n for _, n, _ in self.readout.segments() if n}
-            missing = fields - set(self.readout.tables) - set(names)
-            if missing:
-                raise ValueError(f"readout has no table for the fields {sorted(missing)}")
 
-    def _mark_spec(self, mark, figures, tables, names):
-        fig = mark.ax.figure
+    def _spec(self, alt: str, play: str | None, looks: list[dict], tables: _Tables) -> dict[str, Any]:
+        """What the view needs beside the pictures and the tables; `stage.js` describes it."""
+        fields = {} if self.readout is None else self.readout.tables
+        return {
+            "alt": alt, "text": self.text, "marks": looks, "play": self._names.index(play) if play else 0,
+            "sliders": [{"name": s.name, "label": s.label, "values": s.values.tolist(), "value": s.value,
+                         "format": s.format, "unit": s.unit, "names": list(s.names)} for s in self.sliders],
+            "readout": self.readout.segments() if self.readout else [],
+            "fields": {name: tables.add_field(table, self._shape) for name, table in fields.items()},
+        }
+
+    def _mark_spec(self, mark: Mark, figures: list[Figure], tables: _Tables) -> dict[str, Any]:
+        panel, fig = next((i, fig) for i, fig in enumerate(figures) if fig is mark.ax.figure)
+        n_axes = len(self.sliders)
         width, height = fig.get_size_inches() * 72  # SVG's user units are points
         box = mark.ax.get_position()
+        halves = [_full_rank(c, n_axes + mark.length).astype(np.float16) for c in mark.place()]
         spec = {
-            **mark.look(), "panel": figures.index(fig), "color": mark.color,
+            **mark.look(), "panel": panel, "color": mark.color,
             "box": [round(float(v), 3) for v in (box.x0 * width, (1 - box.y1) * height, box.width * width,
                                                  box.height * height)],
-            "coordinates": [tables.add(_collapsed(_full_rank(c, len(names) + mark.length).astype(np.float16), len(names)), np.float16)
-                            for c in mark.place()],
+            "coordinates": [tables.add(_collapsed(half, n_axes), np.float16) for half in halves],
         }
         if mark.toggle:
             spec["toggle"] = mark.label
         slider = {"along": getattr(mark, "along", ""), "drag": getattr(mark, "drag", "")}
-        return spec | {key: names.index(name) for key, name in slider.items() if name}
+        return spec | {key: self._names.index(name) for key, name in slider.items() if name}
 
-    def _painted(self, figures, index):
-        """SVG of every figure, and one PNG for viewers that run no widget, with the marks at a position."""
-        for mark in self.marks:
-            arrays = [getattr(mark, name) for name in mark.coordinates]
-            coordinates = [_entry(a, index, mark.length) for a in arrays]
-            if isinstance(mark, Path):
-                axis = [s.name for s in self.sliders].index(mark.along)
-                grown = [index[:axis] + (i,) + index[axis + 1:] for i in range(index[axis] + 1)]
-                coordinates = [[_entry(a, i) for i in grown] for a in arrays]
-            for artist in mark.paint(coordinates):
-                artist.set_gid("stage-mark")
-        return [_svg(fig) for fig in figures], _png(figures)
+    def _painted(self, mark: Mark) -> Sequence[Artist]:
+        """The mark as it is before a reader moves a slider, and as it stays where no script runs."""
+        index = tuple(s.index(s.value) for s in self.sliders)
+        arrays = [getattr(mark, name) for name in mark.coordinates]
+        if not isinstance(mark, Path):
+            return mark.paint([_entry(a, index, mark.length) for a in arrays])
+        axis = self._names.index(mark.along)
+        grown = [index[:axis] + (i,) + index[axis + 1:] for i in range(index[axis] + 1)]
+        return mark.paint([[_entry(a, i) for i in grown] for a in arrays])
 
     @property
-    def position(self):
+    def position(self) -> tuple[int, ...]:
         """Where the sliders stand: the index of each one's position."""
         return tuple(s.index(getattr(self, s.name)) for s in self.sliders)
 
     @property
-    def text(self):
+    def text(self) -> str:
         """The readout at the sliders' positions."""
         return "" if self.readout is None else self.readout.at(self.position)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         where = ", ".join(f"{s.name}={_format(getattr(self, s.name), s.format)} ({s.values.size} positions)"
                           for s in self.sliders)
         return f"Stage({where}): {self.text}"
 
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
         return data | {"text/plain": repr(self), "image/png": self._png}, metadata
 
 
@@ -343,7 +392,7 @@ class _Tables:
     def __init__(self):
         self.buffer, self._places = bytearray(), {}
 
-    def add(self, array, dtype):
+    def add(self, array: ArrayLike, dtype: DTypeLike) -> list:
         """Where the array is found: [offset in bytes, kind of number, shape]."""
         data = np.ascontiguousarray(array, dtype=dtype)
         key = (data.dtype.char, data.shape, data.tobytes())
@@ -353,7 +402,8 @@ class _Tables:
             self.buffer.extend(key[2])
         return self._places[key]
 
-    def add_field(self, table, shape):
+    def add_field(self, table: np.ndarray, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Where a readout's table is found; for one of words, where their numbers in a list are, and the list."""
         table = _full_rank(table, len(shape))
         if table.dtype.kind == "U":
             labels, codes = np.unique(table, return_inverse=True)
@@ -398,11 +448,42 @@ def _format(value, spec):
     return re.sub(r"^-(?=[0.]*(e|$))", "", text).replace("-", "−")  # no −0
 
 
+def _lay_out(fig: Figure, marks: list[Mark]) -> None:
+    """Bring the figure into the form in which marks are placed in it, with their legend."""
+    plt.close(fig)
+    for artist in fig.findobj(lambda artist: artist.get_gid() in (_MARK, _LEGEND)):
+        artist.remove()  # an earlier stage's
+    for ax in fig.axes:
+        ax.get_xlim()  # matplotlib settles pending limits when asked
+        ax.get_ylim()
+        ax.autoscale(False)
+    legend = {}
+    for mark in marks:
+        if mark.label:
+            legend.setdefault(mark.label, mark.handle())
+    if legend:
+        _add_legend(fig, legend)
+    fig.draw_without_rendering()  # so that the axes have the place that they keep
+
+
+@contextmanager
+def _still(fig: Figure) -> Iterator[None]:
+    """The house's style, and a layout that the marks do not change: they are placed in it."""
+    engine = fig.get_layout_engine()
+    fig.set_layout_engine("none")
+    try:
+        with mpl.rc_context(STYLE):
+            yield
+    finally:
+        fig.set_layout_engine(engine or "none")
+
+
 def _add_legend(fig, entries):
     """A legend below the axes, in as many columns, up to three, as the figure is wide enough for."""
     for columns in range(min(3, len(entries)), 0, -1):
         with mpl.rc_context(STYLE):
             legend = fig.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+        legend.set_gid(_LEGEND)
         if columns == 1 or legend.get_window_extent().width <= fig.bbox.width:
             return
         legend.remove()
@@ -411,11 +492,11 @@ def _add_legend(fig, entries):
 def _svg(fig):
     """The figure as SVG whose colours a page can change, with the marks that the view replaces in groups of a class."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
+    with _still(fig):
         fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = buffer.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg"):], flags=re.DOTALL)
-    svg = svg.replace('id="stage-mark"', 'class="stage-mark"')
+    svg = svg.replace(f'id="{_MARK}"', f'class="{_MARK}"')
     for name, code in COLORS.items():
         svg = svg.replace(code, f"var(--stage-{name}, {code})")
     # Ids of their own: a page has many pictures, and an id is looked up in the first of them.
@@ -429,7 +510,7 @@ def _png(figures):
     images = []
     for fig in figures:
         buffer = io.BytesIO()
-        with mpl.rc_context(STYLE):
+        with _still(fig):
             fig.savefig(buffer, format="png", dpi=110, facecolor="white")
         images.append(plt.imread(io.BytesIO(buffer.getvalue())))
     width = max(i.shape[1] for i in images)

