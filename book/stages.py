@@ -8,11 +8,12 @@ import re
 from pathlib import Path
 
 import mathjax
-import metacalc
 from docutils import nodes
 from myst_nb.core.render import WIDGET_VIEW_MIMETYPE
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.fileutil import copy_asset
+
+import metacalc
 
 HERE = Path(__file__).parent
 os.environ["TQDM_DISABLE"] = "1"  # no cell of a page shows a progress bar

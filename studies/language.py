@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
+
 from metacalc.course.language import (
     MODEL,
     RATES,
@@ -18,7 +20,6 @@ from metacalc.meta import Learner, joint, maml
 from metacalc.studies import Results, best_adaptation, choose, packed
 from metacalc.tasks import NextLetter
 from metacalc.training import meta_train
-from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
+
 from metacalc.course.gaussian import GaussianPrior, damped_offset
 from metacalc.data.food import food_world_cup, person_folds
 from metacalc.descent import adam, clipped
@@ -17,7 +19,6 @@ from metacalc.models import MLP, linear_regression
 from metacalc.studies import Results, best_adaptation, choose, interval
 from metacalc.tasks import RatingTasks
 from metacalc.training import meta_train, one_thread
-from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parent.parent
 FINAL, PARTIAL = ROOT / "chapters/results/recommendation.json", ROOT / ".studies/recommendation.json"

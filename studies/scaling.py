@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from dask.distributed import Client
+
 from metacalc.course.practice import ALPHA, MODEL, TASKS
 from metacalc.meta import maml
 from metacalc.studies import Results

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from metacalc.descent import adam, clipped
+
 from metacalc.data.characters import omniglot, printed_characters
+from metacalc.descent import adam, clipped
 from metacalc.meta import Learner, anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP
 from metacalc.studies import Results, best_adaptation, choose, packed

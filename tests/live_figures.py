@@ -4,12 +4,14 @@
 sliders' positions to the readout. A page with a stage that is not listed fails the tests.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Callable
 
 import numpy as np
 import sympy as sp
+from scipy.linalg import expm
+
 import test_language
 import test_practice
 import test_vision
@@ -17,7 +19,6 @@ from conftest import number_of
 from metacalc import Objective, gradient_descent
 from metacalc.course.figures import background, calculus_link, intro, meta_learning, outlook
 from metacalc.course.figures import gradient_descent as gradient_descent_figures
-from scipy.linalg import expm
 from test_figures_meta import READOUTS
 from test_figures_outlook import READOUTS as OUTLOOK_READOUTS
 from test_recommendation import BUILD as RECOMMENDATION
@@ -32,7 +33,7 @@ class LiveFigure:
     make: Callable
     readout: Callable
 
-    @cache
+    @cache  # noqa: B019 (figures live as long as the process)
     def build(self):
         """The figure, made once for all the tests of a process: what they change they put back."""
         return self.make()

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+
 from conftest import DESK, HTML, PHONE, ROOT
 from live_figures import FIGURES
 from metacalc.stage import _format

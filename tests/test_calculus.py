@@ -5,6 +5,7 @@ import pytest
 import sympy as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from metacalc import Objective, finite_difference, gradient_descent, step
 
 x, y, z = sp.symbols("x y z")

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as _Path
 from matplotlib.transforms import Affine2D
+from PIL import Image, ImageDraw
+
 from metacalc.data import characters as module
 from metacalc.data.characters import CONFUSABLES, omniglot, printed_characters, script_of
 from metacalc.tasks import Batch, Shifted
-from PIL import Image, ImageDraw
 
 PRINTED = printed_characters()
 SPLITS = [(["Georgian", "Lao"], ["Hebrew", "Old Italic"]), (["Greek"], ["Latin"]), (["Lisu"], ["Cyrillic"]), (["Latin", "Armenian"], [])]

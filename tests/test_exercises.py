@@ -3,10 +3,11 @@
 import json
 import re
 
-import metacalc
 import numpy as np
 import pytest
 import sympy as sp
+
+import metacalc
 from conftest import ROOT
 from metacalc import MLP, Batch, Sinusoids, Training
 from metacalc.course import check
@@ -121,7 +122,7 @@ def cells():
 
 def chapters_with(pattern):
     found = {}
-    for stem, kind, source in cells():
+    for stem, _, source in cells():
         for label in re.findall(pattern, source):
             found.setdefault(stem, []).append(label)
     return found

@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
+
 from live_figures import (
     BOWL,
     BOWL_START,
@@ -22,7 +24,6 @@ from live_figures import (
 )
 from metacalc import Objective, Point, Stage
 from metacalc.course.figures.gradient_descent import parabola
-from scipy.linalg import expm
 from test_figures_meta import CHECKS as META_CHECKS
 from test_figures_outlook import CHECKS as OUTLOOK_CHECKS
 from test_language import CHECKS as LANGUAGE_CHECKS

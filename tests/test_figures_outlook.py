@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+
 from conftest import number_of
 from metacalc.course.figures import outlook
 from metacalc.models import MLP

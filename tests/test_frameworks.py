@@ -10,6 +10,7 @@ import autograd
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+
 from conftest import HTML, ROOT, missing, optional
 from metacalc.course.figures.meta_learning import step_graph
 from metacalc.meta import fomaml, maml

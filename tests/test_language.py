@@ -7,11 +7,12 @@ import functools
 from collections import Counter
 
 import numpy as np
+from scipy import stats
+
 from conftest import ROOT, number_of
 from metacalc.course.figures.language import CONTEXTS, SHOWN, adapting, gains, shown_words, stopping
 from metacalc.course.language import load_study
 from metacalc.data.languages import families, folds, names, split
-from scipy import stats
 
 PATH = ROOT / "chapters/results/language.json"
 LANGUAGE, FAMILY = (load_study(PATH, design) for design in ("language", "family"))

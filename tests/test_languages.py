@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import sympy as sp
 from babel import Locale, localedata
+from scipy.special import logsumexp
+
 from metacalc import MLP, Learner
 from metacalc.course.language import (
     MODEL,
@@ -32,7 +34,6 @@ from metacalc.data.languages import (
 )
 from metacalc.studies import best_adaptation
 from metacalc.tasks.letters import ALPHABET, NextLetter, encode, one_hot
-from scipy.special import logsumexp
 
 DESIGNS = [(by, i) for by in ("language", "family") for i in range(5)]
 

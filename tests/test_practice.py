@@ -7,6 +7,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+
 from conftest import ROOT, number_of
 from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, sinusoid_fits
 from metacalc.course.practice import (

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 import sympy as sp
+from scipy.stats import multivariate_normal
+
 from metacalc.course.gaussian import GaussianPrior, damped_offset, implied_variance
-from metacalc.meta import adapt
-from metacalc.models import linear_regression
 from metacalc.data.download import fetch
 from metacalc.data.food import food_world_cup, person_folds
+from metacalc.meta import adapt
+from metacalc.models import linear_regression
 from metacalc.tasks import RatingTasks
-from scipy.stats import multivariate_normal
 
 rng = np.random.default_rng
 

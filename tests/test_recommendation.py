@@ -9,11 +9,12 @@ import json
 
 import numpy as np
 import pytest
+
 from conftest import ROOT, number_of
 from metacalc.course.figures import recommendation as figures
 from metacalc.course.recommendation import load_taste
-from metacalc.studies import Results
 from metacalc.data.food import food_world_cup
+from metacalc.studies import Results
 
 PATH = ROOT / "chapters/results/recommendation.json"
 RESULTS = json.loads(PATH.read_text(encoding="utf-8"))
@@ -33,7 +34,7 @@ def net(theta):
     return a @ w + c, a, w
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def by_hand(ratings):
     """Predictions after 0, ..., 5 steps, and the posterior's mean and variance, for ratings of `ASKED` (0: none)."""
     rated = [(LIVE["countries"].index(name), rating) for name, rating in zip(ASKED, ratings) if rating]
@@ -90,7 +91,7 @@ def close(table, expected):
     np.testing.assert_allclose(table, np.broadcast_to(expected, np.shape(table)), rtol=1e-6, atol=1e-8)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def all_by_hand():
     """Everything at every position: paths (6, 6, 6, 6, N), posterior means and variances (6, 6, 6, 1, N)."""
     index = [(a, b, c) for a in range(6) for b in range(6) for c in range(6)]

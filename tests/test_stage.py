@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import traitlets
 from matplotlib.figure import Figure
+
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.stage import panel
 

@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pooch
 import pytest
+from scipy import stats
+
+from metacalc.data import download
+from metacalc.data.download import fetch
 from metacalc.descent import sgd
 from metacalc.meta import joint, maml
 from metacalc.models import Quadratic
 from metacalc.studies import Results, choose, interval
-from metacalc.data import download
-from metacalc.data.download import fetch
 from metacalc.tasks import Quadratics
 from metacalc.training import evaluate
-from scipy import stats
 
 TASKS, MODEL = Quadratics(1, spread=1.0), Quadratic(1)
 

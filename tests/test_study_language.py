@@ -5,10 +5,11 @@ import json
 
 import numpy as np
 import pytest
+
 from conftest import ROOT
 from metacalc.course.language import load_study
-from metacalc.studies import Results
 from metacalc.data.languages import families, folds
+from metacalc.studies import Results
 
 SPEC = importlib.util.spec_from_file_location("study_language", ROOT / "studies/language.py")
 study = importlib.util.module_from_spec(SPEC)

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+
 from conftest import optional
 from metacalc import adam, clipped, momentum, nesterov, sgd
 from metacalc.meta import (

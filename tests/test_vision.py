@@ -9,6 +9,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+
 from conftest import ROOT, number_of
 from metacalc.course.figures.vision import outline, recognition
 from metacalc.course.vision import (
@@ -19,10 +20,10 @@ from metacalc.course.vision import (
     load_starts,
     runs_of,
 )
-from metacalc.studies import Results, interval
 from metacalc.data.characters import printed_characters, script_of
 from metacalc.data.download import fetch
 from metacalc.meta import Learner
+from metacalc.studies import Results, interval
 from metacalc.training import evaluate
 
 sys.path.insert(0, str(ROOT / "studies"))

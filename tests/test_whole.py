@@ -4,9 +4,10 @@ import re
 from html import unescape
 
 import pytest
+from pages import reading_minutes, terms
+
 from conftest import HTML, PAGES, ROOT, missing
 from metacalc.course.figures.intro import CHAPTERS, ROUTES
-from pages import reading_minutes, terms
 
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.
 ARTICLE = [

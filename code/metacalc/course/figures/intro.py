@@ -21,6 +21,7 @@ from metacalc.stage import (
 
 __all__ = ["learning_path", "learning_to_learn"]
 
+SHARPNESS, MINIMA = (4, 1, sp.Rational(1, 2)), (-2, 1, 2)
 CHAPTERS = ("Background", "Core concepts and the calculus link", "Gradient descent", "The mathematics of meta-learning", "Practice",
             "Applications", "Tools and resources", "Trends and challenges", "Questions and answers")
 ROUTES = {  # which chapters, colour, dash, shape
@@ -43,7 +44,7 @@ def learning_path():
         ax.figure.legend(loc="outside lower center", ncols=3)
 
 
-def learning_to_learn(sharpness=(4, 1, sp.Rational(1, 2)), minima=(-2, 1, 2), n_iters=30):
+def learning_to_learn(sharpness=SHARPNESS, minima=MINIMA, n_iters=30):
     """Three tasks ½a(θ − c)² and one start θ that learns to be a good one to adapt from, for ten inner rates.
 
     The meta-loss is the mean of the tasks' losses after one inner step of rate α; with α = 0 it is the mean loss.

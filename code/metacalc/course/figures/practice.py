@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from metacalc.meta import Learner
 from metacalc.course.practice import ALPHA, MODEL, STEPS
+from metacalc.meta import Learner
 from metacalc.stage import (
     COLORS,
     Curve,
