@@ -106,8 +106,8 @@ def wells_path(k, start, eta):
 
 def chain(k, start, eta):
     path, _, product = wells_path(k, start, eta)
-    return (f"θ₀ = {start:.3f} ↦ θₖ = {path[-1]:.4f} after k = {number_of(k, 'step')}. Derivative dθₖ/dθ₀ = {product:.4f}, the product "
-            "of the first k factors.")
+    return (f"θ₀ = {start:.3f} ↦ θₖ = {path[-1]:.4f} after k = {number_of(k, 'step')}. Derivative dθₖ/dθ₀ = {product:.4f}, the "
+            "product of the first k factors.")
 
 
 SQUARE = Objective(theta**2, theta)
@@ -153,7 +153,8 @@ FIGURES = {
     "chapters/intro": [LiveFigure(intro.learning_to_learn, learning_to_learn)],
     "chapters/01_background": [
         LiveFigure(lambda: background.secant(Objective(sp.sin(x), x)), secant),
-        LiveFigure(lambda: background.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2, (x, y))),
+        LiveFigure(lambda: background.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2,
+                                                            (x, y))),
                    euler_steps),
     ],
     "chapters/02_calculus_link": [
@@ -167,10 +168,12 @@ FIGURES = {
     ],
     "chapters/04_meta_learning": [LiveFigure(getattr(meta_learning, name), READOUTS[name])
                                   for name in ("update_arrows", "landscape", "two_levels")],
-    "chapters/05_practice": [LiveFigure(getattr(test_practice, name), READOUT) for name, READOUT in test_practice.READOUTS.items()],
+    "chapters/05_practice": [LiveFigure(getattr(test_practice, name), READOUT)
+                             for name, READOUT in test_practice.READOUTS.items()],
     "chapters/08_outlook": [LiveFigure(getattr(outlook, name), readout) for name, readout in OUTLOOK_READOUTS.items()],
     "chapters/06_applications/recommendation": [LiveFigure(RECOMMENDATION[name], RECOMMENDATION_READOUTS[name])
                                                 for name in ("rating_errors", "cuisines")],
-    "chapters/06_applications/language": [LiveFigure(test_language.BUILD[name], readout) for name, readout in test_language.READOUTS.items()],
+    "chapters/06_applications/language": [LiveFigure(test_language.BUILD[name], readout)
+                                          for name, readout in test_language.READOUTS.items()],
     "chapters/06_applications/vision": [LiveFigure(test_vision.figure, test_vision.vision_readout)],
 }

@@ -109,7 +109,8 @@ def check_hills(stage):
         for mark in (path, point):
             np.testing.assert_allclose(mark.x[:, j, k], iterates, atol=1e-6)
             np.testing.assert_allclose(mark.y[:, j, k], iterates**2 / 10 + np.sin(2 * iterates), atol=1e-6)
-        assert np.isclose(start.x[j, 0], starts[j]) and np.isclose(start.y[j, k], iterates[0] ** 2 / 10 + np.sin(2 * iterates[0]))
+        assert np.isclose(start.x[j, 0], starts[j])
+        assert np.isclose(start.y[j, k], iterates[0] ** 2 / 10 + np.sin(2 * iterates[0]))
         assert np.isclose(end.y[j, k], iterates[-1], atol=1e-6) and np.isclose(ends.y[0, 0, k, j], iterates[-1], atol=1e-6)
 
 
@@ -197,8 +198,8 @@ def check_chain(stage):
 
 
 CHECKS = {"chain": check_chain, "direction": check_direction, "euler_steps": check_euler_steps, "secant": check_secant,
-          "learning_to_learn": check_learning_to_learn, "parabola": check_parabola, "valley": check_valley, "hills": check_hills,
-          **META_CHECKS, **PRACTICE_CHECKS, **OUTLOOK_CHECKS, **RECOMMENDATION_CHECKS, **LANGUAGE_CHECKS,
+          "learning_to_learn": check_learning_to_learn, "parabola": check_parabola, "valley": check_valley,
+          "hills": check_hills, **META_CHECKS, **PRACTICE_CHECKS, **OUTLOOK_CHECKS, **RECOMMENDATION_CHECKS, **LANGUAGE_CHECKS,
           **VISION_CHECKS}
 
 

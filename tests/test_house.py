@@ -41,7 +41,8 @@ def test_pages_name_no_other_host_for_what_they_load():
     if not HTML.exists():
         missing("the book is not built: run `make book`")
     for page in HTML.rglob("*.html"):
-        loaded = re.findall(r'<(?:script|img|iframe|source)[^>]+src="([^"]+)"|<link[^>]+href="([^"]+)"', page.read_text(encoding="utf-8"))
+        loaded = re.findall(r'<(?:script|img|iframe|source)[^>]+src="([^"]+)"|<link[^>]+href="([^"]+)"',
+                            page.read_text(encoding="utf-8"))
         assert not [a or b for a, b in loaded if re.match(r"(https?:)?//", a or b)], page
 
 

@@ -522,4 +522,5 @@ def test_bad_settings_are_refused(call, message):
 def test_numpy_integers_count_steps():
     batch = Quadratics(2).sample(np.random.default_rng(0), 3)
     for method in (maml, anil):
-        np.testing.assert_array_equal(method(Quadratic(2), np.ones(2), batch, 0.1, np.int64(2))[1], method(Quadratic(2), np.ones(2), batch, 0.1, 2)[1])
+        np.testing.assert_array_equal(method(Quadratic(2), np.ones(2), batch, 0.1, np.int64(2))[1],
+                                      method(Quadratic(2), np.ones(2), batch, 0.1, 2)[1])

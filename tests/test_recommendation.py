@@ -71,19 +71,21 @@ def cuisines(england, india, cuba, k):
     best = [unknown[int(np.argmax(z[unknown]))] for z in (path[int(k)], posterior)]
     return (f"After {number_of(k, 'step')} MAML expects you to like best, of the 37 others: "
             f"{LIVE['countries'][best[0]]} ({path[int(k)][best[0]]:.2f}). "
-            f"The Gaussian prior: {LIVE['countries'][best[1]]} ({posterior[best[1]]:.2f}).\nChange of the predictions (root mean square): MAML "
-            f"{moved(path[int(k)], path[0]):.3f}, Gaussian prior {moved(posterior, MEAN):.3f}.")
+            f"The Gaussian prior: {LIVE['countries'][best[1]]} ({posterior[best[1]]:.2f}).\nChange of the predictions (root "
+            f"mean square): MAML {moved(path[int(k)], path[0]):.3f}, Gaussian prior {moved(posterior, MEAN):.3f}.")
 
 
 def rating_errors(shots):
     row = TABLE[f"{shots:.0f}"]
     error = {name: row[name]["mse"][0] for name in ("Gaussian prior", "MAML", "joint + fine-tuning", "damped offset")}
     return (f"From {number_of(shots, 'rating')}: " + ", ".join(f"{name} {value:.3f}" for name, value in error.items())
-            + f".\nMAML minus Gaussian prior, person by person: {row['MAML']['minus prior'][0]:.4f} ± {row['MAML']['minus prior'][1]:.4f}.")
+            + f".\nMAML minus Gaussian prior, person by person: {row['MAML']['minus prior'][0]:.4f} ± "
+              f"{row['MAML']['minus prior'][1]:.4f}.")
 
 
 READOUTS = {"cuisines": cuisines, "rating_errors": rating_errors}
-BUILD = {"cuisines": lambda: figures.cuisines(load_taste(PATH)), "rating_errors": lambda: figures.comparison(TABLE, RESULTS["settings"]["shots"])}
+BUILD = {"cuisines": lambda: figures.cuisines(load_taste(PATH)),
+         "rating_errors": lambda: figures.comparison(TABLE, RESULTS["settings"]["shots"])}
 
 
 def close(table, expected):
@@ -221,7 +223,8 @@ def test_a_short_run_of_the_study_comes_near_its_numbers(module, tmp_path):
     results = module.run(short, Results(tmp_path / "short.json", short), shots=[K], only_folds=[i],
                          methods=["damped offset", "MAML", "Gaussian prior"], traps=False, progress=False)
     stored = {name: RESULTS["results"]["folds"][str(K)][name][i] for name in module.METHODS}
-    errors = {name: float(np.mean(results.stored[f"{i} {K} {name}"]["errors 5"])) for name in ("damped offset", "MAML", "Gaussian prior")}
+    errors = {name: float(np.mean(results.stored[f"{i} {K} {name}"]["errors 5"]))
+              for name in ("damped offset", "MAML", "Gaussian prior")}
     assert errors["damped offset"] == pytest.approx(stored["damped offset"], abs=1e-4)
     assert errors["Gaussian prior"] == pytest.approx(stored["Gaussian prior"], abs=1e-3)
     assert errors["MAML"] == pytest.approx(stored["MAML"], abs=0.015)

@@ -50,7 +50,8 @@ def test_the_choice_is_the_best_of_all_that_validation_saw():
     best = choose(maml, MODEL, TASKS, recorded, [{"alpha": 0.2, "k": 1}, {"alpha": 0.5, "k": 2}], n_iters=25, every=10,
                   theta0=lambda setting: [3.0], eta=0.1, rule=sgd(), progress=False)
     assert len(seen) == 2 * 3  # after 10, 20 and 25 iterations
-    assert best.score == min(s.min() for s in seen.values()) == seen[float(best.learner.theta[0]), best.learner.alpha][best.steps]
+    own = seen[float(best.learner.theta[0]), best.learner.alpha]
+    assert best.score == min(s.min() for s in seen.values()) == own[best.steps]
     assert best.learner.alpha == best.setting["alpha"] and best.iteration in (10, 20, 25)
 
 

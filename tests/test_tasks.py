@@ -198,15 +198,19 @@ def test_nearest_mean_is_the_nearest_mean():
     np.testing.assert_array_equal(nearest_mean(batch.x_support, batch.y_support, batch.x_query), expected)
 
 
-@pytest.mark.parametrize("call", [lambda: Sinusoids().sample(None, 2), lambda: Quadratics().sample(0, 2), lambda: MLP((1, 2, 1)).init(0)])
+@pytest.mark.parametrize("call",
+                         [lambda: Sinusoids().sample(None, 2), lambda: Quadratics().sample(0, 2),
+                          lambda: MLP((1, 2, 1)).init(0)])
 def test_chance_comes_from_a_generator(call):
     with pytest.raises(ValueError, match="^rng must be"):
         call()
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: Quadratics(spread="a"), "spread"), (lambda: Quadratics(spread=-1), "spread"), (lambda: GaussianPrior([0.0], [[1.0]], noise="a"), "noise"),
-    (lambda: GaussianPrior([0.0], [[1.0]], noise=None), "noise"), (lambda: GaussianPrior.fit(np.ones((2, 2)), strength="a"), "strength"),
+    (lambda: Quadratics(spread="a"), "spread"), (lambda: Quadratics(spread=-1), "spread"),
+    (lambda: GaussianPrior([0.0], [[1.0]], noise="a"), "noise"),
+    (lambda: GaussianPrior([0.0], [[1.0]], noise=None), "noise"),
+    (lambda: GaussianPrior.fit(np.ones((2, 2)), strength="a"), "strength"),
 ])
 def test_what_is_no_number_is_refused_by_name(call, message):
     with pytest.raises(ValueError, match=f"^{message} must be"):

@@ -50,7 +50,9 @@ def described(value, depth=4):
     """
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
-        return array.tolist() if array.size < 100 else [*array.shape, str(array.dtype), zlib.crc32(np.ascontiguousarray(array).tobytes())]
+        if array.size < 100:
+            return array.tolist()
+        return [*array.shape, str(array.dtype), zlib.crc32(np.ascontiguousarray(array).tobytes())]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if depth == 0:
@@ -129,8 +131,10 @@ def load(path, state, run):
         _check(loaded, state)
     except _Other as error:
         raise ValueError(f"checkpoint {path} {error}") from None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError, NotImplementedError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"checkpoint {path} cannot be read: it is no checkpoint of this run, or damaged ({error!r})") from error
+    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError, NotImplementedError, BadZipFile,
+            zlib.error) as error:
+        raise ValueError(f"checkpoint {path} cannot be read: it is no checkpoint of this run, or damaged "
+                         f"({error!r})") from error
     return loaded
 
 
@@ -156,7 +160,8 @@ def _differences(saved, run):
         before, now = saved.get(key), run.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
             keys = before.keys() & now.keys() if key == "rates" else before.keys() | now.keys()
-            found += [f"{name} was {before.get(name)}, not {now.get(name)}" for name in sorted(keys) if before.get(name) != now.get(name)]
+            found += [f"{name} was {before.get(name)}, not {now.get(name)}" for name in sorted(keys)
+                      if before.get(name) != now.get(name)]
         elif before != now:
             found.append(f"{key} was {before}, not {now}")
     return found

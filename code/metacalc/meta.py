@@ -18,8 +18,8 @@ from metacalc.models import Model
 from metacalc.tasks.base import Batch
 
 __all__ = [
-    "Learner", "Method", "adapt", "anil", "fomaml", "imaml", "joint", "maml", "meta_sgd", "rate_schedule", "reptile", "unwrapped",
-    "with_rates",
+    "Learner", "Method", "adapt", "anil", "fomaml", "imaml", "joint", "maml", "meta_sgd", "rate_schedule", "reptile",
+    "unwrapped", "with_rates",
 ]
 
 

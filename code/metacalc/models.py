@@ -22,7 +22,8 @@ __all__ = ["MLP", "Model", "Quadratic", "linear_regression", "logistic_regressio
 
 
 class Model(Protocol):
-    """What a meta-learner asks of a model. θ has the shape (..., p), p = `n_params`; the leading axes broadcast with the tasks'."""
+    """What a meta-learner asks of a model. θ has the shape (..., p), p = `n_params`; its leading axes broadcast with the
+    tasks'."""
 
     n_params: int
 

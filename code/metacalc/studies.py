@@ -56,14 +56,13 @@ class Results:
         return self.stored[key]
 
     def write(self, path):
-        """Write settings and results, a line each: to a new file first, so that an interrupt leaves the old one or the new one."""
+        """Write settings and results, a line each: to a new file first, so that an interrupt leaves the old or the new one."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
         lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.stored.items())
         partial.write_text(f'{{"settings": {json.dumps(self.settings)},\n"results": {{\n{lines}\n}}}}\n', encoding="utf-8")
         os.replace(partial, path)
-
 
     def finish(self, path):
         """Write the finished study to its place, and drop the file of the unfinished one."""

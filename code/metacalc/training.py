@@ -188,7 +188,8 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
         state = checkpoints.load(checkpoint, state, run)
         rng.bit_generator.state = state.rng
         if state.t > n_iters:
-            raise ValueError(f"n_iters must be at least {state.t}, which the checkpoint {checkpoint} has reached, got {n_iters}")
+            raise ValueError(f"n_iters must be at least {state.t}, which the checkpoint {checkpoint} has reached, "
+                             f"got {n_iters}")
     keep = _Keeper(checkpoint, run)
     gradient_of = method if executor is None else in_parallel(method, executor)
 
@@ -229,7 +230,8 @@ def _start(method, model, rng, theta0, dtype):
 def _learner(method, model, theta, settings):
     """The run's `Learner`, if its θ is one of the model's."""
     known = theta.size in (getattr(model, "n_params", 0), 2 * getattr(model, "n_params", 0))
-    return Learner.of(method, model, theta, **settings) if known and getattr(unwrapped(method, {})[0], "learner", True) else None
+    has_one = known and getattr(unwrapped(method, {})[0], "learner", True)
+    return Learner.of(method, model, theta, **settings) if has_one else None
 
 
 def _named(method, model, tasks, n_iters, eta, rule, n_tasks, seed, theta, settings):
@@ -259,7 +261,8 @@ class _Keeper:
             checkpoints.save(self.path, state, self.run)
         except OSError as error:
             if not self.failed:
-                warnings.warn(f"checkpoint {self.path} could not be written ({error}); the run goes on without it", stacklevel=3)
+                warnings.warn(f"checkpoint {self.path} could not be written ({error}); the run goes on without it",
+                              stacklevel=3)
             self.failed = True
 
 

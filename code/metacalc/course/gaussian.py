@@ -154,7 +154,8 @@ class GaussianPrior:
             raise ValueError(f"ratings must have shape (n_people, d), finite or NaN, got {ratings.shape}")
         seen = ~np.isnan(ratings)
         if not seen.any(axis=0).all():
-            raise ValueError(f"ratings must hold one of every item; there is none of {np.flatnonzero(~seen.any(axis=0)).tolist()}")
+            raise ValueError("ratings must hold one of every item; there is none of "
+                             f"{np.flatnonzero(~seen.any(axis=0)).tolist()}")
         strength = scalar(strength, "strength", positive=False)
         n, d = ratings.shape
         target = scalar(spread, "spread") * np.ones((d, d))
@@ -190,7 +191,8 @@ class GaussianPrior:
         if items.size == 0:
             items = items.astype(int)
         y = np.asarray(y, float)
-        if items.ndim != 2 or items.dtype.kind not in "iu" or (items.size and not 0 <= items.min() <= items.max() < self.mean.size):
+        if (items.ndim != 2 or items.dtype.kind not in "iu"
+                or (items.size and not 0 <= items.min() <= items.max() < self.mean.size)):
             raise ValueError(f"items must hold numbers of items below {self.mean.size}, shape (n_people, K)")
         if (np.diff(np.sort(items, axis=1), axis=1) == 0).any():
             raise ValueError("items must be different ones for each person")

@@ -114,7 +114,8 @@ def load_starts(path):
     model = MLP((settings["size"] ** 2, *settings["hidden"], settings["n_way"]), criterion="cross-entropy")
     chosen = {name: results[f"printed/0/1/{key}/start"] for name, key in (("MAML", "MAML"), ("pre-trained", "joint"))}
     _, _, test = printed_characters(settings["size"]).split(*settings["folds"][0])
-    return {name: (Learner(model, unpacked(run["theta"], model)[0], run["alpha"]), run["steps"]) for name, run in chosen.items()}, test
+    return {name: (Learner(model, unpacked(run["theta"], model)[0], run["alpha"]), run["steps"])
+            for name, run in chosen.items()}, test
 
 
 def episodes(characters, classes, n_tasks, n_way=5, n_examples=12, seed=0):

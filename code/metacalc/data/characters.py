@@ -36,8 +36,8 @@ FACES = tuple(f"DejaVu{family}{style}.ttf" for family, styles in (
     ("Serif", ("", "-Bold", "-Italic", "-BoldItalic"))) for style in styles)
 FACES += tuple(f"STIXGeneral{style}.ttf" for style in ("", "Bol", "Italic", "BolIta"))
 SCRIPTS = {  # first and last letter of each range; letters with accents are left out
-    "Armenian": "ԱՖաֆ", "Cyrillic": "АЯаяЂЂЄЅІІЈЋЏЏђђєѕііјћџџ", "Georgian": "აჶႠჅ", "Greek": "ΑΩαω", "Hebrew": "את", "Lao": "ກຮ",
-    "Latin": "AZazÐÐ", "Lisu": "ꓐꓷ", "Old Italic": "\U00010300\U0001031e",
+    "Armenian": "ԱՖաֆ", "Cyrillic": "АЯаяЂЂЄЅІІЈЋЏЏђђєѕііјћџџ", "Georgian": "აჶႠჅ", "Greek": "ΑΩαω", "Hebrew": "את",
+    "Lao": "ກຮ", "Latin": "AZazÐÐ", "Lisu": "ꓐꓷ", "Old Italic": "\U00010300\U0001031e",
 }
 # Letters that are taken for one another, after the families in the Unicode Consortium's list for Technical Standard 39.
 CONFUSABLES = tuple("""AΑАꓮ BΒВꓐ CСꓚ Dꓓ EΕЕꓰ Fꓝ Gꓖ HΗНꓧ IlΙІꓲ JЈꓙ KΚКꓗ Lꓡ MΜМꓟ NΝꓠ OoΟοОоՕօס PΡРꓑ Rꓣ SЅՏꓢ TΤТꓔ UՍꓴ Vꓦ Wꓪ XΧХꓫ
@@ -186,7 +186,8 @@ def _mistaken(drawings, labels, share=0.2):
         ink = ink.crop(ink.getbbox())
         square = Image.new("L", (max(ink.size),) * 2)
         square.paste(ink, tuple((max(ink.size) - side) // 2 for side in ink.size))
-        rows.append(scipy.ndimage.gaussian_filter(np.pad(square.resize((24, 24), Image.Resampling.BOX), 2) / np.float32(255), 1.5).ravel())
+        rows.append(scipy.ndimage.gaussian_filter(np.pad(square.resize((24, 24), Image.Resampling.BOX), 2) / np.float32(255),
+                                                  1.5).ravel())
     likeness = _correlations(np.array(rows))
     np.fill_diagonal(likeness, -1)
     classes, own = np.unique(labels, return_inverse=True)
@@ -240,7 +241,8 @@ def printed_characters(size=14, seed=0):
     counts = dict(zip(*np.unique(labels, return_counts=True)))
     drawn = [(label, outline) for label, outline in zip(labels, fitted) for _ in range(-(-12 // counts[label]))]
     outlines = tuple(outline.transformed(_displacement(rng)) for _, outline in drawn)
-    return Characters(_frozen(_raster(outlines, size)), _frozen(np.array([label for label, _ in drawn])), _frozen(alike), outlines)
+    return Characters(_frozen(_raster(outlines, size)), _frozen(np.array([label for label, _ in drawn])), _frozen(alike),
+                      outlines)
 
 
 def _letters(ranges):

@@ -43,8 +43,10 @@ def direction(objective, point=(1.0, 0.6)):
     rose.set_xticks([0, 90, 180, 270])
     return Stage(
         [plane.figure, rose.figure],
-        [Arrow(plane, *point, color="green", dash="--", dx=gradient[0] / 3, dy=gradient[1] / 3, label="gradient (a third of it)"),
-         Arrow(plane, *point, color="blue", dx=unit[:, :1] * 0.7, dy=unit[:, 1:] * 0.7, drag="angle", label="direction u (drag it)"),
+        [Arrow(plane, *point, color="green", dash="--", dx=gradient[0] / 3, dy=gradient[1] / 3,
+               label="gradient (a third of it)"),
+         Arrow(plane, *point, color="blue", dx=unit[:, :1] * 0.7, dy=unit[:, 1:] * 0.7, drag="angle",
+               label="direction u (drag it)"),
          Curve(rose, [-9, -9], [0, 0], color="green", dash="--", label="∇f · u"),
          Curve(rose, angles, quotient.T[None], color="blue", label="(f(θ + hu) − f(θ))/h"),
          Point(rose, angles[:, None], slope[:, None], color="green", shape="s", name="The slope"),
@@ -77,13 +79,14 @@ def chain(objective, k_max=12):
     return Stage(
         [learned.figure, right.figure],
         [Curve(learned, line, np.moveaxis(curves, 1, -1)[:, None], color="blue", label="θₖ(θ₀)"),
-         Curve(learned, starts[:, None, None] + ends, path[..., None] + product[..., None] * ends, color="red", dash="--", label="tangent"),
+         Curve(learned, starts[:, None, None] + ends, path[..., None] + product[..., None] * ends, color="red", dash="--",
+               label="tangent"),
          Point(learned, starts[:, None], path, color="red", name="θₖ", drag="start"),
          Path(right, ks[:, None, None], factors, color="blue", along="k", dash=":"),
          Point(right, ks[:, None, None], factors, color="blue", name="The factor")],
         [Slider("k", ks, "number of steps k", 3, "d"), Slider("start", starts, "start θ₀", 0.5, ".3f"),
          Slider("eta", rates, "learning rate η", 0.2, ".2f")],
-        Readout("θ₀ = {start:.3f} ↦ θₖ = {theta:.4f} after k = {k:d} step{k:s}. Derivative dθₖ/dθ₀ = {product:.4f}, the product of "
-                "the first k factors.", theta=path, product=product),
+        Readout("θ₀ = {start:.3f} ↦ θₖ = {theta:.4f} after k = {k:d} step{k:s}. Derivative dθₖ/dθ₀ = {product:.4f}, the "
+                "product of the first k factors.", theta=path, product=product),
         alt="Left: the point reached after k steps of gradient descent as a function of the start, with its tangent at "
             "one start. Right: the factor of the chain rule for every step.")

@@ -74,7 +74,8 @@ def valley(n_iters=40, horizon=400):
     factor = convergence_factor(eta[..., 0], beta[..., 0], eigenvalues)
     with np.errstate(divide="ignore"):
         steps = np.log(1e-3) / np.log(factor)
-    predicted = np.where(factor < 1 - 1e-12, np.char.mod("about %d", np.maximum(1, np.ceil(np.where(factor < 1, steps, 0)))), "never")
+    predicted = np.where(factor < 1 - 1e-12, np.char.mod("about %d", np.maximum(1, np.ceil(np.where(factor < 1, steps, 0)))),
+                         "never")
 
     plane = panel("x", "y", (-1.6, 1.6), (-1.6, 1.6), "the path, and level lines of f")
     decay = panel("iteration t", "error, logarithmic", (-1, n_iters + 1), (1e-5, 1e3), "distance from the minimum",

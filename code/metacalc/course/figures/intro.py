@@ -22,8 +22,8 @@ from metacalc.stage import (
 __all__ = ["learning_path", "learning_to_learn"]
 
 SHARPNESS, MINIMA = (4, 1, sp.Rational(1, 2)), (-2, 1, 2)
-CHAPTERS = ("Background", "Core concepts and the calculus link", "Gradient descent", "The mathematics of meta-learning", "Practice",
-            "Applications", "Tools and resources", "Trends and challenges", "Questions and answers")
+CHAPTERS = ("Background", "Core concepts and the calculus link", "Gradient descent", "The mathematics of meta-learning",
+            "Practice", "Applications", "Tools and resources", "Trends and challenges", "Questions and answers")
 ROUTES = {  # which chapters, colour, dash, shape
     "the whole course": (range(1, 10), "blue", "-", "o"),
     "an evening of figures": ((1, 2, 3, 4, 5, 6, 8), "orange", "--", "s"),

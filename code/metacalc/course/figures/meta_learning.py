@@ -113,8 +113,8 @@ def update_arrows(eta=0.5, eta_alpha=0.003):
         [rows.figure, plane.figure], marks,
         [Slider("alpha", alphas, "inner rate α", 0.15, ".2f"), Slider("k", ks, "inner steps k", 2, "d"),
          Slider("theta", theta, "meta-parameter θ", 4, ".1f")],
-        Readout("Meta-loss after adapting: {loss:.4g}.\nMeta-gradients at θ = {theta:.1f}: " + listed("g") + "; Meta-SGD’s by α "
-                "{by_alpha:.4g}.\nThey vanish at: " + listed("s") + ".{words}",
+        Readout("Meta-loss after adapting: {loss:.4g}.\nMeta-gradients at θ = {theta:.1f}: " + listed("g")
+                + "; Meta-SGD’s by α {by_alpha:.4g}.\nThey vanish at: " + listed("s") + ".{words}",
                 loss=loss, by_alpha=both[..., 1], words=words, **tables),
         alt="Left: the minima of three tasks on a line, and in one row for each algorithm its outer step from θ as an arrow "
             "and the point where its meta-gradient vanishes. Right: that point for every inner rate, and the step of Meta-SGD "
@@ -164,17 +164,18 @@ def landscape():
              Curve(left, line, after, color="red", label="after k steps"),
              Point(left, best, least, color="red", shape="D", name="The minimum")]
     for i, (a, (color, dash, _)) in enumerate(zip(SHARPNESS, TASK_LOOKS)):
-        marks.append(Curve(right, fine, curvature(fine, batch[i:i + 1]).T[None] / len(batch), color=color, dash=dash, label=f"a = {a:g}"))
+        marks.append(Curve(right, fine, curvature(fine, batch[i:i + 1]).T[None] / len(batch), color=color, dash=dash,
+                           label=f"a = {a:g}"))
     marks += [Curve(right, fine, curvature(fine, batch).T[None], color="red", label="sum: meta-loss"),
               Point(right, alphas[:, None], bends, color="red", shape="D", name="The curvature")]
     return Stage(
         [left.figure, right.figure], marks,
         [Slider("alpha", alphas, "inner rate α", 0.1, ".2f"), Slider("k", ks, "inner steps k", 3, "d")],
-        Readout("Meta-loss: least at θ* = {best:.4f}, where it is {least:.4g}; curvature {bends:.4g}.\nThe outer loop is stable "
-                "for rates below 2/{bends:.4g} = {edge:.4g}.", best=best, least=least, bends=bends, edge=2 / bends),
-        alt="Left: the mean loss of three tasks as a function of the start θ, before and after k inner steps. Right: its second "
-            "derivative and each task's share of it against the inner rate, on a logarithmic scale, with the rate at which the "
-            "sharpest task diverges.")
+        Readout("Meta-loss: least at θ* = {best:.4f}, where it is {least:.4g}; curvature {bends:.4g}.\nThe outer loop is "
+                "stable for rates below 2/{bends:.4g} = {edge:.4g}.", best=best, least=least, bends=bends, edge=2 / bends),
+        alt="Left: the mean loss of three tasks as a function of the start θ, before and after k inner steps. Right: its "
+            "second derivative and each task's share of it against the inner rate, on a logarithmic scale, with the rate at "
+            "which the sharpest task diverges.")
 
 
 def two_levels(k=3, n_iters=10):
@@ -206,7 +207,8 @@ def two_levels(k=3, n_iters=10):
         left.plot(line, loss(i, line), color=COLORS[color], ls=dash, lw=1.2)
         own = paths[..., i, :]
         marks += [Curve(left, own, loss(i, own), color=color, dots=True),
-                  Point(left, phi[..., i], loss(i, phi[..., i]), color=color, shape=shape, label=f"a = {a:g}", name="A task’s φ")]
+                  Point(left, phi[..., i], loss(i, phi[..., i]), color=color, shape=shape, label=f"a = {a:g}",
+                        name="A task’s φ")]
     curve = np.stack([maml(MODEL, line[::2, None], batch, float(alpha), k)[0] for alpha in alphas])
     marks += [Point(left, theta, -1, color="red", shape="D", label="θ", name="θ"),
               Curve(right, line[::2], curve[None, :, None], color="red", label="meta-loss"),
@@ -216,12 +218,13 @@ def two_levels(k=3, n_iters=10):
         [left.figure, right.figure], marks,
         [Slider("n", frames, "frame", k, "d"), Slider("alpha", alphas, "inner rate α", 0.15, ".2f"),
          Slider("beta", betas, "outer rate β", 1.0, ".2f")],
-        Readout("Outer iteration {t:d}, inner step {j:d} of " + str(k) + ": θ = {theta:.4g}, the tasks’ φ = {p0:.4g}, {p1:.4g}, "
-                "{p2:.4g}.\nMean loss at θ {before:.4g}; after all inner steps {after:.4g}.",
+        Readout("Outer iteration {t:d}, inner step {j:d} of " + str(k)
+                + ": θ = {theta:.4g}, the tasks’ φ = {p0:.4g}, {p1:.4g}, {p2:.4g}.\n"
+                "Mean loss at θ {before:.4g}; after all inner steps {after:.4g}.",
                 t=t[:, None, None], j=j[:, None, None], theta=theta, before=before[t], after=after[t],
                 **{f"p{i}": phi[..., i] for i in range(3)}),
-        alt="Left: the losses of three tasks; from the common θ every task takes its own inner steps. Right: the mean loss after "
-            "these steps as a function of θ, with the path of θ over the outer iterations.")
+        alt="Left: the losses of three tasks; from the common θ every task takes its own inner steps. Right: the mean loss "
+            "after these steps as a function of θ, with the path of θ over the outer iterations.")
 
 
 def step_graph(axes):

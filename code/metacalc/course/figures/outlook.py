@@ -69,9 +69,9 @@ def truncation(k_max=12):
                 through=through, grads=ks[:, None] + 1, grads2=ks[:, None] + 2, angle=angle, error=error,
                 angle0=angle[..., :1], error0=error[..., :1], angle1=implicit[0], error1=implicit[1]),
         play="t",
-        alt="Left: the angle between the truncated meta-gradient and the full one falls as more inner steps are differentiated, "
-            "with a level line for the implicit gradient. Right: the relative error against the cost in gradients, for the "
-            "first-order, truncated and implicit gradients.")
+        alt="Left: the angle between the truncated meta-gradient and the full one falls as more inner steps are "
+            "differentiated, with a level line for the implicit gradient. Right: the relative error against the cost in "
+            "gradients, for the first-order, truncated and implicit gradients.")
 
 
 @cache
@@ -156,7 +156,8 @@ def learned_schedule(k_max=5, n_iters=150, every=5):
             roots[:, j, m, :k] = 1 / rates
             words[:, j, m] = [", ".join(f"{rate:.3f}" for rate in row) for row in rates]
 
-    height = panel("outer iteration", "mean loss, logarithmic", (-5, n_iters + 5), (3e-6, 0.2), "the loss after k steps", yscale="log")
+    height = panel("outer iteration", "mean loss, logarithmic", (-5, n_iters + 5), (3e-6, 0.2), "the loss after k steps",
+                   yscale="log")
     rest = panel("curvature a", "left of θ", (0, 1.12), (-0.75, 1.05), "p(a) = Π (1 − αⱼa)")
     rest.axhline(0, color=COLORS["grey"], lw=0.8)
     rest.set_yticks([-0.5, 0, 0.5, 1])
@@ -175,11 +176,11 @@ def learned_schedule(k_max=5, n_iters=150, every=5):
                dash=":", label="tasks")],
         [Slider("n", shown, "outer iterations", n_iters, "d"), Slider("k", ks, "steps k", 3, "d"),
          Slider("kappa", kappas, "curvature ratio κ", 16, "d")],
-        Readout("After {n:d} outer iteration{n:s} the rates are {words}.\nMean loss left: {loss:.3g}; with equal rates {single:.3g}; the "
-                "least possible {least:.3g}.", words=words, loss=loss, single=single, least=least),
-        alt="Left: the mean loss that k steps leave falls over the outer iterations, below a level line for equal rates, towards one "
-            "for the least possible. Right: what is left of the start for every curvature, a polynomial whose roots are one over "
-            "the learned rates, with the curvatures of the tasks as dots.")
+        Readout("After {n:d} outer iteration{n:s} the rates are {words}.\nMean loss left: {loss:.3g}; with equal rates "
+                "{single:.3g}; the least possible {least:.3g}.", words=words, loss=loss, single=single, least=least),
+        alt="Left: the mean loss that k steps leave falls over the outer iterations, below a level line for equal rates, "
+            "towards one for the least possible. Right: what is left of the start for every curvature, a polynomial whose "
+            "roots are one over the learned rates, with the curvatures of the tasks as dots.")
 
 
 @cache

@@ -61,13 +61,15 @@ def cuisines(taste, asked=None):
     tables = _best(taste, asked, maml=maml, prior=posterior)
     return Stage(
         [rows.figure, right.figure], marks, sliders,
-        Readout("After {k:d} step{k:s} MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The Gaussian prior: "
-                "{best_prior} ({top_prior:.2f}).\nChange of the predictions (root mean square): MAML {shift:.3f}, Gaussian prior {shift_prior:.3f}.",
+        Readout("After {k:d} step{k:s} MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The "
+                "Gaussian prior: {best_prior} ({top_prior:.2f}).\nChange of the predictions (root mean square): MAML "
+                "{shift:.3f}, Gaussian prior {shift_prior:.3f}.",
                 shift=shift, shift_prior=shift_posterior, **tables),
         play="k",
-        alt="Left: three cuisines that the reader rates and thirteen others, with the rating that MAML expects of each after some "
-            "gradient steps and the one that the Gaussian prior expects, with its standard deviation; a tick marks the average "
-            "person. Right: how far the predictions have moved from the average person’s, for each number of gradient steps.")
+        alt="Left: three cuisines that the reader rates and thirteen others, with the rating that MAML expects of each after "
+            "some gradient steps and the one that the Gaussian prior expects, with its standard deviation; a tick marks the "
+            "average person. Right: how far the predictions have moved from the average person’s, for each number of gradient "
+            "steps.")
 
 
 def _axes(countries):
@@ -130,7 +132,8 @@ def comparison(table, shots):
     """
     of = lambda name, field: np.array([table[str(K)][name][field] for K in shots]).T
     left = panel("mean squared error", "", (0.54, 0.76), (-0.6, len(LOOKS) - 0.4), "error on held-out people", size=(4.2, 3.2))
-    right = panel("difference", "", (-0.015, 0.095), (-0.6, len(LOOKS) - 0.4), "minus the Gaussian prior’s error", size=(4.2, 3.2))
+    right = panel("difference", "", (-0.015, 0.095), (-0.6, len(LOOKS) - 0.4), "minus the Gaussian prior’s error",
+                  size=(4.2, 3.2))
     right.axvline(0, color=COLORS["grey"], lw=1)
     marks = []
     for ax, field in ((left, "mse"), (right, "minus prior")):
@@ -142,12 +145,13 @@ def comparison(table, shots):
     (maml, half), (offset, _) = of("MAML", "minus prior"), of("damped offset", "mse")
     return Stage(
         [left.figure, right.figure], marks, [Slider("shots", shots, "ratings seen, K", 5, "d")],
-        Readout("From {shots:d} rating{shots:s}: Gaussian prior {prior:.3f}, MAML {maml:.3f}, joint + fine-tuning {joint:.3f}, damped "
-                "offset {offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
+        Readout("From {shots:d} rating{shots:s}: Gaussian prior {prior:.3f}, MAML {maml:.3f}, joint + fine-tuning {joint:.3f}, "
+                "damped offset {offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
                 prior=of("Gaussian prior", "mse")[0], maml=of("MAML", "mse")[0], joint=of("joint + fine-tuning", "mse")[0],
                 offset=offset, more=maml, half=half),
-        alt="Left: the mean squared error of seven methods on held-out people, with 95% intervals. Right: the paired difference of "
-            "each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is worse.")
+        alt="Left: the mean squared error of seven methods on held-out people, with 95% intervals. Right: the paired "
+            "difference of each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is "
+            "worse.")
 
 
 def gaps(data, countries):

@@ -51,8 +51,10 @@ def pictures(x, titles=(), columns=None):
     size = int(np.sqrt(x.shape[-1]))
     sheet = np.pad(x.reshape(*x.shape[:2], size, size), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0)
     sheet = sheet.swapaxes(1, 2).reshape(x.shape[0] * (size + 2), -1)
-    ax = panel("", "", (0, sheet.shape[1]), (sheet.shape[0], 0), size=(min(6.4, 0.9 + 0.45 * x.shape[1]), 0.2 + 0.45 * x.shape[0]))
-    ax.imshow(1 - sheet, cmap="gray", vmin=0, vmax=1, extent=(0, sheet.shape[1], sheet.shape[0], 0), aspect="auto", interpolation="nearest")
+    ax = panel("", "", (0, sheet.shape[1]), (sheet.shape[0], 0),
+               size=(min(6.4, 0.9 + 0.45 * x.shape[1]), 0.2 + 0.45 * x.shape[0]))
+    ax.imshow(1 - sheet, cmap="gray", vmin=0, vmax=1, extent=(0, sheet.shape[1], sheet.shape[0], 0), aspect="auto",
+              interpolation="nearest")
     ax.grid(False)
     ax.set_yticks((np.arange(x.shape[0]) + 0.5) * (size + 2), titles or [""] * x.shape[0])
     ax.set_xticks((np.arange(x.shape[1]) + 0.5) * (size + 2) if columns else [], columns or [])
@@ -107,7 +109,8 @@ def recognition(starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 
     chosen = episodes(characters, test, n_tasks)
     n_way, n_query = chosen.shape[1], chosen.shape[2] - shots
     left = panel("", "", (-0.55, n_way + 0.55), (-0.1, n_way + 0.6 + 0.8 * shots), size=(3.7, 5.2))
-    right = panel("gradient steps k", "", (-0.5, steps[-1] + 0.5), (-0.03, 1.03), f"right answers, of {n_way * n_query} query images")
+    right = panel("gradient steps k", "", (-0.5, steps[-1] + 0.5), (-0.03, 1.03),
+                  f"right answers, of {n_way * n_query} query images")
     columns, rows = np.arange(1, n_way + 1), n_way - np.arange(n_way) - 0.5
     _table(left, columns, rows)
     marks, tables = _examples(left, characters, chosen, shots, columns, rows), {}
@@ -132,12 +135,12 @@ def recognition(starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 
         [left.figure, right.figure], marks,
         [Slider("task", np.arange(1, n_tasks + 1), "task", 1, "d"), Slider("K", np.arange(1, shots + 1), "shots K", 1, "d"),
          Slider("k", steps, "gradient steps k", 3, "d")],
-        Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} step{k:s}.\nOf {n:d} query images, right: " + first
-                + " {D_right:d}, " + second + " {s_right:d}.\nProbability of the right letter, on average: " + first + " {D_own:.2f}, "
-                + second + " {s_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
-        alt="Left: above, the support images of five letters, one column for each; below, five query images, one row for each, with a bar "
-            "in each column for the probability that either start gives to that letter. The right letter is on the diagonal. Right: the "
-            "fraction of right answers after each number of gradient steps.")
+        Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} step{k:s}.\nOf {n:d} query images, right: "
+                + first + " {D_right:d}, " + second + " {s_right:d}.\nProbability of the right letter, on average: "
+                + first + " {D_own:.2f}, " + second + " {s_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
+        alt="Left: above, the support images of five letters, one column for each; below, five query images, one row for each, "
+            "with a bar in each column for the probability that either start gives to that letter. The right letter is on the "
+            "diagonal. Right: the fraction of right answers after each number of gradient steps.")
 
 
 def _examples(ax, characters, chosen, shots, columns, rows):
@@ -168,7 +171,7 @@ def _table(ax, columns, rows):
 
 
 def _probabilities(learner, x, K, shots, steps):
-    """Class probabilities, shape (n_tasks, n_steps, n_way · n_query, n_way); x has the shape (n_tasks, n_way, n_examples, d)."""
+    """Class probabilities, (n_tasks, n_steps, n_way · n_query, n_way); x has the shape (n_tasks, n_way, n_examples, d)."""
     n_tasks, n_way = x.shape[:2]
     y = np.broadcast_to(np.repeat(np.arange(n_way), K), (n_tasks, n_way * K))
     path = learner.adapt(x[:, :, :K].reshape(n_tasks, n_way * K, -1), y, max(steps))
