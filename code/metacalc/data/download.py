@@ -24,7 +24,7 @@ FILES = {  # place in the mirror and in the cache: address, SHA-256
 }
 
 
-def fetch(name, download=True):
+def fetch(name: str, download: bool = True) -> Path:
     """Path of a data file: from the folder that METACALC_DATA names, from the cache, or downloaded to the cache.
 
     Parameters

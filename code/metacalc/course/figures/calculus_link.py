@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from metacalc.calculus import Objective
 from metacalc.descent import gradient_descent
 from metacalc.stage import (
     COLORS,
@@ -18,7 +19,7 @@ from metacalc.stage import (
 __all__ = ["chain", "direction"]
 
 
-def direction(objective, point=(1.0, 0.6)):
+def direction(objective: Objective, point: tuple[float, float] = (1.0, 0.6)) -> Stage:
     """The slope of a function of two variables in every direction: an arrow to turn, and difference quotients.
 
     Parameters
@@ -28,11 +29,11 @@ def direction(objective, point=(1.0, 0.6)):
     point : tuple of float
     """
     angles, lengths = np.arange(0, 360, 5), np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.8])
-    point = np.array(point)
+    place = np.array(point)
     unit = np.stack([np.cos(np.radians(angles)), np.sin(np.radians(angles))], axis=-1)
-    gradient = objective.grad(point)
+    gradient = objective.grad(place)
     slope = unit @ gradient
-    quotient = (objective(point + lengths[:, None] * unit[:, None]) - objective(point)) / lengths  # angle, length
+    quotient = (objective(place + lengths[:, None] * unit[:, None]) - objective(place)) / lengths  # angle, length
 
     plane = panel("x", "y", (-0.6, 2.4), (-0.7, 1.9), "level lines, gradient and direction", size=(3.7, 3.4))
     grid = np.stack(np.meshgrid(np.linspace(-0.6, 2.4, 81), np.linspace(-0.7, 1.9, 81)), axis=-1)
@@ -43,9 +44,9 @@ def direction(objective, point=(1.0, 0.6)):
     rose.set_xticks([0, 90, 180, 270])
     return Stage(
         [plane.figure, rose.figure],
-        [Arrow(plane, *point, color="green", dash="--", dx=gradient[0] / 3, dy=gradient[1] / 3,
+        [Arrow(plane, *place, color="green", dash="--", dx=gradient[0] / 3, dy=gradient[1] / 3,
                label="gradient (a third of it)"),
-         Arrow(plane, *point, color="blue", dx=unit[:, :1] * 0.7, dy=unit[:, 1:] * 0.7, drag="angle",
+         Arrow(plane, *place, color="blue", dx=unit[:, :1] * 0.7, dy=unit[:, 1:] * 0.7, drag="angle",
                label="direction u (drag it)"),
          Curve(rose, [-9, -9], [0, 0], color="green", dash="--", label="∇f · u"),
          Curve(rose, angles, quotient.T[None], color="blue", label="(f(θ + hu) − f(θ))/h"),
@@ -58,7 +59,7 @@ def direction(objective, point=(1.0, 0.6)):
             "every direction, a cosine, largest along the gradient, beside the difference quotient at distance h.")
 
 
-def chain(objective, k_max=12):
+def chain(objective: Objective, k_max: int = 12) -> Stage:
     """k update steps as one function of the start, its tangent, and the factors of the chain rule.
 
     Parameters

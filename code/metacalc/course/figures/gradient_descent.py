@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from metacalc.calculus import Objective
 from metacalc.descent import convergence_factor, gradient_descent, momentum
 from metacalc.stage import (
     COLORS,
@@ -17,7 +18,7 @@ from metacalc.stage import (
 __all__ = ["hills", "parabola", "valley"]
 
 
-def parabola(objective, theta0=10.0, n_iters=60):
+def parabola(objective: Objective, theta0: float = 10.0, n_iters: int = 60) -> Stage:
     """Gradient descent on a quadratic function of a number, for 48 rates: the path on its curve, and the loss.
 
     Parameters
@@ -57,7 +58,7 @@ def parabola(objective, theta0=10.0, n_iters=60):
             "logarithmic scale.")
 
 
-def valley(n_iters=40, horizon=400):
+def valley(n_iters: int = 40, horizon: int = 400) -> Stage:
     """Heavy-ball momentum on ½(x²/κ + y²), for 5 condition numbers, 17 rates and 6 momenta at once.
 
     The picture shows `n_iters` iterations; the number to a thousandth of the first error is counted up to `horizon`.
@@ -98,7 +99,7 @@ def valley(n_iters=40, horizon=400):
             "distance from the minimum at each iteration on a logarithmic scale, beside the predicted rate.")
 
 
-def hills(objective, n_iters=40):
+def hills(objective: Objective, n_iters: int = 40) -> Stage:
     """Gradient descent on a function with several minima, from 25 starts with 8 rates: the path, and where it ends.
 
     Parameters

@@ -1,10 +1,12 @@
 """The pictures of the language page, drawn from the stored study."""
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from metacalc.course.language import MODEL, counted_bits, prior_mean, spell
+from metacalc.course.language import MODEL, Study, counted_bits, prior_mean, spell
 from metacalc.data.languages import english, families, folds, names, split
 from metacalc.meta import Learner
 from metacalc.stage import (
@@ -38,7 +40,7 @@ def _words(study):
     return split(folds("family", study.settings["n_folds"])[fold], fold % 3)
 
 
-def shown_words(study, seed=0):
+def shown_words(study: Study, seed: int = 0) -> dict[str, tuple[list[str], list[str]]]:
     """The words of the languages that the live figure shows, in a random order.
 
     Parameters
@@ -64,7 +66,7 @@ def _task(support, query):
     return Batch(one_hot(x_support)[None], y_support[None], one_hot(x_query)[None], y_query[None])
 
 
-def adapting(study, seed=0):
+def adapting(study: Study, seed: int = 0) -> Stage:
     """Two starts adapting to a language of a family that neither has met: next letters, bits, and words that they spell.
 
     Parameters
@@ -173,7 +175,7 @@ def _frequencies(code):
     return np.array([np.bincount(y[f], minlength=len(ALPHABET)) / max(f.sum(), 1) for f in found])
 
 
-def stopping(study):
+def stopping(study: Study) -> Stage:
     """Joint training stopped too early, in time and too late, and what MAML seems to gain on it.
 
     Parameters
@@ -216,7 +218,7 @@ def stopping(study):
             "by language.")
 
 
-def gains(studies):
+def gains(studies: Mapping[str, Study]) -> Figure:
     """What each contender gains on joint training and fine-tuning, against the number of words seen.
 
     Means and 95% intervals over the units that were held out, languages or families.

@@ -1,6 +1,10 @@
 """The live figures of two-level learning. All tables come from `metacalc.meta`, as in the text beside them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from metacalc.descent import gradient_descent
 from metacalc.meta import adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
@@ -29,7 +33,7 @@ LOOKS = {  # colour, dash, shape
 TASK_LOOKS = (("blue", "-", "o"), ("green", "--", "s"), ("purple", "-.", "^"))
 
 
-def quadratic_tasks(sharpness=SHARPNESS, minima=MINIMA):
+def quadratic_tasks(sharpness: Sequence[float] = SHARPNESS, minima: Sequence[float] = MINIMA) -> Batch:
     """The tasks L_i(θ) = a_i/2 (θ − c_i)² of one variable as a `Batch`, whose query set is the support set.
 
     Parameters
@@ -66,7 +70,7 @@ def _gradients(batch, alphas, ks, theta):
             "Reptile": table(reptile), "iMAML": np.array([[implicit(alpha, int(k)) for k in ks] for alpha in alphas])}
 
 
-def update_arrows(eta=0.5, eta_alpha=0.003):
+def update_arrows(eta: float = 0.5, eta_alpha: float = 0.003) -> Stage:
     """Three tasks on a line: every algorithm's outer step from θ and the point where its meta-gradient vanishes.
 
     On quadratics a meta-gradient is W(θ − θ*), so that two of its values give θ* and W.
@@ -89,8 +93,8 @@ def update_arrows(eta=0.5, eta_alpha=0.003):
     rows, plane = _arrow_axes()
     here, marks = theta[None, None], []
     for (name, (color, dash, shape)), y in zip(LOOKS.items(), range(5, 0, -1)):
-        look = dict(color=color, label=name, toggle=True)
-        point = dict(shape=shape, name=f"{name}’s θ*", **look)
+        look: dict[str, Any] = dict(color=color, label=name, toggle=True)
+        point: dict[str, Any] = dict(shape=shape, name=f"{name}’s θ*", **look)
         star = np.broadcast_to(fixed[name], (alphas.size, ks.size))[..., None]
         curve = np.broadcast_to(curves[name], (fine.size, ks.size)).T[None, :, None]
         marks += [Arrow(rows, here, y, dx=-eta * gradients[name], dy=0, dash=dash, **look), Point(rows, star, y, **point),
@@ -138,7 +142,7 @@ def _arrow_axes():
     return rows, panel("θ", "inner rate α", (-5, 5), (0, 0.62), "θ* for every α", size=(3.6, 3.4))
 
 
-def landscape():
+def landscape() -> Stage:
     """The meta-loss of three tasks after k inner steps of rate α, and its curvature for every α."""
     batch, alphas, ks = quadratic_tasks(), np.arange(1, 31) / 50, np.arange(1, 11)
     line, fine = np.linspace(-5, 5, 61), np.arange(1, 121) / 200
@@ -178,7 +182,7 @@ def landscape():
             "which the sharpest task diverges.")
 
 
-def two_levels(k=3, n_iters=10):
+def two_levels(k: int = 3, n_iters: int = 10) -> Stage:
     """Two-level learning frame by frame: k inner steps of every task, then one outer step of θ by the MAML gradient.
 
     Parameters
@@ -227,7 +231,7 @@ def two_levels(k=3, n_iters=10):
             "after these steps as a function of θ, with the path of θ over the outer iterations.")
 
 
-def step_graph(axes):
+def step_graph(axes: Axes) -> None:
     """The computation graph of one MAML step, painted on `axes`; dashed is the arrow that first-order MAML cuts.
 
     Each arrow is labelled with the derivative of its head by its tail. A derivative by θ is the sum over the ways that

@@ -1,9 +1,11 @@
 """The live figures of the outlook: the price of a meta-gradient, and a learning-rate schedule that is learned."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
+from metacalc.arrays import Array, ArrayLike
 from metacalc.descent import adam, gradient_descent
 from metacalc.meta import imaml, maml, rate_schedule
 from metacalc.models import MLP, Quadratic
@@ -24,7 +26,7 @@ __all__ = ["best_rates", "bowls", "learned_schedule", "truncation"]
 CG_STEPS = 3
 
 
-def truncation(k_max=12):
+def truncation(k_max: int = 12) -> Stage:
     """The meta-gradient through the last t of k inner steps: its error against the full one, and its cost.
 
     A tanh network at its random start, on 25 sinusoid tasks. The implicit gradient has λ = 1/(kα).
@@ -49,7 +51,7 @@ def truncation(k_max=12):
     across = np.array([0.0, k_max])
     left = panel("t, inner steps differentiated", "degrees", (-0.4, k_max + 0.4), (-3, 75), "angle to the full gradient")
     right = panel("cost, in gradients", "relative error", (0, 3 * k_max + 3), (-0.05, 1.3), "error against cost")
-    looks = dict(color="purple", dash=":", label="implicit")
+    looks: dict[str, Any] = dict(color="purple", dash=":", label="implicit")
     return Stage(
         [left.figure, right.figure],
         [Curve(left, ts, curve(angle), color="blue", dots=True, label="truncated"),
@@ -89,7 +91,7 @@ def _distances(alpha, k):
             for cosine, gradient in zip(cosines, gradients)]
 
 
-def bowls(kappa, n=12):
+def bowls(kappa: float, n: int = 12) -> Batch:
     """Tasks a/2 θ² of one variable, with n curvatures in geometric progression from 1/κ to 1, as a `Batch`.
 
     Examples
@@ -101,7 +103,7 @@ def bowls(kappa, n=12):
     return Batch(a, c, a, c)
 
 
-def best_rates(curvatures, k):
+def best_rates(curvatures: ArrayLike, k: int) -> Array:
     """The k rates, in increasing order, that leave least of the losses a/2 θ² from θ = 1 on average.
 
     The rest is p(a) = Π (1 − α_j a). Of all polynomials of degree k with p(0) = 1 the one with the least Σ a p(a)² is
@@ -128,7 +130,7 @@ def best_rates(curvatures, k):
     return np.sort(1 / np.roots([*-q[::-1], 1]).real)
 
 
-def learned_schedule(k_max=5, n_iters=150, every=5):
+def learned_schedule(k_max: int = 5, n_iters: int = 150, every: int = 5) -> Stage:
     """Rates of k steps, learned by descent on the loss that they leave, and what they make of every curvature.
 
     Parameters

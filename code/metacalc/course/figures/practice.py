@@ -1,7 +1,10 @@
 """The live figures of few-shot regression: adapting to a sine wave, and the outer loop that learned the start."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
+from metacalc.arrays import ArrayLike
 from metacalc.course.practice import ALPHA, MODEL, STEPS
 from metacalc.meta import Learner
 from metacalc.stage import (
@@ -27,7 +30,8 @@ def _fits(learner, x, y, steps):
     return MODEL.predict(path[list(steps)], LINE[:, None])[..., 0]  # step, task, point
 
 
-def sinusoid_fits(starts, shots=(5, 10, 20), steps=(0, 1, 2, 3, 5, 10)):
+def sinusoid_fits(starts: Mapping[str, Learner], shots: Sequence[int] = (5, 10, 20),
+                  steps: Sequence[int] = (0, 1, 2, 3, 5, 10)) -> Stage:
     """Two starts adapting side by side to the sine wave that the reader chooses.
 
     Parameters
@@ -67,7 +71,8 @@ def sinusoid_fits(starts, shots=(5, 10, 20), steps=(0, 1, 2, 3, 5, 10)):
             f"of the one that starts from {second}, after k gradient steps on these points.")
 
 
-def outer_learning(iterations, errors, snapshots, amplitude=3.0, phase=1.0, K=10):
+def outer_learning(iterations: Sequence[int], errors: ArrayLike, snapshots: ArrayLike, amplitude: float = 3.0,
+                   phase: float = 1.0, K: int = 10) -> Stage:
     """θ on its way through the outer loop: the validation error, and the net before and after adapting to one task.
 
     Parameters

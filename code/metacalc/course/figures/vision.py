@@ -1,11 +1,18 @@
 """The pictures of the vision chapter, the live one above all: new letters, told apart after more and more gradient steps."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.path import Path as Outline
 from matplotlib.transforms import Affine2D
 
+from metacalc.arrays import Array, ArrayLike
 from metacalc.course.vision import episodes
 from metacalc.data.characters import printed_characters, script_of
+from metacalc.meta import Learner
 from metacalc.stage import (
     COLORS,
     Curve,
@@ -23,7 +30,7 @@ __all__ = ["accuracies", "outline", "pictures", "recognition"]
 LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
 
 
-def accuracies(one, five):
+def accuracies(one: Mapping[str, Array], five: Mapping[str, Array]) -> Figure:
     """The same as a picture: each alphabet a dot, the mean and its interval a bar."""
     ax = panel("accuracy on held-out alphabets", "", (0.3, 1.0), (len(one) - 0.4, -0.8), size=(6.2, 3.6))
     for table, color, marker, shift, label in ((one, "blue", "D", -0.16, "1 shot"), (five, "orange", "s", 0.16, "5 shots")):
@@ -34,10 +41,10 @@ def accuracies(one, five):
                         label=label if row == 0 else None)
     ax.set_yticks(range(len(one)), one)
     ax.legend(loc="upper left", ncols=2)
-    return ax.figure
+    return ax.figure  # pyright: ignore[reportReturnType] (a panel is on a figure of its own)
 
 
-def pictures(x, titles=(), columns=None):
+def pictures(x: ArrayLike, titles: Sequence[str] = (), columns: Sequence[str] | None = None) -> Figure:
     """Images side by side, row by row, as a learner sees them.
 
     Parameters
@@ -59,10 +66,10 @@ def pictures(x, titles=(), columns=None):
     ax.set_yticks((np.arange(x.shape[0]) + 0.5) * (size + 2), titles or [""] * x.shape[0])
     ax.set_xticks((np.arange(x.shape[1]) + 0.5) * (size + 2) if columns else [], columns or [])
     ax.tick_params(length=0)
-    return ax.figure
+    return ax.figure  # pyright: ignore[reportReturnType] (a panel is on a figure of its own)
 
 
-def outline(path, n_points=96):
+def outline(path: Outline, n_points: int = 96) -> Array:
     """A letter's outline as one row of points in the unit square, NaN between its parts and behind them.
 
     Parameters
@@ -76,7 +83,8 @@ def outline(path, n_points=96):
     -------
     ndarray, shape (n_points, 2)
     """
-    parts = [part[:-1] / 30 for part in path.transformed(Affine2D().scale(30)).to_polygons()]  # curves in lines of pixel length
+    # In lines of pixel length instead of curves.
+    parts = [np.asarray(part)[:-1] / 30 for part in path.transformed(Affine2D().scale(30)).to_polygons()]
     room = (n_points - 2 * len(parts)) / max(1, sum(map(len, parts)))
     gap = np.full((1, 2), np.nan)
     closed = [_thinned(part, max(3, int(len(part) * min(1, room)))) for part in parts]
@@ -92,7 +100,8 @@ def _thinned(corners, n):
     return corners
 
 
-def recognition(starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 20, 30, 50)):
+def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], n_tasks: int = 8, shots: int = 5,
+                steps: Sequence[int] = (0, 1, 2, 3, 5, 10, 15, 20, 30, 50)) -> Stage:
     """Five letters of an unseen script: the support images, and what two starts make of five query images.
 
     Parameters
@@ -123,13 +132,13 @@ def recognition(starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 
         ends = np.full((*shown.shape, 3), np.nan)
         ends[..., 0], ends[..., 1] = columns - 0.42, columns - 0.42 + 0.84 * shown
         height = np.broadcast_to((rows + shift)[:, None, None], (n_way, n_way, 3))
-        look = dict(color=color, label=name, toggle=True)
+        look: dict[str, Any] = dict(color=color, label=name, toggle=True)
         marks += [Curve(left, ends.reshape(*ends.shape[:3], -1), height.ravel(), dash=dash, width=4.0, **look),
                   Path(right, np.array(steps, float), right_answers, along="k", dash=dash, dots=False, **look),
                   Point(right, np.array(steps, float), right_answers, shape=shape, **look)]
         tables |= {f"{shape}_right": np.rint(right_answers * truth.size), f"{shape}_own": own}
     marks.sort(key=lambda mark: mark.ax is right)
-    words = np.array([script_of(characters.labels[task[0, 0]]) for task in chosen])[:, None, None]
+    words = np.array([script_of(str(characters.labels[task[0, 0]])) for task in chosen])[:, None, None]
     first, second = starts
     return Stage(
         [left.figure, right.figure], marks,
