@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from metacalc.arrays import Array, ArrayLike, Entries
+from metacalc.arrays import Array, ArrayLike, Entries, Numbers
 from metacalc.checks import count, instance, positive, real_array, scalar
 from metacalc.models import Model
 from metacalc.tasks.base import Batch
@@ -467,7 +467,8 @@ def with_rates(theta: ArrayLike, alpha: ArrayLike) -> Array:
     return np.concatenate([theta, np.broadcast_to(alpha.astype(theta.dtype), theta.shape)], axis=-1)
 
 
-def _iterates(model, theta, x, y, alpha, k, lam=0.0):
+def _iterates(model: Model, theta: Array, x: ArrayLike, y: ArrayLike, alpha: Numbers, k: int,
+              lam: float = 0.0) -> Iterator[Array]:
     """φ_0, ..., φ_k one by one, each of shape (..., n_tasks, p), but for φ_0 = θ, which the tasks share."""
     theta = phi = _over_tasks(theta)
     yield theta
@@ -479,12 +480,12 @@ def _iterates(model, theta, x, y, alpha, k, lam=0.0):
         yield phi
 
 
-def _last(iterates):
+def _last(iterates: Iterator[Array]) -> Array:
     """The last of them, none of the others being kept."""
     return deque(iterates, maxlen=1).pop()
 
 
-def _conjugate_gradients(times, b, n_steps):
+def _conjugate_gradients(times: Callable[[Array], Array], b: Array, n_steps: int) -> Array:
     """Solve times(x) = b for each vector along the last axis (Hestenes & Stiefel 1952)."""
     x, r = np.zeros_like(b), b
     p, rr = r, (r * r).sum(axis=-1, keepdims=True)
@@ -501,25 +502,27 @@ def _conjugate_gradients(times, b, n_steps):
     return x
 
 
-def _linearize(model, phi, x, y):
+def _linearize(model: Any, phi: Array, x: ArrayLike, y: ArrayLike) -> tuple[
+        Array, Callable[[Array], Array], Callable[[], Array]]:
     """Gradient of each task at φ, and the functions v ↦ H(φ) v and () ↦ loss."""
     if hasattr(model, "linearize"):
         return model.linearize(phi, x, y)
     return model.grad(phi, x, y), lambda v: model.hvp(phi, v, x, y), lambda: model.loss(phi, x, y)
 
 
-def _fast(model, theta, batch, alpha, k, only=None, second_order=True):
+def _fast(model: Model, theta: Array, batch: Batch, alpha: Numbers, k: int, only: Entries | None = None,
+          second_order: bool = True) -> tuple[Array, Array] | None:
     """What the model's own faster way gives, if it has one that suits, or None."""
     way = getattr(model, "meta_gradient", None)
     return None if way is None else way(theta, batch, alpha, k, only, second_order)
 
 
-def _over_tasks(theta):
+def _over_tasks(theta: Array) -> Array:
     """θ with an axis for the tasks before its last, unless it is a single vector."""
     return theta if theta.ndim == 1 else theta[..., None, :]
 
 
-def _start(model, theta, alpha, k, *batches):
+def _start(model: Model, theta: ArrayLike, alpha: ArrayLike | None, k: int, *batches: Batch) -> tuple[Array, Numbers]:
     """θ as floats; α positive and ready to broadcast with (..., n_tasks, p), taken out of θ if None; the rest checked."""
     count(k, "k", 1)
     for batch in batches:
@@ -544,7 +547,7 @@ def _start(model, theta, alpha, k, *batches):
     return np.broadcast_to(theta, shape), _over_tasks(np.broadcast_to(alpha.astype(theta.dtype), shape))
 
 
-def _masked(theta, alpha, only):
+def _masked(theta: Array, alpha: Numbers, only: Entries | None) -> Numbers:
     """α where the inner loop moves θ, and 0 elsewhere."""
     if only is None:
         return alpha

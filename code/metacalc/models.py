@@ -229,7 +229,7 @@ class MLP:
         return None
 
     @np.errstate(all="ignore")
-    def _r_gradient(self, layers, directions, activations, slopes, deltas, z):
+    def _r_gradient(self, layers, directions, activations, slopes, deltas, z) -> Array:
         """R{gradient}, the Hessian times the direction with the layers (V, c)."""
         # Forward: R{z} = R{a} W + a V + c, and R{a} = σ'(z) R{z}. The input does not move with θ.
         r_z: list[Any] = []
@@ -257,7 +257,7 @@ class MLP:
             W += _transposed(r_a) @ delta
         return out
 
-    def _forward(self, layers, x):
+    def _forward(self, layers, x: Array) -> tuple[list[Any], list[Any], Array]:
         """Inputs a_0, ..., a_{L-1} of the layers, the slopes σ' there (none at a_0 = x), and the outputs z_L."""
         sigma, activations = ACTIVATIONS[self.activation][0], [x]
         slopes: list[Any] = [None]
@@ -288,7 +288,7 @@ class MLP:
         p = _softmax(z)
         return p * (r_z - (p * r_z).sum(axis=-1, keepdims=True)) / z.shape[-2]
 
-    def _flat(self, pairs):
+    def _flat(self, pairs) -> Array:
         """One vector (..., p) from each layer's input a and δ: aᵀ δ for its weights, the sum of δ for its biases."""
         pairs = list(pairs)
         lead = np.broadcast_shapes(*(d.shape[:-2] for _, d in pairs))
@@ -425,21 +425,21 @@ class Quadratic:
         return theta, A, y
 
 
-def _times(A, v):
+def _times(A: Any, v: Any) -> Any:
     """Products of matrices with vectors; in one dimension an elementwise product, many times faster."""
     return A[..., 0] * v if A.shape[-1] == 1 else (A @ v[..., None])[..., 0]
 
 
-def _product(a, W):
+def _product(a: Any, W: Any) -> Any:
     """a @ W, for which NumPy takes three times as long if the inner dimension is 1."""
     return a * W if W.shape[-2] == 1 else a @ W
 
 
-def _transposed(matrices):
+def _transposed(matrices: Any) -> Any:
     return matrices.swapaxes(-1, -2)
 
 
-def _softmax(z):
+def _softmax(z: Array) -> Array:
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
@@ -493,7 +493,7 @@ def _check_targets(y, expected, x):
         raise ValueError(f"y must have shape {expected}, to go with x of shape {x.shape}; got {y.shape}")
 
 
-def _parameters(value, name, p, x, dtype=None):
+def _parameters(value: Any, name: str, p: int, x: Array, dtype: Any = None) -> Array:
     """`value` as an array of floats, shape (..., p), whose leading axes go with those of x."""
     array = value if type(value) is np.ndarray and value.dtype.kind == "f" else real_array(value, name)
     if dtype is not None and array.dtype != dtype:

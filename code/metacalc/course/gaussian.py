@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metacalc.arrays import Array, ArrayLike, Numbers
+from metacalc.arrays import Array, ArrayLike, Integers, Numbers
 from metacalc.checks import count, scalar
 
 __all__ = ["GaussianPrior", "damped_offset", "implied_variance"]
@@ -193,7 +193,7 @@ class GaussianPrior:
             total -= (r @ np.linalg.solve(within, r) + np.linalg.slogdet(2 * np.pi * within)[1]) / 2
         return total
 
-    def _checked(self, items, y):
+    def _checked(self, items: ArrayLike, y: ArrayLike) -> tuple[Integers, Array]:
         items = np.asarray(items)
         if items.size == 0:
             items = items.astype(int)

@@ -167,7 +167,8 @@ def gaps(data: Mapping[str, Any], countries: Sequence[str]) -> Figure:
         What the study has stored of its data.
     countries : sequence of str
     """
-    with mpl.rc_context(STYLE | {"figure.facecolor": "white"}):
+    style: dict[Any, Any] = STYLE | {"figure.facecolor": "white"}
+    with mpl.rc_context(style):
         fig, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
         left.scatter(data["item_share"], data["item_mean"], s=22, color=COLORS["blue"])
         for i in np.argsort(data["item_mean"])[[0, -1]]:
