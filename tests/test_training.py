@@ -77,6 +77,15 @@ def test_dask_gives_the_serial_result_even_if_a_worker_is_killed():
             close(meta_train(**ARGUMENTS, executor=pool, callback=kill).theta, serial.theta)
 
 
+def test_a_pool_that_takes_no_work_is_named_with_its_own_error():
+    batch = Quadratics().sample(np.random.default_rng(0), 4)
+    with ThreadPoolExecutor(2) as pool:
+        pool.shutdown()
+        with pytest.warns(UserWarning, match="cannot schedule new futures"):
+            close(in_parallel(maml, pool)(Quadratic(1), np.ones(1), batch, alpha=0.1)[1],
+                  maml(Quadratic(1), np.ones(1), batch, alpha=0.1)[1])
+
+
 def test_an_error_of_the_method_is_not_taken_for_a_lost_worker():
     with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="^alpha must be positive"):
         in_parallel(maml, pool)(Quadratic(1), np.ones(1), Quadratics().sample(np.random.default_rng(0), 4), alpha=-1)
