@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import threadpoolctl
+
 from metacalc import adam
 from metacalc.meta import (
     Learner,
@@ -443,7 +444,7 @@ def algorithms(rounds):
     for method, settings in variants.values():
         rule, theta = adam(), with_rates(problem.theta, ALPHA) if method is meta_sgd else problem.theta
 
-        def step(batch, method=method, settings=settings, rule=rule, state=[theta, rule.init(theta)]):
+        def step(batch, method=method, settings=settings, rule=rule, state=[theta, rule.init(theta)]):  # noqa: B006, B008 (its own)
             _, gradient = method(problem.model, state[0], batch, **settings)
             direction, state[1] = rule.update(gradient, state[1])
             state[0] = state[0] - ETA * direction

@@ -69,7 +69,8 @@ def build_time():
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", "_build", ".git"))
         start = time.perf_counter()
         subprocess.run([sys.executable, copy / "book/execute.py"], check=True, capture_output=True)
-        subprocess.run([Path(sys.executable).with_name("jupyter-book"), "build", "-W", "-n", copy], check=True, capture_output=True)
+        subprocess.run([Path(sys.executable).with_name("jupyter-book"), "build", "-W", "-n", copy], check=True,
+                       capture_output=True)
         return time.perf_counter() - start
 
 

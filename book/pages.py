@@ -147,7 +147,8 @@ def by_chapter(app, pagename, templatename, context, doctree):
             yield from walk(child)
 
     order = list(walk(app.config.root_doc))
-    names = {doc: " ".join([".".join(map(str, app.env.toc_secnumbers.get(doc, {}).get("", ()))), title.astext().split(":")[0]]).strip()
+    names = {doc: " ".join([".".join(map(str, app.env.toc_secnumbers.get(doc, {}).get("", ()))),
+                            title.astext().split(":")[0]]).strip()
              for doc, title in app.env.titles.items()}
 
     def document(link):

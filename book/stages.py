@@ -76,7 +76,8 @@ def stage_html(model):
     panels = "".join(f'<div class="stage-panel">{svg}</div>' for svg in state["pictures"])
     rows = len(spec["sliders"]) + any("toggle" in mark for mark in spec["marks"])
     return (f'<div class="stage"><div class="stage-panels" role="img" aria-label="{html.escape(spec["alt"])}">{panels}'
-            f'</div><div class="stage-controls stage-reserve" style="--rows: {rows}"></div><output class="stage-readout">{html.escape(spec["text"])}</output></div>'
+            f'</div><div class="stage-controls stage-reserve" style="--rows: {rows}"></div>'
+            f'<output class="stage-readout">{html.escape(spec["text"])}</output></div>'
             f'<script type="application/json" class="stage-data">{payload}</script>')
 
 

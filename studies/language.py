@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
+
 from metacalc.course.language import (
     MODEL,
     RATES,
@@ -18,7 +20,6 @@ from metacalc.meta import Learner, joint, maml
 from metacalc.studies import Results, best_adaptation, choose, packed
 from metacalc.tasks import NextLetter
 from metacalc.training import meta_train
-from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {
@@ -85,7 +86,8 @@ def best_of(sides, name, grid, seed, eta):
     """What `choose` finds for a contender with one seed and one outer rate; a smaller rate gets as many more iterations."""
     settings, (method, _, rates) = sides.settings, contenders()[name]
     valid, longer = sides.batch("valid", settings["trained_shots"]), max(1, round(TRAINING["eta"] / eta))
-    return choose(method, MODEL, sides.train, validation(valid, settings["n_steps"]), grid, n_iters=longer * settings["n_iters"],
+    return choose(method, MODEL, sides.train, validation(valid, settings["n_steps"]), grid,
+                  n_iters=longer * settings["n_iters"],
                   every=longer * settings["every"], rates=rates, seed=seed, progress=False, **TRAINING | {"eta": eta})
 
 
@@ -125,7 +127,8 @@ def scratch(sides):
 def bigrams(sides):
     """Counts under a Dirichlet prior from the training languages, its order and strengths chosen on validation tasks."""
     options, chosen, found = sides.settings["bigrams"], [], []
-    priors = {(order, pooled): prior_mean(sides.words[0], order, pooled) for order in options["orders"] for pooled in options["pooled"]}
+    priors = {(order, pooled): prior_mean(sides.words[0], order, pooled) for order in options["orders"]
+              for pooled in options["pooled"]}
     for shots in sides.settings["shots"]:
         valid = sides.batch("valid", shots)
         table = {key: counted_bits(valid, prior, options["strengths"]).mean(axis=1) for key, prior in priors.items()}
@@ -153,7 +156,8 @@ def stopped(sides, method, setting, rates):
 
 def run(settings, results):
     todo = [(design, fold, name) for design in settings["designs"] for fold in range(settings["n_folds"])
-            for name in ["bigrams", "scratch", *settings["contenders"], *(["stopped", "outer rates"] if design == "language" else [])]]
+            for name in ["bigrams", "scratch", *settings["contenders"],
+                         *(["stopped", "outer rates"] if design == "language" else [])]]
     sides, place = None, None
     for design, fold, name in tqdm(todo, desc="language"):
         if place != (design, fold):
@@ -164,10 +168,12 @@ def run(settings, results):
             if name in ("bigrams", "scratch"):
                 return {"bigrams": bigrams, "scratch": scratch}[name](sides)
             if name == "outer rates":
-                return outer_rates(sides, {name: results.stored[f"{design}/{fold}/{name}"]["setting"] for name in ("joint", "MAML")})
+                return outer_rates(sides,
+                                   {name: results.stored[f"{design}/{fold}/{name}"]["setting"] for name in ("joint", "MAML")})
             if name == "stopped":
                 setting = results.stored[f"{design}/{fold}/MAML"]["setting"]
-                return {"joint": stopped(sides, joint, {}, settings["rates"][:2]), "MAML": stopped(sides, maml, setting, [setting["alpha"]])}
+                return {"joint": stopped(sides, joint, {}, settings["rates"][:2]),
+                        "MAML": stopped(sides, maml, setting, [setting["alpha"]])}
             runs = trained(sides, name)
             found = summary(sides, runs)
             if [design, fold] == settings["figure"] and name in ("joint", "MAML"):

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
+
 from metacalc.course.gaussian import GaussianPrior, damped_offset
 from metacalc.data.food import food_world_cup, person_folds
 from metacalc.descent import adam, clipped
@@ -17,7 +19,6 @@ from metacalc.models import MLP, linear_regression
 from metacalc.studies import Results, best_adaptation, choose, interval
 from metacalc.tasks import RatingTasks
 from metacalc.training import meta_train, one_thread
-from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parent.parent
 FINAL, PARTIAL = ROOT / "chapters/results/recommendation.json", ROOT / ".studies/recommendation.json"
@@ -27,14 +28,15 @@ SETTINGS = {
     "n_iters": 2000, "every": 200, "eta": 3e-3, "n_tasks": 25, "max_steps": 10,
     "inner": [{"alpha": 0.3, "k": 1}, {"alpha": 0.1, "k": 3}, {"alpha": 0.1, "k": 5}, {"alpha": 0.2, "k": 5}],
     "joint_iters": 3000, "rates": [0.01, 0.03, 0.1, 0.2, 0.3], "scratch_rates": [0.03, 0.1, 0.2, 0.3, 0.5],
-    "ratios": [0.5, 1, 1.5, 2, 3, 4, 6, 8, 12], "noise": [0.2, 0.3, 0.4, 0.5, 0.6], "strength": [0, 30, 100, 300, 1000], "spread": 0.25,
-    "em_iters": 30, "narrow_strength": 100,
+    "ratios": [0.5, 1, 1.5, 2, 3, 4, 6, 8, 12], "noise": [0.2, 0.3, 0.4, 0.5, 0.6], "strength": [0, 30, 100, 300, 1000],
+    "spread": 0.25, "em_iters": 30, "narrow_strength": 100,
     "feature_rates": [0.05, 0.1, 0.2, 0.3], "feature_steps": 60,
     "inner_steps": [1, 2, 3, 5, 10], "inner_rate": 0.1, "overtrained_iters": 9000, "clip": 1.0, "live_shots": 3,
     "outer_rates": [1e-3, 9e-3],
 }
 META = {"MAML": maml, "FOMAML": fomaml, "Reptile": reptile, "ANIL": anil}
-METHODS = ["item mean", "damped offset", "from scratch", "joint + fine-tuning", *META, "Gaussian prior", "descent on its features"]
+METHODS = ["item mean", "damped offset", "from scratch", "joint + fine-tuning", *META, "Gaussian prior",
+           "descent on its features"]
 
 
 class Fold:
@@ -75,7 +77,8 @@ class Fold:
 
         def score(learner):
             learner = learner if only is None else replace(learner, only=only)
-            return np.array([episodes.errors(z).mean() for z in adapted(learner, episodes, s["max_steps"] if steps is None else steps, x)])
+            return np.array([episodes.errors(z).mean()
+                             for z in adapted(learner, episodes, s["max_steps"] if steps is None else steps, x)])
         return score
 
     def judged(self, predict, K, also=()):
@@ -197,7 +200,8 @@ def gaussian(fold, fitted, K, also=()):
     posterior = {"setting": setting, "validation": score} | fold.judged(lambda e: prior.predict(e.items, e.y), K, also)
     # What would have been chosen from a grid that ends earlier.
     narrow, other, score = best_prior(fold, [one for one in fitted if one[0]["strength"] <= s["narrow_strength"]] or fitted, K)
-    posterior["narrow"] = {"setting": narrow, "validation": score, "errors": fold.judged(lambda e: other.predict(e.items, e.y), K)[f"errors {K}"]}
+    posterior["narrow"] = {"setting": narrow, "validation": score,
+                           "errors": fold.judged(lambda e: other.predict(e.items, e.y), K)[f"errors {K}"]}
 
     x, w = prior.features()
     start = Learner(linear_regression(len(w)), np.append(w, 0.0), only=slice(0, len(w)))
@@ -261,7 +265,8 @@ def run(settings, results, shots=None, only_folds=None, methods=METHODS, traps=T
                             nonlocal fitted
                             fitted = priors(fold) if fitted is None else fitted
                             out, prior = gaussian(fold, fitted, K, also)
-                            out["Gaussian prior"]["light"] = light_raters(fold, light, lambda e: prior.predict(e.items, e.y), K) if K == 5 else []
+                            out["Gaussian prior"]["light"] = (
+                                light_raters(fold, light, lambda e: prior.predict(e.items, e.y), K) if K == 5 else [])
                             return out[name]
                         results.once(key(name), work)
                     else:
@@ -288,7 +293,8 @@ def more(settings, results, fold):
         results.once(f"{fold.number} {K} joint + fine-tuning seed {seed}", lambda: kept(pre_training(fold, K, seed)[0]))
     for k in settings["inner_steps"]:
         inner = [{"alpha": settings["inner_rate"], "k": k}]
-        results.once(f"{fold.number} {K} MAML k {k}", lambda: kept(gradient_method(fold, "MAML", K, settings["seed"], inner)[0]))
+        results.once(f"{fold.number} {K} MAML k {k}",
+                     lambda: kept(gradient_method(fold, "MAML", K, settings["seed"], inner)[0]))
     inner = [results.stored[f"{fold.number} {K} MAML"]["setting"]]
     results.once(f"{fold.number} {K} MAML clipped", lambda: kept(gradient_method(
         fold, "MAML", K, settings["seed"], inner, clipped(adam(), settings["clip"]))[0]))
@@ -296,7 +302,8 @@ def more(settings, results, fold):
     inner = [results.stored[f"{fold.number} {K} MAML"]["setting"]]
     for eta in settings["outer_rates"]:
         at = fold.at(eta)
-        results.once(f"{fold.number} {K} MAML eta {eta}", lambda: kept(gradient_method(at, "MAML", K, settings["seed"], inner)[0]))
+        results.once(f"{fold.number} {K} MAML eta {eta}",
+                     lambda: kept(gradient_method(at, "MAML", K, settings["seed"], inner)[0]))
         results.once(f"{fold.number} {K} joint + fine-tuning eta {eta}", lambda: kept(pre_training(at, K, settings["seed"])[0]))
 
 
@@ -312,9 +319,11 @@ def live(settings):
         setting, prior, _ = best_prior(fold, priors(fold), K)
     upper = np.triu_indices(len(countries))
     rounded = lambda a, digits=4: [float(f"{v:.{digits}g}") for v in a]  # Σ may be nearly singular
-    return {"countries": countries, "mean_rating": np.round(np.nanmean(fold.train, axis=0), 3), "rated": np.round(fold.rated, 3),
+    return {"countries": countries, "mean_rating": np.round(np.nanmean(fold.train, axis=0), 3),
+            "rated": np.round(fold.rated, 3),
             "theta": rounded(best.learner.theta), "alpha": best.learner.alpha, "steps": best.steps, "k": best.setting["k"],
-            "iteration": best.iteration, "theta joint": rounded(usual.learner.theta), "mean": rounded(prior.mean), "cov": rounded(prior.cov[upper], 6),
+            "iteration": best.iteration, "theta joint": rounded(usual.learner.theta), "mean": rounded(prior.mean),
+            "cov": rounded(prior.cov[upper], 6),
             "noise": setting["noise"], "strength": setting["strength"], "people": len(fold.train)}
 
 
@@ -329,8 +338,10 @@ def missing(settings):
         group = means[(counts >= low) & (counts < high)]
         groups.append([low, high - 1, len(group), *interval(group)])
     return {"people": len(ratings), "ratings": int(there.sum()), "enough": len(enough), "light": len(light),
-            "item_share": np.round(there.mean(axis=0), 4), "item_mean": np.round(np.nanmean(ratings, axis=0), 4), "groups": groups,
-            "values": [int((ratings == v).sum()) for v in range(1, 6)], "all_equal": int((np.nanstd(enough, axis=1) == 0).sum()),
+            "item_share": np.round(there.mean(axis=0), 4), "item_mean": np.round(np.nanmean(ratings, axis=0), 4),
+            "groups": groups,
+            "values": [int((ratings == v).sum()) for v in range(1, 6)],
+            "all_equal": int((np.nanstd(enough, axis=1) == 0).sum()),
             "variances": [float(np.nanvar(enough)), float(np.nanmean((enough - np.nanmean(enough, axis=0)) ** 2))]}
 
 
@@ -343,12 +354,14 @@ def summary(settings, results, data, weights):
     for K in settings["shots"]:
         errors = {name: pooled(f"{K} {name}", f"errors {K}") for name in METHODS}
         out["table"][str(K)] = {name: {
-            "mse": pair(e), "minus joint": pair(e - errors["joint + fine-tuning"]), "minus prior": pair(e - errors["Gaussian prior"]),
+            "mse": pair(e), "minus joint": pair(e - errors["joint + fine-tuning"]),
+            "minus prior": pair(e - errors["Gaussian prior"]),
             "minus offset": pair(e - errors["damped offset"])} for name, e in errors.items()}
         out["folds"][str(K)] = {name: [float(np.mean(stored[f"{i} {K} {name}"][f"errors {K}"])) for i in n] for name in METHODS}
         for name in METHODS[1:]:
             keys = ("setting", "alpha", "steps", "iteration", "head", "ratio")
-            out["chosen"][f"{K} {name}"] = [[stored[f"{i} {K} {name}"][k] for k in keys if k in stored[f"{i} {K} {name}"]] for i in n]
+            out["chosen"][f"{K} {name}"] = [[stored[f"{i} {K} {name}"][k] for k in keys if k in stored[f"{i} {K} {name}"]]
+                                            for i in n]
     five = {name: pooled(f"5 {name}", "errors 5") for name in METHODS}
     trained = [*META, "joint + fine-tuning", "Gaussian prior"]
     out["trained with 5"] = {name: {str(K): pair(pooled(f"5 {name}", f"errors {K}") - pooled(f"{K} {name}", f"errors {K}"))
@@ -362,7 +375,8 @@ def summary(settings, results, data, weights):
         errors = np.concatenate([one["errors"] for one in narrow])
         out["narrow"][str(K)] = {"mse": pair(errors), "MAML minus it": pair(pooled(f"{K} MAML", f"errors {K}") - errors),
                                  "chosen": [[one["setting"], one["validation"]] for one in narrow],
-                                 "wide": [[stored[f"{i} {K} Gaussian prior"][key] for key in ("setting", "validation")] for i in n]}
+                                 "wide": [[stored[f"{i} {K} Gaussian prior"][key] for key in ("setting", "validation")]
+                                          for i in n]}
     out["items"] = {}
     for name in METHODS:
         total = np.sum([stored[f"{i} 5 {name}"]["items"] for i in n], axis=0)
@@ -371,12 +385,15 @@ def summary(settings, results, data, weights):
     out["light"] = {name: {"mse": pair(e), "minus joint": pair(e - light["joint + fine-tuning"]),
                            "minus prior": pair(e - light["Gaussian prior"])} for name, e in light.items()}
     count, total, squares = np.sum([stored[f"{i} 5 MAML"]["single"] for i in n], axis=0)
-    out["unit"] = {"person": pair(five["MAML"]), "rating": [total / count, 1.96 * np.sqrt((squares / count - (total / count) ** 2) / count)],
+    out["unit"] = {"person": pair(five["MAML"]),
+                   "rating": [total / count, 1.96 * np.sqrt((squares / count - (total / count) ** 2) / count)],
                    "n_ratings": int(count)}
-    out["seeds"] = {name: [float(five[name].mean()), *(float(pooled(f"5 {name} seed {seed}", "errors 5").mean()) for seed in settings["more_seeds"])]
+    out["seeds"] = {name: [float(five[name].mean()),
+                           *(float(pooled(f"5 {name} seed {seed}", "errors 5").mean()) for seed in settings["more_seeds"])]
                     for name in [*META, "joint + fine-tuning"]}
     out["inner steps"] = {str(k): pair(pooled(f"5 MAML k {k}", "errors 5")) for k in settings["inner_steps"]}
-    out["outer rates"] = {name: {str(eta): {"mse": pair(e), "minus prior": pair(e - five["Gaussian prior"]), "minus usual": pair(e - five[name])}
+    out["outer rates"] = {name: {str(eta): {"mse": pair(e), "minus prior": pair(e - five["Gaussian prior"]),
+                                            "minus usual": pair(e - five[name])}
                                  for eta in settings["outer_rates"] for e in [pooled(f"5 {name} eta {eta}", "errors 5")]}
                           for name in ("MAML", "joint + fine-tuning")}
     out["clipped"] = pair(pooled("5 MAML clipped", "errors 5") - five["MAML"])

@@ -1,6 +1,7 @@
 """What spreading a batch over processes gains, on a machine with nothing else to do: writes chapters/results/scaling.json.
 
-Times are of one machine and not reproduced elsewhere; the practice chapter shows them because its own page may be built on a busy one.
+Times are of one machine and not reproduced elsewhere; the practice chapter shows them because its own page may be built
+on a busy one.
 """
 
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from dask.distributed import Client
+
 from metacalc.course.practice import ALPHA, MODEL, TASKS
 from metacalc.meta import maml
 from metacalc.studies import Results

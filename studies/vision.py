@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from metacalc.descent import adam, clipped
+
 from metacalc.data.characters import omniglot, printed_characters
+from metacalc.descent import adam, clipped
 from metacalc.meta import Learner, anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP
 from metacalc.studies import Results, best_adaptation, choose, packed
@@ -107,10 +108,11 @@ class Fold:
         """The best learner of a run with one setting, as `choose` chooses, and all starts that were looked at."""
         s, seen = self.settings, []
         rule = adam() if max_norm is None else clipped(adam(), max_norm)
-        training = dict(n_iters=n_iters, every=max(1, n_iters // looks), rule=rule, dtype=np.float32, seed=seed, progress=progress)
+        training = dict(n_iters=n_iters, every=max(1, n_iters // looks), rule=rule, dtype=np.float32, seed=seed,
+                        progress=progress)
         if name != "joint":
-            return choose(method or METHODS[name], self.model, self.tasks(name, shift), self.validated, [setting], n_tasks=s["n_tasks"],
-                          rates=s["rates"] if name == "Reptile" else None, **training), seen
+            return choose(method or METHODS[name], self.model, self.tasks(name, shift), self.validated, [setting],
+                          n_tasks=s["n_tasks"], rates=s["rates"] if name == "Reptile" else None, **training), seen
         classifier = MLP((s["size"] ** 2, *s["hidden"], len(self.train)), criterion="cross-entropy")
 
         def fresh(learner):
@@ -153,7 +155,8 @@ def _features(model, theta, length, x):
 def competed(fold, name, shift, progress):
     """Each inner setting's validation accuracy after a quarter of the iterations, at one outer rate."""
     s = fold.settings
-    runs = [fold.trained(name, inner | {"eta": s["heat"]}, 0, max(1, s["n_iters"][name] // s["looks"]), 1, shift, s["max_norm"], progress)[0]
+    runs = [fold.trained(name, inner | {"eta": s["heat"]}, 0, max(1, s["n_iters"][name] // s["looks"]), 1, shift, s["max_norm"],
+                         progress)[0]
             for inner in s["inner"][name]]
     return [round(1 - best.score, 4) for best in runs]
 
@@ -165,7 +168,8 @@ def full(fold, name, kind, shift, seed, once, progress, weights=False):
         inner = [inner[int(np.argmax(once(f"{kind}/inner", lambda: competed(fold, name, shift, progress))))]]
 
     def at(eta, seed):
-        return once(f"{kind}/{eta}/{seed}", lambda: full_run(fold, name, inner[0] | {"eta": eta}, seed, shift, progress))["validation"]
+        return once(f"{kind}/{eta}/{seed}",
+                    lambda: full_run(fold, name, inner[0] | {"eta": eta}, seed, shift, progress))["validation"]
 
     first = {eta: at(eta, s["seeds"][0]) for eta in s["outer"]}
     for edge, eta in zip((min(s["outer"]), max(s["outer"])), s["beyond"]):
@@ -174,7 +178,8 @@ def full(fold, name, kind, shift, seed, once, progress, weights=False):
     best = max(first, key=first.get)
     at(best, seed)
     if weights:
-        once(f"{kind}/start", lambda: full_run(fold, name, inner[0] | {"eta": best}, s["seeds"][0], shift, progress, weights=True))
+        once(f"{kind}/start",
+             lambda: full_run(fold, name, inner[0] | {"eta": best}, s["seeds"][0], shift, progress, weights=True))
 
 
 def full_run(fold, name, setting, seed, shift, progress, weights=False):
@@ -189,7 +194,7 @@ def full_run(fold, name, setting, seed, shift, progress, weights=False):
 
 
 def unclipped(fold, max_norm, progress):
-    """MAML with or without clipping, at the outer rate that validates best, and how long the gradients of its outer loop were."""
+    """MAML with or without clipping, at the outer rate that validates best, and how long its outer gradients were."""
     s, runs = fold.settings, []
     for eta in s["outer"]:
         norms = []
@@ -199,11 +204,12 @@ def unclipped(fold, max_norm, progress):
             norms.append(np.linalg.norm(gradient))
             return loss, gradient
 
-        best, _ = fold.trained("MAML", s["clipping"]["inner"] | {"eta": eta}, 0, s["clipping"]["n_iters"], 4, s["shift"], max_norm, progress, recorded)
+        best, _ = fold.trained("MAML", s["clipping"]["inner"] | {"eta": eta}, 0, s["clipping"]["n_iters"], 4, s["shift"],
+                               max_norm, progress, recorded)
         runs.append((best, norms))
     best, norms = min(runs, key=lambda run: run[0].score)
-    return {"eta": best.setting["eta"], "tried": [round(1 - run.score, 4) for run, _ in runs], "norms": np.quantile(norms, [0.5, 0.9, 0.99, 1]),
-            **fold.tested(best)}
+    return {"eta": best.setting["eta"], "tried": [round(1 - run.score, 4) for run, _ in runs],
+            "norms": np.quantile(norms, [0.5, 0.9, 0.99, 1]), **fold.tested(best)}
 
 
 def run(settings, results, characters, progress=True, weights=False, prefix=""):
@@ -231,7 +237,8 @@ def run_clipping(settings, results, characters, progress=True):
         for i, (test, validation) in enumerate(settings["folds"]):
             fold = Fold(seen, characters.split(test, validation), 1, settings)
             for max_norm in (None, settings["max_norm"]):
-                results.once(f"clipping/{images}/{'free' if max_norm is None else 'clipped'}/{i}", lambda: unclipped(fold, max_norm, progress))
+                results.once(f"clipping/{images}/{'free' if max_norm is None else 'clipped'}/{i}",
+                             lambda: unclipped(fold, max_norm, progress))
     print("clipping: done", flush=True)
 
 
@@ -239,8 +246,9 @@ if __name__ == "__main__":
     results = Results(ROOT / ".studies/vision.json", {"omniglot": SETTINGS, "printed": PRINTED})
     run(PRINTED, results, printed_characters(PRINTED["size"]), weights=True, prefix="printed/")
     characters = omniglot(SETTINGS["size"])
-    results.once("data", lambda: {"alphabets": len(characters.scripts), "classes": len(characters.classes), "images": len(characters.x),
-                                  "split": [[len(side) for side in characters.split(*split)] for split in SETTINGS["folds"]]})
+    results.once("data",
+                 lambda: {"alphabets": len(characters.scripts), "classes": len(characters.classes), "images": len(characters.x),
+                          "split": [[len(side) for side in characters.split(*split)] for split in SETTINGS["folds"]]})
     run(SETTINGS | {"seeds": SETTINGS["seeds"][:1]}, results, characters)
     run_clipping(SETTINGS, results, characters)
     run(SETTINGS, results, characters)

@@ -130,7 +130,8 @@ def opened(browser, server):
             page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
             page.on("pageerror", lambda error: troubles.append(str(error)))
             page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
-            page.on("request", lambda request: None if request.url.startswith((base, "data:", "blob:")) else troubles.append(f"left: {request.url}"))
+            page.on("request", lambda request: None if request.url.startswith((base, "data:", "blob:"))
+                    else troubles.append(f"left: {request.url}"))
             pages[key] = page, troubles
             page.goto(f"{base}{page_name}.html")
             page.evaluate("window.MathJax?.startup?.promise.then(() => true)")

@@ -5,12 +5,14 @@ positions to the readout, and a function that holds every table of the marks to 
 that is not listed fails the tests.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Callable
 
 import numpy as np
 import sympy as sp
+from scipy.linalg import expm
+
 import test_figures_meta
 import test_figures_outlook
 import test_language
@@ -21,7 +23,6 @@ from conftest import number_of, only_for_the_legend
 from metacalc import Objective, gradient_descent
 from metacalc.course.figures import background, calculus_link, intro, meta_learning, outlook
 from metacalc.course.figures import gradient_descent as gradient_descent_figures
-from scipy.linalg import expm
 
 theta = sp.Symbol("theta", real=True)
 x, y = sp.symbols("x y", real=True)
@@ -33,7 +34,7 @@ class LiveFigure:
     readout: Callable
     check: Callable
 
-    @cache
+    @cache  # noqa: B019 (figures live as long as the process)
     def build(self):
         """The figure, made once for all the tests of a process: what they change they put back."""
         return self.make()
@@ -180,8 +181,8 @@ def wells_path(k, start, eta):
 
 def chain(k, start, eta):
     path, _, product = wells_path(k, start, eta)
-    return (f"θ₀ = {start:.3f} ↦ θₖ = {path[-1]:.4f} after k = {number_of(k, 'step')}. Derivative dθₖ/dθ₀ = {product:.4f}, the product "
-            "of the first k factors.")
+    return (f"θ₀ = {start:.3f} ↦ θₖ = {path[-1]:.4f} after k = {number_of(k, 'step')}. Derivative dθₖ/dθ₀ = {product:.4f}, the "
+            "product of the first k factors.")
 
 
 def check_chain(stage):

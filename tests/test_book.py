@@ -4,6 +4,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+
 from conftest import HTML, PAGES, PHONE
 from live_figures import FIGURES
 
@@ -17,7 +18,8 @@ THIN_OUT = """() => {
   const looks = whole.map(([place]) => `${place.className} ${getComputedStyle(place).color} in ` +
     (place.closest(".highlight, td, th, summary, .admonition") ?? place.parentElement).className);
   whole.forEach(([place, parts], i) => {
-    if (place.matches("pre")) place.replaceChildren(...parts.filter((t) => !t.className || first(`${t.className} in ${looks[i]}`)));
+    if (place.matches("pre")) place.replaceChildren(
+      ...parts.filter((t) => !t.className || first(`${t.className} in ${looks[i]}`)));
     else if (!first(looks[i])) place.replaceChildren();
   });
   return () => whole.forEach(([place, parts]) => place.replaceChildren(...parts));
@@ -33,17 +35,21 @@ def test_page_is_whole(visit, page_name):
     assert page.locator("article mjx-container").count() >= formulas
     assert page.locator("mjx-merror, .stage-mark-error").count() == 0
     assert page.locator("article .math:not(:has(mjx-container))").count() == 0
-    assert page.locator("text=/(\\\\\\(|\\$\\$)/").filter(visible=True).locator("xpath=self::*[not(ancestor-or-self::pre)]").count() == 0
-    broken = page.locator("img").evaluate_all("images => images.filter(i => !i.complete || !i.naturalWidth || !i.alt).map(i => i.src)")
+    raw = page.locator("text=/(\\\\\\(|\\$\\$)/").filter(visible=True)
+    assert raw.locator("xpath=self::*[not(ancestor-or-self::pre)]").count() == 0
+    broken = page.locator("img").evaluate_all(
+        "images => images.filter(i => !i.complete || !i.naturalWidth || !i.alt).map(i => i.src)")
     assert not broken
     assert page.locator(".stage").count() == len(FIGURES.get(page_name, [])), "list the page's figures in live_figures.py"
 
 
 def violations(page, thin_out=True, **options):
     restore = page.evaluate_handle(THIN_OUT if thin_out else "() => () => null")
-    found = Axe().run(page, context={"include": [["article"]]}, options={"preload": False, "resultTypes": ["violations"]} | options)
+    found = Axe().run(page, context={"include": [["article"]]},
+                      options={"preload": False, "resultTypes": ["violations"]} | options)
     restore.evaluate("restore => restore()")
-    return [f"{v['id']}: {[n['target'] for n in v['nodes']][:3]}" for v in found.response["violations"] if v["impact"] in ("serious", "critical")]
+    return [f"{v['id']}: {[n['target'] for n in v['nodes']][:3]}" for v in found.response["violations"]
+            if v["impact"] in ("serious", "critical")]
 
 
 @every_page
@@ -64,7 +70,8 @@ def test_page_fits_a_phone(visit, page_name):
     page = visit(page_name, PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     outside = page.locator(".stage, .stage :is(input, button, select)").evaluate_all(
-        "parts => parts.filter(p => { const b = p.getBoundingClientRect(); return b.left < 0 || b.right > 360; }).map(p => p.outerHTML)")
+        "parts => parts.filter(p => { const b = p.getBoundingClientRect(); return b.left < 0 || b.right > 360; })"
+        ".map(p => p.outerHTML)")
     assert not outside
 
 

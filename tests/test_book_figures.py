@@ -7,15 +7,18 @@ import re
 
 import numpy as np
 import pytest
+from stages import save
+
 from conftest import DESK, HTML, PHONE
 from live_figures import FIGURES
 from metacalc.course.figures import gradient_descent
 from metacalc.stage import style_sheet
-from stages import save
 from test_figures import same_readout
 
 SLIDERS = "input[type=range]"
-every_stage = pytest.mark.parametrize("page_name, i", [pytest.param(page, i, id=f"{page}-{i}") for page, figures in FIGURES.items() for i in range(len(figures))],
+every_stage = pytest.mark.parametrize("page_name, i",
+                                      [pytest.param(page, i, id=f"{page}-{i}") for page, figures in FIGURES.items()
+                                       for i in range(len(figures))],
                                       scope="module")
 AT_POSITIONS = """(stage, positions) => positions.map((position) => {
   stage.querySelectorAll("input[type=range]").forEach((input, i) => {
@@ -145,13 +148,15 @@ def test_dragging_a_mark_moves_its_slider(visit, page_name, i):
 def test_a_finger_drags_a_mark_and_does_not_scroll(visit, page_name, i):
     page = visit(page_name, PHONE)
     stage = stage_at(page, i)
-    for grip, look in zip(stage.locator(".stage-grip").all(), [m for m in FIGURES[page_name][i].build().spec["marks"] if "drag" in m]):
+    for grip, look in zip(stage.locator(".stage-grip").all(),
+                          [m for m in FIGURES[page_name][i].build().spec["marks"] if "drag" in m]):
         grip.scroll_into_view_if_needed()
         slider, box, scrolled = stage.locator(SLIDERS).nth(look["drag"]), grip.bounding_box(), page.evaluate("scrollY")
         before, finger = int(slider.input_value()), page.context.new_cdp_session(page)
         side = -1 if before else 1
         for kind, step in (("touchStart", 0), *(("touchMove", n) for n in range(1, 13)), ("touchEnd", None)):
-            at = [] if step is None else [{"x": box["x"] + box["width"] / 2 + 5 * side * step, "y": box["y"] + box["height"] / 2 + 4 * step}]
+            at = [] if step is None else [{"x": box["x"] + box["width"] / 2 + 5 * side * step,
+                                           "y": box["y"] + box["height"] / 2 + 4 * step}]
             finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
         finger.detach()
         assert int(slider.input_value()) != before and page.evaluate("scrollY") == scrolled
@@ -240,7 +245,8 @@ def test_print_shows_the_picture_without_controls(visit, page_name):
     page.emulate_media(media="print")
     assert not stage.locator(".stage-controls").is_visible() and stage.locator(".stage-panel > svg").first.is_visible()
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
-    ground, ink = page.evaluate("[document.body, document.querySelector('.stage')].map(e => getComputedStyle(e)).map((s, i) => i ? s.color : s.backgroundColor)")
+    ground, ink = page.evaluate("[document.body, document.querySelector('.stage')].map(e => getComputedStyle(e))"
+                                ".map((s, i) => i ? s.color : s.backgroundColor)")
     assert ground in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)") and ink == "rgb(31, 35, 40)"
     page.evaluate("document.documentElement.dataset.theme = 'light'")
     page.emulate_media(media="screen")
@@ -248,7 +254,8 @@ def test_print_shows_the_picture_without_controls(visit, page_name):
 
 @every_stage
 def test_play_advances_and_stops(visit, page_name, i):
-    """On a clock that the test turns. At the pace that the figure has, and at no more than two steps a second for who wants calm."""
+    """On a clock that the test turns. At the pace that the figure has, and at no more than two steps a second for who
+    wants calm."""
     model = FIGURES[page_name][i].build()
     last = model.sliders[model.spec["play"]].values.size - 1
     seconds = 1.6 if last > 3 else 0.6
@@ -262,7 +269,8 @@ def test_play_advances_and_stops(visit, page_name, i):
         before = drawn(stage)
         button.press("Enter")
         page.clock.run_for(1000 * seconds)
-        assert math.floor(pace * (seconds - 0.1)) <= int(played.input_value()) <= min(last, pace * seconds) and "Pause" in button.inner_text()
+        assert math.floor(pace * (seconds - 0.1)) <= int(played.input_value()) <= min(last, pace * seconds)
+        assert "Pause" in button.inner_text()
         button.click()
         stopped = played.input_value(), drawn(stage)
         page.clock.run_for(3000)

@@ -5,6 +5,7 @@ import pytest
 import sympy as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from metacalc import Objective, finite_difference, gradient_descent, step
 
 x, y, z = sp.symbols("x y z")
@@ -99,9 +100,11 @@ def test_step_composes():
 
 @pytest.mark.parametrize("expr, word", [
     (x + y, "unknown symbols"), (sp.I * x, "complex"), (sp.sqrt(-1 - x**2), "complex"), (sp.Abs(x), "kink"),
-    (sp.Max(x, 0), "kink"), (sp.floor(x), "differentiable"), (sp.sign(x), "differentiable"), (sp.Heaviside(x), "differentiable"),
+    (sp.Max(x, 0), "kink"), (sp.floor(x), "differentiable"), (sp.sign(x), "differentiable"),
+    (sp.Heaviside(x), "differentiable"),
     (sp.Piecewise((x**2, x < 0), (x, True)), "kink"), (sp.sqrt(sp.Abs(x)), "kink"), (sp.Function("g")(x), "differentiable"),
-    (sp.Abs(x) / 100000, "kink"), (sp.sqrt(x**2), "kink"), (sp.Abs(sp.cos(x) - x), "kink"), (sp.Matrix([x**2, x]), "single"), (sp.arg(x), "differentiable"),
+    (sp.Abs(x) / 100000, "kink"), (sp.sqrt(x**2), "kink"), (sp.Abs(sp.cos(x) - x), "kink"), (sp.Matrix([x**2, x]), "single"),
+    (sp.arg(x), "differentiable"),
     (sp.Mod(x, 1), "differentiable"), ("x**2", "SymPy"), ([x], "SymPy"), (x < 1, "single"), (sp.oo, "finite"), (None, "SymPy"),
 ])
 def test_expressions_that_no_loop_can_descend_are_refused(expr, word):
@@ -121,7 +124,9 @@ def test_theta_is_checked(theta):
         Objective(x**2 + y**2, (x, y)).grad(theta)
 
 
-@pytest.mark.parametrize("eta, k, word", [(0, 1, "eta"), (-0.1, 1, "eta"), (sp.nan, 1, "eta"), (x, 1, "eta"), (None, 1, "eta"), ([0.1], 1, "eta"), ("0.1 +", 1, "eta"), (0.1, -1, "k"), (0.1, 1.5, "k")])
+@pytest.mark.parametrize("eta, k, word",
+                         [(0, 1, "eta"), (-0.1, 1, "eta"), (sp.nan, 1, "eta"), (x, 1, "eta"), (None, 1, "eta"),
+                          ([0.1], 1, "eta"), ("0.1 +", 1, "eta"), (0.1, -1, "k"), (0.1, 1.5, "k")])
 def test_step_is_checked(eta, k, word):
     with pytest.raises(ValueError, match=word):
         step(Objective(x**2, x), eta, k)

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as _Path
 from matplotlib.transforms import Affine2D
+from PIL import Image, ImageDraw
+
 from metacalc.data import characters as module
 from metacalc.data.characters import CONFUSABLES, omniglot, printed_characters, script_of
 from metacalc.tasks import Batch, Shifted
-from PIL import Image, ImageDraw
 
 PRINTED = printed_characters()
-SPLITS = [(["Georgian", "Lao"], ["Hebrew", "Old Italic"]), (["Greek"], ["Latin"]), (["Lisu"], ["Cyrillic"]), (["Latin", "Armenian"], [])]
+SPLITS = [(["Georgian", "Lao"], ["Hebrew", "Old Italic"]), (["Greek"], ["Latin"]), (["Lisu"], ["Cyrillic"]),
+          (["Latin", "Armenian"], [])]
 
 
 def on_this_machine():
@@ -28,7 +30,8 @@ def filled(outline, size=40):
     """A letter's outline, fitted to the square and painted by Pillow, which shares no code with Agg."""
     box = outline.get_extents()
     scale = 0.8 * size / max(box.width, box.height)
-    fitted = outline.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2).scale(scale).translate(size / 2, size / 2))
+    centred = Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2)
+    fitted = outline.transformed(centred.scale(scale).translate(size / 2, size / 2))
     winding = np.zeros((size, size), int)
     for part in fitted.to_polygons():
         sheet = Image.new("L", (size, size))
@@ -76,7 +79,8 @@ def test_the_look_alikes_that_everyone_knows_are_found_by_their_images_alone(mon
     alike = lambda a, b: by_image.alike[where[a], where[b]]
     for latin, greek, cyrillic in ("AΑА", "EΕЕ", "HΗН", "OΟО", "PΡР", "TΤТ", "XΧХ"):
         assert alike(f"Latin/{latin}", f"Greek/{greek}") and alike(f"Greek/{greek}", f"Cyrillic/{cyrillic}")
-    assert alike("Latin/A", "Lisu/ꓮ") and alike("Latin/o", "Armenian/օ") and alike("Latin/c", "Latin/C") and alike("Latin/m", "Cyrillic/т")
+    assert alike("Latin/A", "Lisu/ꓮ") and alike("Latin/o", "Armenian/օ")
+    assert alike("Latin/c", "Latin/C") and alike("Latin/m", "Cyrillic/т")
     for a, b in (("Latin/A", "Greek/Β"), ("Greek/Ω", "Greek/Δ"), ("Latin/p", "Latin/q"), ("Georgian/დ", "Latin/D")):
         assert not alike(a, b)
     named = {(a, b) for a, b in itertools.combinations(where, 2) if any(a[-1] in f and b[-1] in f for f in CONFUSABLES)}

@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from metacalc import (
     Objective,
     adam,
@@ -61,7 +62,8 @@ def test_rates_and_starts_broadcast_to_the_runs_one_by_one():
     assert together.shape == (21, 2, 3)
     for i, start in enumerate(starts[:, 0]):
         for j, rate in enumerate(rates):
-            np.testing.assert_allclose(together[:, i, j], gradient_descent(square.grad, float(start), float(rate), 20), rtol=1e-12)
+            np.testing.assert_allclose(together[:, i, j], gradient_descent(square.grad, float(start), float(rate), 20),
+                                       rtol=1e-12)
 
 
 def reference(rule, gradient, theta, eta, n, b=0.9, b1=0.9, b2=0.999, eps=1e-8):
@@ -194,11 +196,15 @@ def test_zero_iterations_return_the_start():
 
 
 @pytest.mark.parametrize("arguments, word", [
-    (dict(eta=0), "eta"), (dict(eta=-1), "eta"), (dict(eta=np.nan), "eta"), (dict(eta=np.inf), "eta"), (dict(eta="fast"), "eta"),
+    (dict(eta=0), "eta"), (dict(eta=-1), "eta"), (dict(eta=np.nan), "eta"), (dict(eta=np.inf), "eta"),
+    (dict(eta="fast"), "eta"),
     (dict(eta=[0.1, -0.1]), "eta"), (dict(eta=[]), "eta"), (dict(eta=None), "eta"), (dict(eta=lambda t: -1.0), "eta"),
-    (dict(n_iters=-1), "n_iters"), (dict(n_iters=2.5), "n_iters"), (dict(n_iters=True), "n_iters"), (dict(n_iters="3"), "n_iters"),
-    (dict(theta0=np.nan), "theta0"), (dict(theta0=[]), "theta0"), (dict(theta0="a"), "theta0"), (dict(theta0=[[1], [1, 2]]), "theta0"),
-    (dict(theta0=1j), "theta0"), (dict(rule="adam"), "rule"), (dict(rule=adam), "rule"), (dict(theta0=[1.0, 2.0], eta=[0.1, 0.2, 0.3]), "theta0"),
+    (dict(n_iters=-1), "n_iters"), (dict(n_iters=2.5), "n_iters"), (dict(n_iters=True), "n_iters"),
+    (dict(n_iters="3"), "n_iters"),
+    (dict(theta0=np.nan), "theta0"), (dict(theta0=[]), "theta0"), (dict(theta0="a"), "theta0"),
+    (dict(theta0=[[1], [1, 2]]), "theta0"),
+    (dict(theta0=1j), "theta0"), (dict(rule="adam"), "rule"), (dict(rule=adam), "rule"),
+    (dict(theta0=[1.0, 2.0], eta=[0.1, 0.2, 0.3]), "theta0"),
 ])
 def test_bad_input_is_refused_by_name(arguments, word):
     with pytest.raises(ValueError, match=word):
@@ -214,10 +220,13 @@ def test_a_start_of_the_wrong_shape_is_refused_by_name():
         gradient_descent(lambda th: np.zeros(3), np.zeros(2), 0.1, 3)
 
 
-@pytest.mark.parametrize("make", [lambda: momentum(1.0), lambda: momentum(-0.1), lambda: nesterov(np.nan), lambda: adam(beta1=1),
-                                  lambda: adam(beta2=[0.9, 1.5]), lambda: adam(eps=0), lambda: convergence_factor(1, 2, [1]),
-                                  lambda: diverged([1.0], limit=0), lambda: backtracking(square, square.grad, 1.0, 3, shrink=1.0), lambda: backtracking(square, square.grad, 1.0, 3, shrink="a"),
-                                  lambda: backtracking(square, square.grad, 1.0, 3, eta=[0.1, 0.2]), lambda: diverged(["a"]), lambda: convergence_factor(1, 0, [])])
+@pytest.mark.parametrize("make",
+                         [lambda: momentum(1.0), lambda: momentum(-0.1), lambda: nesterov(np.nan), lambda: adam(beta1=1),
+                          lambda: adam(beta2=[0.9, 1.5]), lambda: adam(eps=0), lambda: convergence_factor(1, 2, [1]),
+                          lambda: diverged([1.0], limit=0), lambda: backtracking(square, square.grad, 1.0, 3, shrink=1.0),
+                          lambda: backtracking(square, square.grad, 1.0, 3, shrink="a"),
+                          lambda: backtracking(square, square.grad, 1.0, 3, eta=[0.1, 0.2]), lambda: diverged(["a"]),
+                          lambda: convergence_factor(1, 0, [])])
 def test_parameters_of_rules_are_checked(make):
     with pytest.raises(ValueError, match="beta|eps|limit|shrink|eta|path|eigenvalues"):
         make()
@@ -239,8 +248,10 @@ def test_clipping_a_number():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: clipped(None, 1), "rule must be"), (lambda: clipped(sgd(), [1, 2]), "max_norm must be"), (lambda: clipped(sgd(), 0), "max_norm must be"),
-    (lambda: gradient_descent(None, 1.0, 0.1, 3), "grad must be"), (lambda: gradient_descent(lambda t: "x", 1.0, 0.1, 3), "grad must return"),
+    (lambda: clipped(None, 1), "rule must be"), (lambda: clipped(sgd(), [1, 2]), "max_norm must be"),
+    (lambda: clipped(sgd(), 0), "max_norm must be"),
+    (lambda: gradient_descent(None, 1.0, 0.1, 3), "grad must be"),
+    (lambda: gradient_descent(lambda t: "x", 1.0, 0.1, 3), "grad must return"),
     (lambda: gradient_descent(lambda t: 1j * t, 1.0, 0.1, 3), "grad must return"),
 ])
 def test_what_is_no_rule_or_gradient_is_refused(call, message):

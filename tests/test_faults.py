@@ -10,6 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+
 from metacalc import Objective, gradient_descent
 
 x, y = sp.symbols("x y")

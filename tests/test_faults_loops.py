@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import sympy as sp
+
 from metacalc import (
     MLP,
     Batch,

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from live_figures import FIGURES, theta
 from metacalc import Objective, Point, Stage
 from metacalc.course.figures.gradient_descent import parabola

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+
 from conftest import only_for_the_legend
 
 A, C = np.array([4.0, 1.0, 0.5]), np.array([-2.0, 1.0, 2.0])
@@ -13,7 +14,8 @@ NAMES = ["joint", "MAML", "FOMAML", "Reptile", "iMAML"]
 def weights(alpha, k):
     """The weight of each task, by hand; iMAML has λ = 1/(kα)."""
     left, lam = (1 - alpha * A) ** k, 1 / (k * alpha)
-    return {"joint": A, "MAML": A * left**2, "FOMAML": A * left, "Reptile": (1 - left) / alpha, "iMAML": A * (lam / (A + lam)) ** 2}
+    return {"joint": A, "MAML": A * left**2, "FOMAML": A * left, "Reptile": (1 - left) / alpha,
+            "iMAML": A * (lam / (A + lam)) ** 2}
 
 
 @cache
@@ -43,7 +45,8 @@ def update_arrows(alpha, k, theta):
     repels = [f" {name}’s repels." for name in NAMES if weights(alpha, k)[name].sum() < 0]
     return (f"Meta-loss after adapting: {meta_loss(alpha, k, theta):.4g}.\n"
             f"Meta-gradients at θ = {theta:.1f}: {listed(lambda name: gradient(name, alpha, k, theta))}; Meta-SGD’s by α "
-            f"{by_alpha(alpha, k, theta):.4g}.\nThey vanish at: {listed(lambda name: fixed(name, alpha, k))}." + "".join(repels))
+            f"{by_alpha(alpha, k, theta):.4g}.\nThey vanish at: {listed(lambda name: fixed(name, alpha, k))}."
+            + "".join(repels))
 
 
 def landscape(alpha, k):
@@ -62,8 +65,9 @@ def two_levels(n, alpha, beta):
     t, j = divmod(int(n), 4)
     theta = outer_path(alpha, beta)[t]
     phi = C + (1 - alpha * A) ** j * (theta - C)
-    return (f"Outer iteration {t}, inner step {j} of 3: θ = {theta:.4g}, the tasks’ φ = {phi[0]:.4g}, {phi[1]:.4g}, {phi[2]:.4g}.\n"
-            f"Mean loss at θ {(A / 2 * (theta - C) ** 2).mean():.4g}; after all inner steps {meta_loss(alpha, 3, theta):.4g}.")
+    return (f"Outer iteration {t}, inner step {j} of 3: θ = {theta:.4g}, the tasks’ φ = {phi[0]:.4g}, {phi[1]:.4g}, "
+            f"{phi[2]:.4g}.\nMean loss at θ {(A / 2 * (theta - C) ** 2).mean():.4g}; after all inner steps "
+            f"{meta_loss(alpha, 3, theta):.4g}.")
 
 
 def close(table, expected):

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+
 from conftest import number_of
 from metacalc.course.figures import outlook
 from metacalc.models import MLP
@@ -78,8 +79,8 @@ def truncation(alpha, k, t):
     shorter, implicit = distances(alpha, k)
     return (f"Back through the last {t} of {number_of(k, 'step')}: {k + 1} gradients, "
             f"{number_of(t, 'Hessian-vector product')}; angle {shorter[t][0]:.1f}°, "
-            f"relative error {shorter[t][1]:.3f}.\nFirst order: {k + 1} gradients; {shorter[0][0]:.1f}°, {shorter[0][1]:.3f}. Implicit: "
-            f"{k + 2} gradients, 3 Hessian-vector products; {implicit[0]:.1f}°, {implicit[1]:.3f}.")
+            f"relative error {shorter[t][1]:.3f}.\nFirst order: {k + 1} gradients; {shorter[0][0]:.1f}°, {shorter[0][1]:.3f}. "
+            f"Implicit: {k + 2} gradients, 3 Hessian-vector products; {implicit[0]:.1f}°, {implicit[1]:.3f}.")
 
 
 def curvatures(kappa):
@@ -120,8 +121,8 @@ def learned_schedule(n, k, kappa):
     n, k, kappa = int(n), int(k), int(kappa)
     rates = learned(k, kappa)[n]
     return (f"After {number_of(n, 'outer iteration')} the rates are {', '.join(f'{r:.3f}' for r in rates)}.\nMean loss left: "
-            f"{mean_loss(rates, kappa):.3g}; with equal rates {mean_loss(learned(k, kappa, True)[-1], kappa):.3g}; the least possible "
-            f"{least(k, kappa):.3g}.")
+            f"{mean_loss(rates, kappa):.3g}; with equal rates {mean_loss(learned(k, kappa, True)[-1], kappa):.3g}; the least "
+            f"possible {least(k, kappa):.3g}.")
 
 
 def close(table, expected):

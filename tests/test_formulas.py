@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import sympy as sp
+
 from metacalc.calculus import Objective, step
 from metacalc.course import check
 from metacalc.exercises import formula, number

@@ -10,6 +10,7 @@ import autograd
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+
 from conftest import HTML, ROOT, missing, optional
 from metacalc.course.figures.meta_learning import step_graph
 from metacalc.meta import fomaml, maml
@@ -45,7 +46,8 @@ def test_a_framework_s_gradients_are_ours(names, framework, module):
     optional(module)
     named, make, hvp = names["FRAMEWORKS"][framework]
     assert named == module
-    for dtype, tolerance, k, ours in [(np.float64, 1e-12, 1, maml), (np.float32, 1e-5, 2, maml), (np.float64, 1e-12, 2, fomaml)]:
+    for dtype, tolerance, k, ours in [(np.float64, 1e-12, 1, maml), (np.float32, 1e-5, 2, maml),
+                                      (np.float64, 1e-12, 2, fomaml)]:
         model, theta, batch = names["problem"](dtype, seed=3)
         loss, gradient = make(model, 0.01, k, first_order=ours is fomaml)(theta, *names["arrays"](batch))
         expected_loss, expected = ours(model, theta, batch, 0.01, k)
@@ -111,4 +113,5 @@ def test_the_page_says_what_it_compared():
     for framework, module in MODULES.items():
         here = find_spec(module) is not None
         assert bool(re.search(rf"^{framework} +(\d+e[-+]\d+ *){{5}}$", text, re.MULTILINE)) == here
-        assert len(re.findall(rf"^{framework} +not installed; pip install '\.\[frameworks\]'$", text, re.MULTILINE)) == (0 if here else 2)
+        absent = re.findall(rf"^{framework} +not installed; pip install '\.\[frameworks\]'$", text, re.MULTILINE)
+        assert len(absent) == (0 if here else 2)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
 from conftest import ROOT, optional
 
 CONFIG = ROOT / "hub/jupyterhub_config.py"
@@ -22,7 +23,8 @@ from student import hand_out  # noqa: E402
 
 def test_a_student_s_own_work_is_never_overwritten(tmp_path):
     folder = hand_out(ROOT / "chapters", tmp_path)
-    files = {path.relative_to(ROOT / "chapters") for path in (ROOT / "chapters").rglob("*") if path.is_file() and ".ipynb_checkpoints" not in path.parts}
+    files = {path.relative_to(ROOT / "chapters") for path in (ROOT / "chapters").rglob("*") if path.is_file()
+             and ".ipynb_checkpoints" not in path.parts}
     assert {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} == files
     (folder / "intro.ipynb").write_text("mine")
     (folder / "glossary.md").unlink()
@@ -55,7 +57,8 @@ def hub(tmp_path):
     public, api, inner = (f"http://127.0.0.1:{port}" for port in ports)
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", f"--config={CONFIG}", f"--JupyterHub.bind_url={public}", f"--JupyterHub.hub_bind_url={inner}",
+            [sys.executable, "-m", "jupyterhub", f"--config={CONFIG}", f"--JupyterHub.bind_url={public}",
+             f"--JupyterHub.hub_bind_url={inner}",
              f"--ConfigurableHTTPProxy.api_url={api}", "--JupyterHub.authenticator_class=shared-password",
              f"--SharedPasswordAuthenticator.user_password={PASSWORD}",
              "--JupyterHub.spawner_class=simple", f"--SimpleLocalProcessSpawner.home_dir_template={tmp_path}/{{username}}"],
@@ -113,7 +116,10 @@ def run(session, address, server, notebook):
                 continue
             kind, content = message["msg_type"], message["content"]
             assert kind != "error", content["traceback"]
-            text += content["text"] if kind == "stream" else content["data"]["text/plain"] + "\n" if kind == "execute_result" else ""
+            if kind == "stream":
+                text += content["text"]
+            if kind == "execute_result":
+                text += content["data"]["text/plain"] + "\n"
             if kind == "status" and content["execution_state"] == "idle":
                 break
         printed.append(text)

@@ -10,6 +10,7 @@ import time
 import urllib.request
 
 import pytest
+
 from conftest import ROOT, missing
 
 
@@ -26,7 +27,8 @@ def lab(tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=course",
+        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
+         "--IdentityProvider.token=course",
          f"--notebook-dir={tmp_path / 'chapters'}", f"--LabApp.user_settings_dir={tmp_path / 'settings'}",
          f"--LabApp.workspaces_dir={tmp_path / 'workspaces'}"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"})
@@ -62,5 +64,7 @@ def test_a_slider_moves_the_marks_in_jupyterlab(browser, lab):
     assert len(set(seen)) == 3
     assert "η = 0.125" in stage.locator(".stage-readout").inner_text()
     page.get_by_text("theta after 30 iterations").wait_for(state="attached", timeout=240_000)  # the last cell's
-    assert page.get_by_text("Solution to").count() > 0 and ":::" not in page.locator(".jp-Notebook").inner_text(), "MyST is shown raw"
-    assert page.locator('[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    assert page.get_by_text("Solution to").count() > 0
+    assert ":::" not in page.locator(".jp-Notebook").inner_text(), "MyST is shown raw"
+    for kind in ("stderr", "error"):
+        assert page.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count() == 0

@@ -4,11 +4,12 @@ import functools
 from collections import Counter
 
 import numpy as np
+from scipy import stats
+
 from conftest import ROOT, number_of
 from metacalc.course.figures.language import CONTEXTS, SHOWN, adapting, gains, shown_words, stopping
 from metacalc.course.language import load_study
 from metacalc.data.languages import families, folds, names, split
-from scipy import stats
 
 PATH = ROOT / "chapters/results/language.json"
 LANGUAGE, FAMILY = (load_study(PATH, design) for design in ("language", "family"))
@@ -128,9 +129,10 @@ def adapting_readout(language, K, k, context):
     support, _ = shown()[code]
     seen = ", ".join(support[:min(K, 5)]) + (", …" if K > 5 else "")
     best = {name: [*LETTERS[:26], "the end"][next_letters(name, code, K, k)[place].argmax()] for name in ("MAML", "joint")}
-    return (f"{ENGLISH[code]} ({families()[code]}), seen: {seen}\nMost likely {AFTER[place]}: MAML {best['MAML']}, joint {best['joint']}.\n"
-            f"Bits per letter: MAML {cost('MAML', code, K, k):.2f}, joint {cost('joint', code, K, k):.2f}, counting {counted(code, K):.2f}.\n"
-            f"MAML spells: {spelt('MAML', code, K, k)}.\nJoint spells: {spelt('joint', code, K, k)}.")
+    return (f"{ENGLISH[code]} ({families()[code]}), seen: {seen}\nMost likely {AFTER[place]}: MAML {best['MAML']}, joint "
+            f"{best['joint']}.\nBits per letter: MAML {cost('MAML', code, K, k):.2f}, joint {cost('joint', code, K, k):.2f}, "
+            f"counting {counted(code, K):.2f}.\nMAML spells: {spelt('MAML', code, K, k)}.\nJoint spells: "
+            f"{spelt('joint', code, K, k)}.")
 
 
 def mean_and_half_width(differences):

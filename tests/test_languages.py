@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import sympy as sp
 from babel import Locale, localedata
+from scipy.special import logsumexp
+
 from metacalc import MLP, Learner
 from metacalc.course.language import (
     MODEL,
@@ -32,7 +34,6 @@ from metacalc.data.languages import (
 )
 from metacalc.studies import best_adaptation
 from metacalc.tasks.letters import ALPHABET, NextLetter, encode, one_hot
-from scipy.special import logsumexp
 
 DESIGNS = [(by, i) for by in ("language", "family") for i in range(5)]
 
@@ -89,8 +90,8 @@ def test_no_entity_and_no_word_stands_on_two_sides(by, i):
 def test_cognates_are_in_one_group():
     group = {e: g for g in entity_groups() for e in g}
     assert set(group) == {e for code in families() for e in names(code)}
-    pairs = ["fi FI", "de DE", "hu HU", "el GR", "sq AL", "is IS", "sv SE", "ja JP", "ko KR", "zh CN", "fr FR", "tr TR", "cs CZ", "hy AM",
-             "ka GE", "pl PL", "th TH", "vi VN", "fj FJ", "mt MT", "so SO", "mn MN", "nl NL"]
+    pairs = ["fi FI", "de DE", "hu HU", "el GR", "sq AL", "is IS", "sv SE", "ja JP", "ko KR", "zh CN", "fr FR", "tr TR",
+             "cs CZ", "hy AM", "ka GE", "pl PL", "th TH", "vi VN", "fj FJ", "mt MT", "so SO", "mn MN", "nl NL"]
     for language, territory in map(str.split, pairs):
         assert group[f"L-{language}"] == group[f"T-{territory}"]
     assert group["L-fi"] != group["L-de"] and group["T-CD"] == group["T-CG"]
@@ -153,13 +154,18 @@ def test_all_words_are_drawn_equally_often():
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: NextLetter({}), "words must hold"), (lambda: NextLetter({"xx": []}), "words of xx"), (lambda: NextLetter({"xx": ["é"]}), "words of xx"),
-    (lambda: NextLetter({"xx": ["a_b"]}), "words of xx"), (lambda: NextLetter({"xx": ["ab", "ab"]}), "words of xx must be different"),
+    (lambda: NextLetter({}), "words must hold"), (lambda: NextLetter({"xx": []}), "words of xx"),
+    (lambda: NextLetter({"xx": ["é"]}), "words of xx"),
+    (lambda: NextLetter({"xx": ["a_b"]}), "words of xx"),
+    (lambda: NextLetter({"xx": ["ab", "ab"]}), "words of xx must be different"),
     (lambda: NextLetter(WORDS, k_shots=0), "k_shots"), (lambda: NextLetter(WORDS, n_query=2.5), "n_query"),
     (lambda: NextLetter(WORDS, k_shots=30), "k_shots . n_query"), (lambda: NextLetter(WORDS, dtype=int), "dtype"),
-    (lambda: NextLetter(WORDS, 1, 1).sample(np.random.default_rng(0), 0), "n_tasks"), (lambda: names("qqq"), "code"), (lambda: folds("script"), "by"),
-    (lambda: folds(n_folds=2), "n_folds"), (lambda: split(folds()[0], part=3), "part"), (lambda: prior_mean(WORDS, order=4), "order"),
-    (lambda: posterior_mean([1, 2], [0.5, 0.5], 0), "strength"), (lambda: spell(MODEL, np.zeros(MODEL.n_params), np.random.default_rng(0), 0), "n_words"),
+    (lambda: NextLetter(WORDS, 1, 1).sample(np.random.default_rng(0), 0), "n_tasks"), (lambda: names("qqq"), "code"),
+    (lambda: folds("script"), "by"),
+    (lambda: folds(n_folds=2), "n_folds"), (lambda: split(folds()[0], part=3), "part"),
+    (lambda: prior_mean(WORDS, order=4), "order"),
+    (lambda: posterior_mean([1, 2], [0.5, 0.5], 0), "strength"),
+    (lambda: spell(MODEL, np.zeros(MODEL.n_params), np.random.default_rng(0), 0), "n_words"),
 ])
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=f"^{message}"):

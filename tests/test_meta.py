@@ -8,9 +8,10 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 import sympy as sp
-from conftest import optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from conftest import optional
 from metacalc import Objective, finite_difference, lowrank, step
 from metacalc.course.figures.outlook import best_rates
 from metacalc.meta import (
@@ -330,7 +331,7 @@ def test_imaml_solves_its_linear_system_and_approaches_the_true_gradient():
     loss, gradient = imaml(model, theta, batch, 0.1, 300, lam=lam, cg_steps=30)
     close(gradient, np.mean(expected, axis=0), 1e-7)
     # It is the gradient of the query loss at the proximal minimum, as a function of θ.
-    f = lambda q: imaml(model, q, batch, 0.1, 300, lam=lam)[0]  # noqa: E731
+    f = lambda q: imaml(model, q, batch, 0.1, 300, lam=lam)[0]
     close(gradient, finite_difference(np.vectorize(f, signature="(p)->()"), theta, h=1e-5), 1e-5)
 
 
@@ -521,4 +522,5 @@ def test_bad_settings_are_refused(call, message):
 def test_numpy_integers_count_steps():
     batch = Quadratics(2).sample(np.random.default_rng(0), 3)
     for method in (maml, anil):
-        np.testing.assert_array_equal(method(Quadratic(2), np.ones(2), batch, 0.1, np.int64(2))[1], method(Quadratic(2), np.ones(2), batch, 0.1, 2)[1])
+        np.testing.assert_array_equal(method(Quadratic(2), np.ones(2), batch, 0.1, np.int64(2))[1],
+                                      method(Quadratic(2), np.ones(2), batch, 0.1, 2)[1])

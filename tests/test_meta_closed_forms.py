@@ -7,6 +7,7 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from metacalc import finite_difference
 from metacalc.course.figures.meta_learning import quadratic_tasks
 from metacalc.meta import adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
@@ -27,7 +28,8 @@ def derived(k):
     (near,) = sp.solve(sp.diff(loss.subs(theta, phi) + lam / 2 * (phi - theta) ** 2, phi), phi)
     after = loss.subs(theta, end)
     directions = {"joint": sp.diff(loss, theta), "MAML": sp.diff(after, theta), "FOMAML": sp.diff(loss, theta).subs(theta, end),
-                  "Reptile": (theta - end) / alpha, "iMAML": sp.diff(loss.subs(theta, near), theta), "Meta-SGD": sp.diff(after, alpha)}
+                  "Reptile": (theta - end) / alpha, "iMAML": sp.diff(loss.subs(theta, near), theta),
+                  "Meta-SGD": sp.diff(after, alpha)}
     return {name: sp.lambdify(symbols[:-1], expression, cse=True) for name, expression in directions.items()}
 
 
@@ -35,7 +37,8 @@ def closed(name, a, c, alpha, lam, theta, k):
     left = (1 - alpha * a) ** k
     if name == "Meta-SGD":
         return -k * a**2 * (1 - alpha * a) ** (2 * k - 1) * (theta - c) ** 2
-    weight = {"joint": a, "MAML": a * left**2, "FOMAML": a * left, "Reptile": (1 - left) / alpha, "iMAML": a * (lam / (a + lam)) ** 2}
+    weight = {"joint": a, "MAML": a * left**2, "FOMAML": a * left, "Reptile": (1 - left) / alpha,
+              "iMAML": a * (lam / (a + lam)) ** 2}
     return weight[name] * (theta - c)
 
 

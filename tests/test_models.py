@@ -7,9 +7,10 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 import sympy as sp
-from conftest import optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from conftest import optional
 from metacalc import finite_difference
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression, sharpness
 
@@ -61,7 +62,7 @@ def test_gradient_and_hvp_agree_with_hips_autograd(model):
     theta, v, x, y = problem(model, np.random.default_rng(0))
     loss, grad, hvp = model.loss(theta, x, y), model.grad(theta, x, y), model.hvp(theta, v, x, y)
     for t in range(len(theta)):
-        f = lambda q: one_loss(anp, model, q, x[t], y[t])  # noqa: E731
+        f = lambda q: one_loss(anp, model, q, x[t], y[t])
         np.testing.assert_allclose(loss[t], f(theta[t]), rtol=1e-12)
         np.testing.assert_allclose(grad[t], autograd.grad(f)(theta[t]), rtol=1e-10, atol=1e-12)
         directional = autograd.grad(lambda q: anp.dot(autograd.grad(f)(q), v[t]))
@@ -88,7 +89,7 @@ def test_gradient_and_hvp_agree_with_jax(model):
     jax = optional("jax")
     with jax.enable_x64(True):
         theta, v, x, y = problem(model, np.random.default_rng(2))
-        f = lambda q, x, y: one_loss(jax.numpy, model, q, x, y)  # noqa: E731
+        f = lambda q, x, y: one_loss(jax.numpy, model, q, x, y)
         grads = jax.jit(jax.vmap(jax.grad(f)))(theta, x, y)
         hvps = jax.jit(jax.vmap(lambda q, v, x, y: jax.jvp(lambda q: jax.grad(f)(q, x, y), (q,), (v,))[1]))(theta, v, x, y)
     np.testing.assert_allclose(model.grad(theta, x, y), grads, rtol=1e-10, atol=1e-12)
@@ -149,7 +150,7 @@ def test_hessian_is_symmetric_and_linear(model):
     else:
         theta, v, x, y = problem(model, rng)
     u = rng.normal(size=v.shape)
-    H = lambda w: model.hvp(theta, w, x, y)  # noqa: E731
+    H = lambda w: model.hvp(theta, w, x, y)
     np.testing.assert_allclose((u * H(v)).sum(1), (v * H(u)).sum(1), rtol=1e-9)
     np.testing.assert_allclose(H(2 * u - 3 * v), 2 * H(u) - 3 * H(v), rtol=1e-8, atol=1e-10)
 

@@ -10,10 +10,10 @@ import nbformat
 import numpy as np
 import pytest
 import sympy as sp
+from notebooks import normalised
+
 from conftest import ROOT
 from metacalc import Objective, gradient_descent
-
-from notebooks import normalised
 
 NOTEBOOKS = sorted((ROOT / "chapters").rglob("*.ipynb"))
 

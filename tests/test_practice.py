@@ -7,6 +7,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+
 from conftest import ROOT, number_of, only_for_the_legend
 from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, sinusoid_fits
 from metacalc.course.practice import (
@@ -55,8 +56,8 @@ def fitted(who, amplitude, phase, K):
 
 def fits_readout(amplitude, phase, K, k):
     errors = [fitted(who, amplitude, np.pi * phase, K)[1][int(k)] for who in STARTS]
-    return (f"After k = {number_of(k, 'step')} on {number_of(K, 'point')}, mean squared error on the whole interval: MAML {errors[0]:.3f}, "
-            f"joint {errors[1]:.3f}.")
+    return (f"After k = {number_of(k, 'step')} on {number_of(K, 'point')}, mean squared error on the whole interval: MAML "
+            f"{errors[0]:.3f}, joint {errors[1]:.3f}.")
 
 
 def learning_readout(n, k):
@@ -151,7 +152,8 @@ def test_training_keeps_what_validates_best():
 
 
 def test_all_contenders_start_alike_and_scratch_stays_there():
-    starts = {name: train(name, min(1, c.n_iters), looks=1, n_validation=5, progress=False).snapshots[0] for name, c in CONTENDERS.items()}
+    starts = {name: train(name, min(1, c.n_iters), looks=1, n_validation=5, progress=False).snapshots[0]
+              for name, c in CONTENDERS.items()}
     for theta in starts.values():
         np.testing.assert_array_equal(theta[:MODEL.n_params], starts["scratch"])
     text = comparison_table({"scratch": evaluated(train("scratch", n_validation=5), n_tasks=5)})
@@ -162,7 +164,8 @@ def test_a_mean_without_many_of_the_tasks_is_not_printed():
     columns = (np.array([[2.0, 3.0, 4.0, 5.0]] * 3), np.full((3, 4), 0.1), np.array([[1.0, 2.0, 101.0, np.inf]] * 3),
                np.array([[0.0, 0.002, 0.2, 0.7]] * 3))
     row = comparison_table({"x": Evaluation(STEPS, SHOTS, *columns)}).splitlines()[-1]
-    assert row == "| x | 2.00 ± 0.10<br>1.00 | 3.00 ± 0.10<br>2.00<br>0.2% lost | no mean<br>over 100<br>20.0% lost | no mean<br>over 100<br>70.0% lost |"
+    assert row == ("| x | 2.00 ± 0.10<br>1.00 | 3.00 ± 0.10<br>2.00<br>0.2% lost | "
+                   "no mean<br>over 100<br>20.0% lost | no mean<br>over 100<br>70.0% lost |")
 
 
 def test_theta_survives_packing_to_half_precision():

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 import sympy as sp
+from scipy.stats import multivariate_normal
+
 from metacalc.course.gaussian import GaussianPrior, damped_offset, implied_variance
-from metacalc.meta import adapt
-from metacalc.models import linear_regression
 from metacalc.data.download import fetch
 from metacalc.data.food import food_world_cup, person_folds
+from metacalc.meta import adapt
+from metacalc.models import linear_regression
 from metacalc.tasks import RatingTasks
-from scipy.stats import multivariate_normal
 
 rng = np.random.default_rng
 
@@ -81,8 +82,8 @@ def test_episodes_judge_on_all_that_was_not_shown():
     people, support, query = RatingTasks(ratings, 4, 1).episodes(rng(2), 3)
     assert people.tolist() == np.repeat(np.arange(40), 3).tolist() and support.shape == (120, 4)
     for p, shown, judged in zip(people, support, query):
-        assert not judged[shown].any() and set(shown) | set(np.flatnonzero(judged)) == set(np.flatnonzero(~np.isnan(ratings[p])))
-        assert len(set(shown)) == 4
+        assert not judged[shown].any() and len(set(shown)) == 4
+        assert set(shown) | set(np.flatnonzero(judged)) == set(np.flatnonzero(~np.isnan(ratings[p])))
 
 
 def people_in(tasks, seed=0):

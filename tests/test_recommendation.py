@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
+
 from conftest import ROOT, number_of
 from metacalc.course.figures import recommendation as figures
 from metacalc.course.recommendation import load_taste
-from metacalc.studies import Results
 from metacalc.data.food import food_world_cup
+from metacalc.studies import Results
 
 PATH = ROOT / "chapters/results/recommendation.json"
 RESULTS = json.loads(PATH.read_text(encoding="utf-8"))
@@ -30,7 +31,7 @@ def net(theta):
     return a @ w + c, a, w
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def by_hand(ratings):
     """Predictions after 0, ..., 5 steps, and the posterior's mean and variance, for ratings of `ASKED` (0: none)."""
     rated = [(LIVE["countries"].index(name), rating) for name, rating in zip(ASKED, ratings) if rating]
@@ -67,15 +68,16 @@ def cuisines_readout(england, india, cuba, k):
     best = [unknown[int(np.argmax(z[unknown]))] for z in (path[int(k)], posterior)]
     return (f"After {number_of(k, 'step')} MAML expects you to like best, of the 37 others: "
             f"{LIVE['countries'][best[0]]} ({path[int(k)][best[0]]:.2f}). "
-            f"The Gaussian prior: {LIVE['countries'][best[1]]} ({posterior[best[1]]:.2f}).\nChange of the predictions (root mean square): MAML "
-            f"{moved(path[int(k)], path[0]):.3f}, Gaussian prior {moved(posterior, MEAN):.3f}.")
+            f"The Gaussian prior: {LIVE['countries'][best[1]]} ({posterior[best[1]]:.2f}).\nChange of the predictions (root "
+            f"mean square): MAML {moved(path[int(k)], path[0]):.3f}, Gaussian prior {moved(posterior, MEAN):.3f}.")
 
 
 def rating_errors_readout(shots):
     row = TABLE[f"{shots:.0f}"]
     error = {name: row[name]["mse"][0] for name in ("Gaussian prior", "MAML", "joint + fine-tuning", "damped offset")}
     return (f"From {number_of(shots, 'rating')}: " + ", ".join(f"{name} {value:.3f}" for name, value in error.items())
-            + f".\nMAML minus Gaussian prior, person by person: {row['MAML']['minus prior'][0]:.4f} ± {row['MAML']['minus prior'][1]:.4f}.")
+            + f".\nMAML minus Gaussian prior, person by person: {row['MAML']['minus prior'][0]:.4f} ± "
+              f"{row['MAML']['minus prior'][1]:.4f}.")
 
 
 def cuisines():
@@ -91,7 +93,7 @@ def close(table, expected):
     np.testing.assert_allclose(table, np.broadcast_to(expected, np.shape(table)), rtol=1e-6, atol=1e-8)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def all_by_hand():
     """Everything at every position: paths (6, 6, 6, 6, N), posterior means and variances (6, 6, 6, 1, N)."""
     index = [(a, b, c) for a in range(6) for b in range(6) for c in range(6)]
@@ -213,7 +215,8 @@ def test_a_short_run_of_the_study_comes_near_its_numbers(module, tmp_path):
     results = module.run(short, Results(tmp_path / "short.json", short), shots=[K], only_folds=[i],
                          methods=["damped offset", "MAML", "Gaussian prior"], traps=False, progress=False)
     stored = {name: RESULTS["results"]["folds"][str(K)][name][i] for name in module.METHODS}
-    errors = {name: float(np.mean(results.stored[f"{i} {K} {name}"]["errors 5"])) for name in ("damped offset", "MAML", "Gaussian prior")}
+    errors = {name: float(np.mean(results.stored[f"{i} {K} {name}"]["errors 5"]))
+              for name in ("damped offset", "MAML", "Gaussian prior")}
     assert errors["damped offset"] == pytest.approx(stored["damped offset"], abs=1e-4)
     assert errors["Gaussian prior"] == pytest.approx(stored["Gaussian prior"], abs=1e-3)
     assert errors["MAML"] == pytest.approx(stored["MAML"], abs=0.015)

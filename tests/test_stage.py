@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import traitlets
 from matplotlib.figure import Figure
+
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.stage import panel
 
@@ -20,7 +21,8 @@ def sliders():
 def small(**changes):
     ax = panel("x", "y", (0, 1), (1e-2, 1e2), yscale="log")
     arguments = dict(figure=ax.figure, marks=[Point(ax, [[0.5], [0.6], [0.7]], [1.0, 10.0], color="red")], sliders=sliders(),
-                     readout=Readout("η = {eta:.1f}, n = {n:d}: {v:.2f} {word}", v=[1.0, 2.0], word=["low", "high"]), alt="A point.")
+                     readout=Readout("η = {eta:.1f}, n = {n:d}: {v:.2f} {word}", v=[1.0, 2.0], word=["low", "high"]),
+                     alt="A point.")
     return Stage(**arguments | changes)
 
 
@@ -50,7 +52,8 @@ def test_places_follow_the_scales_of_the_axes():
 
 
 def test_readout_formats():
-    readout = Readout("{a:.3g} {b:.1e} {c:d} {d:.2f}", a=[1234.5, np.nan, np.inf], b=[-0.00015, 0, 1], c=[2.0, 3, 4], d=[1, 2, -np.inf])
+    readout = Readout("{a:.3g} {b:.1e} {c:d} {d:.2f}", a=[1234.5, np.nan, np.inf], b=[-0.00015, 0, 1], c=[2.0, 3, 4],
+                      d=[1, 2, -np.inf])
     assert readout.at((0,)) == "1.23e+03 −1.5e−04 2 1.00"
     assert readout.at((1,)).startswith("not a number") and readout.at((2,)).startswith("∞") and readout.at((2,)).endswith("−∞")
 
@@ -134,7 +137,9 @@ def test_several_figures_and_every_mark():
 def test_marks_of_one_label_are_switched_together_and_stand_in_the_legend_once():
     ax = panel("x", "y", (0, 1), (0, 1))
     both = dict(label="ours", toggle=True)
-    stage = Stage(ax.figure, [Point(ax, 0.5, 0.5, **both), Arrow(ax, 0.1, 0.1, dx=0.2, dy=0.2, **both), Point(ax, 0.2, 0.2, label="theirs")],
+    stage = Stage(ax.figure,
+                  [Point(ax, 0.5, 0.5, **both), Arrow(ax, 0.1, 0.1, dx=0.2, dy=0.2, **both),
+                   Point(ax, 0.2, 0.2, label="theirs")],
                   sliders(), alt="Three marks.")
     assert [m.get("toggle") for m in stage.spec["marks"]] == ["ours", "ours", None]
     assert [t.get_text() for t in ax.figure.legends[0].get_texts()] == ["ours", "theirs"]
@@ -143,11 +148,13 @@ def test_marks_of_one_label_are_switched_together_and_stand_in_the_legend_once()
 @pytest.mark.parametrize("make, word", [
     (lambda: Slider("eta", [], "rate"), "values"), (lambda: Slider("eta", [1, np.nan], "rate"), "values"),
     (lambda: Slider("eta", [2, 1], "rate"), "values"), (lambda: Slider("eta", [[1]], "rate"), "values"),
-    (lambda: Slider("eta", ["a"], "rate"), "values"), (lambda: Slider("1", [1], "rate"), "name"), (lambda: Slider("lambda", [1], "rate"), "name"),
+    (lambda: Slider("eta", ["a"], "rate"), "values"), (lambda: Slider("1", [1], "rate"), "name"),
+    (lambda: Slider("lambda", [1], "rate"), "name"),
     (lambda: Slider("eta", [2**53, 2**53 + 1], "rate"), "values"), (lambda: Slider("eta", [1, 2], "rate", "a"), "eta"),
     (lambda: Slider("eta", [1], "rate", format=None), "format"), (lambda: Readout("{}", a=[1]), "template"),
     (lambda: Readout("{a!r}", a=[1]), "template"), (lambda: Readout("{a}", a=[1j]), "table"),
-    (lambda: small(sliders=["n"]), "sliders"), (lambda: small(sliders=[Slider("_shape", [1], "l")]), "sliders"), (lambda: small(figure=None), "figure"),
+    (lambda: small(sliders=["n"]), "sliders"), (lambda: small(sliders=[Slider("_shape", [1], "l")]), "sliders"),
+    (lambda: small(figure=None), "figure"),
     (lambda: Slider("eta", [1, 2], ""), "label"), (lambda: Slider("eta", [1, 2], "rate", 5), "eta"),
     (lambda: Slider("eta", [1, 2], "rate", format="%d"), "format"), (lambda: Readout("{a:>3}", a=[1]), "format"),
     (lambda: small(alt=" "), "alt"), (lambda: small(figure=[]), "figure"), (lambda: small(figure="picture"), "figure"),
@@ -163,11 +170,14 @@ def test_bad_input_is_refused_by_name(make, word):
 
 
 @pytest.mark.parametrize("kind, arguments, word", [
-    (Point, dict(x=np.ones(5), y=1.0), "x of Point"), (Point, dict(x=[], y=1.0), "x of Point"), (Point, dict(x=1.0, y=["a"]), "y of Point"),
+    (Point, dict(x=np.ones(5), y=1.0), "x of Point"), (Point, dict(x=[], y=1.0), "x of Point"),
+    (Point, dict(x=1.0, y=["a"]), "y of Point"),
     (Point, dict(x=1.0, y=1.0, color="mauve"), "color"), (Point, dict(x=1.0, y=1.0, shape="star"), "shape"),
     (Path, dict(x=1.0, y=1.0, along="alpha"), "along"), (Curve, dict(x=[1.0, 2], y=np.ones((4, 2))), "y of Curve"),
-    (Arrow, dict(x=1.0, y=1.0), "dx of Arrow"), (Curve, dict(x=np.ones(5), y=np.ones(4)), "equal length"), (Curve, dict(x=np.ones(5), y=np.ones(5), width=0), "width"),
-    (Point, dict(x=1.0, y=1.0, toggle=True), "toggle"), (Path, dict(x=1.0, y=1.0, along="n", dash="xx"), "dash"), (Point, dict(x=1.0, y=1.0, drag="alpha"), "drag"),
+    (Arrow, dict(x=1.0, y=1.0), "dx of Arrow"), (Curve, dict(x=np.ones(5), y=np.ones(4)), "equal length"),
+    (Curve, dict(x=np.ones(5), y=np.ones(5), width=0), "width"),
+    (Point, dict(x=1.0, y=1.0, toggle=True), "toggle"), (Path, dict(x=1.0, y=1.0, along="n", dash="xx"), "dash"),
+    (Point, dict(x=1.0, y=1.0, drag="alpha"), "drag"),
 ])
 def test_bad_marks_are_refused_by_name(kind, arguments, word):
     ax = panel("x", "y", (0, 1), (0, 1))

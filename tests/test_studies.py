@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pooch
 import pytest
+from scipy import stats
+
+from metacalc.data import download
+from metacalc.data.download import fetch
 from metacalc.descent import sgd
 from metacalc.meta import joint, maml
 from metacalc.models import Quadratic
 from metacalc.studies import Results, choose, interval
-from metacalc.data import download
-from metacalc.data.download import fetch
 from metacalc.tasks import Quadratics
 from metacalc.training import evaluate
-from scipy import stats
 
 TASKS, MODEL = Quadratics(1, spread=1.0), Quadratic(1)
 
@@ -49,7 +50,8 @@ def test_the_choice_is_the_best_of_all_that_validation_saw():
     best = choose(maml, MODEL, TASKS, recorded, [{"alpha": 0.2, "k": 1}, {"alpha": 0.5, "k": 2}], n_iters=25, every=10,
                   theta0=lambda setting: [3.0], eta=0.1, rule=sgd(), progress=False)
     assert len(seen) == 2 * 3  # after 10, 20 and 25 iterations
-    assert best.score == min(s.min() for s in seen.values()) == seen[float(best.learner.theta[0]), best.learner.alpha][best.steps]
+    own = seen[float(best.learner.theta[0]), best.learner.alpha]
+    assert best.score == min(s.min() for s in seen.values()) == own[best.steps]
     assert best.learner.alpha == best.setting["alpha"] and best.iteration in (10, 20, 25)
 
 

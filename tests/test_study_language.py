@@ -5,17 +5,19 @@ import json
 
 import numpy as np
 import pytest
+
 from conftest import ROOT
 from metacalc.course.language import load_study
-from metacalc.studies import Results
 from metacalc.data.languages import families, folds
+from metacalc.studies import Results
 
 SPEC = importlib.util.spec_from_file_location("study_language", ROOT / "studies/language.py")
 study = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(study)
 PATH = ROOT / "chapters/results/language.json"
 SHORT = study.SETTINGS | {
-    "n_folds": 5, "seeds": [0], "n_iters": 4, "every": 4, "n_valid": 1, "n_test": 1, "shots": [1, 10], "rates": [1.0], "n_steps": 1,
+    "n_folds": 5, "seeds": [0], "n_iters": 4, "every": 4, "n_valid": 1, "n_test": 1, "shots": [1, 10], "rates": [1.0],
+    "n_steps": 1,
     "stops": [2, 4], "scratch": {"rates": [1.0], "n_steps": 1}, "bigrams": {"orders": [1], "pooled": [80], "strengths": [32]},
     "outer_rates": [1e-3, 2e-3],
     "contenders": {name: [grid[:1], rates] for name, (grid, rates) in study.SETTINGS["contenders"].items()},

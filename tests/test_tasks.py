@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from metacalc.course.gaussian import GaussianPrior
 from metacalc.models import MLP, Quadratic
 from metacalc.tasks import Batch, FewShotClassification, Pooled, Quadratics, Sinusoids, nearest_mean
@@ -50,7 +51,7 @@ def test_sinusoids_are_sines_of_the_papers_ranges():
     assert np.abs(batch.x_support).max() <= 5 and np.abs(batch.x_query).max() <= 5
     assert batch.x_query.mean() == pytest.approx(0, abs=0.05)
     # y = (A cos φ) sin x − (A sin φ) cos x: fit it on the support set, and it holds on the query set.
-    features = lambda x: np.concatenate([np.sin(x), -np.cos(x)], axis=-1)  # noqa: E731
+    features = lambda x: np.concatenate([np.sin(x), -np.cos(x)], axis=-1)
     w = np.linalg.pinv(features(batch.x_support)) @ batch.y_support
     np.testing.assert_allclose(features(batch.x_query) @ w, batch.y_query, atol=1e-9)
     A, phi = np.hypot(w[:, 0, 0], w[:, 1, 0]), np.arctan2(w[:, 1, 0], w[:, 0, 0])
@@ -197,15 +198,19 @@ def test_nearest_mean_is_the_nearest_mean():
     np.testing.assert_array_equal(nearest_mean(batch.x_support, batch.y_support, batch.x_query), expected)
 
 
-@pytest.mark.parametrize("call", [lambda: Sinusoids().sample(None, 2), lambda: Quadratics().sample(0, 2), lambda: MLP((1, 2, 1)).init(0)])
+@pytest.mark.parametrize("call",
+                         [lambda: Sinusoids().sample(None, 2), lambda: Quadratics().sample(0, 2),
+                          lambda: MLP((1, 2, 1)).init(0)])
 def test_chance_comes_from_a_generator(call):
     with pytest.raises(ValueError, match="^rng must be"):
         call()
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: Quadratics(spread="a"), "spread"), (lambda: Quadratics(spread=-1), "spread"), (lambda: GaussianPrior([0.0], [[1.0]], noise="a"), "noise"),
-    (lambda: GaussianPrior([0.0], [[1.0]], noise=None), "noise"), (lambda: GaussianPrior.fit(np.ones((2, 2)), strength="a"), "strength"),
+    (lambda: Quadratics(spread="a"), "spread"), (lambda: Quadratics(spread=-1), "spread"),
+    (lambda: GaussianPrior([0.0], [[1.0]], noise="a"), "noise"),
+    (lambda: GaussianPrior([0.0], [[1.0]], noise=None), "noise"),
+    (lambda: GaussianPrior.fit(np.ones((2, 2)), strength="a"), "strength"),
 ])
 def test_what_is_no_number_is_refused_by_name(call, message):
     with pytest.raises(ValueError, match=f"^{message} must be"):

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+
 from conftest import optional
 from metacalc import adam, clipped, momentum, nesterov, sgd
 from metacalc.meta import (
@@ -74,6 +75,15 @@ def test_dask_gives_the_serial_result_even_if_a_worker_is_killed():
                     os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
 
             close(meta_train(**ARGUMENTS, executor=pool, callback=kill).theta, serial.theta)
+
+
+def test_a_pool_that_takes_no_work_is_named_with_its_own_error():
+    batch = Quadratics().sample(np.random.default_rng(0), 4)
+    with ThreadPoolExecutor(2) as pool:
+        pool.shutdown()
+        with pytest.warns(UserWarning, match="cannot schedule new futures"):
+            close(in_parallel(maml, pool)(Quadratic(1), np.ones(1), batch, alpha=0.1)[1],
+                  maml(Quadratic(1), np.ones(1), batch, alpha=0.1)[1])
 
 
 def test_an_error_of_the_method_is_not_taken_for_a_lost_worker():
@@ -327,8 +337,10 @@ def test_maml_reaches_the_papers_numbers_on_sinusoids():
 
 @pytest.mark.parametrize("one, other", [
     (dict(rule=momentum(0.5)), dict(rule=momentum(0.9))), (dict(), dict(rule=adam(beta1=0.5))),
-    (dict(rule=clipped(momentum(0.1), 1)), dict(rule=clipped(momentum(0.9), 1))), (dict(rule=clipped(sgd(), 1)), dict(rule=clipped(sgd(), 2))),
-    (dict(eta=lambda t: 0.1 / (t + 1)), dict(eta=lambda t: 0.2 / (t + 1))), (dict(eta=lambda t: 0.1 / (t + 1)), dict(eta=lambda t: 0.1 * (t + 1))),
+    (dict(rule=clipped(momentum(0.1), 1)), dict(rule=clipped(momentum(0.9), 1))),
+    (dict(rule=clipped(sgd(), 1)), dict(rule=clipped(sgd(), 2))),
+    (dict(eta=lambda t: 0.1 / (t + 1)), dict(eta=lambda t: 0.2 / (t + 1))),
+    (dict(eta=lambda t: 0.1 / (t + 1)), dict(eta=lambda t: 0.1 * (t + 1))),
     (dict(method=lambda *a, **k: maml(*a, **k)), dict(method=lambda *a, **k: fomaml(*a, **k))),
     (dict(method=partial(maml, k=2)), dict(method=partial(maml, k=3))),
 ])
@@ -349,7 +361,8 @@ def test_a_checkpoint_that_is_spoiled_is_refused_in_words(tmp_path):
     with np.load(path) as saved:
         parts = dict(saved)
     head = json.loads(str(parts["head"]))
-    heads = ["null", "[1]", json.dumps(head | {"t": "two"}), json.dumps(head | {"t": -5}), json.dumps({k: v for k, v in head.items() if k != "rng"})]
+    heads = ["null", "[1]", json.dumps(head | {"t": "two"}), json.dumps(head | {"t": -5}),
+             json.dumps({k: v for k, v in head.items() if k != "rng"})]
     for i in range(len(heads) + 5):
         if i < len(heads):
             with open(path, "wb") as file:
@@ -366,7 +379,8 @@ def test_a_checkpoint_that_is_spoiled_is_refused_in_words(tmp_path):
 def test_a_method_with_settings_of_its_own_can_be_spread():
     batch = Quadratics(2).sample(np.random.default_rng(0), 5)
     with ThreadPoolExecutor(2) as pool:
-        close(in_parallel(partial(maml, k=2), pool)(Quadratic(2), np.ones(2), batch, 0.1)[1], maml(Quadratic(2), np.ones(2), batch, 0.1, 2)[1])
+        close(in_parallel(partial(maml, k=2), pool)(Quadratic(2), np.ones(2), batch, 0.1)[1],
+              maml(Quadratic(2), np.ones(2), batch, 0.1, 2)[1])
     assert meta_train(**QUICK | dict(n_iters=2, method=partial(maml, k=2))).n_iters == 2
 
 
@@ -385,9 +399,11 @@ def test_bad_executors_are_refused(executor, n_chunks, message):
     (dict(eta=np.nan), "eta must be"), (dict(seed=-1), "seed must be"), (dict(theta0=[np.nan, 1]), "theta0 must be"),
     (dict(theta0=np.ones((2, 2))), "theta0 must be"), (dict(checkpoint_every=0), "checkpoint_every must be"),
     (dict(executor=3), "executor must be"), (dict(alpha=-1), "alpha must be"), (dict(k=0), "k must be"),
-    *[(dict(eta=eta), "eta must") for eta in ("a", None, [0.1, 0.2], lambda t: -1, lambda t: np.nan)], (dict(seed=True), "seed must be"),
+    *[(dict(eta=eta), "eta must") for eta in ("a", None, [0.1, 0.2], lambda t: -1, lambda t: np.nan)],
+    (dict(seed=True), "seed must be"),
     *[(dict(dtype=dtype), "dtype must be") for dtype in (np.float16, int, complex)], (dict(theta0=[1j, 1]), "theta0 must"),
-    *[(dict(rule=rule), "rule must be") for rule in ("adam", adam)], (dict(checkpoint="/no/such/folder/run.npz"), "checkpoint must lie"),
+    *[(dict(rule=rule), "rule must be") for rule in ("adam", adam)],
+    (dict(checkpoint="/no/such/folder/run.npz"), "checkpoint must lie"),
 ])
 def test_bad_training_is_refused(change, message):
     with pytest.raises(ValueError, match=f"^{message}"):
@@ -397,11 +413,14 @@ def test_bad_training_is_refused(change, message):
 @pytest.mark.parametrize("change, message", [
     (dict(steps=()), "steps must be"), (dict(steps=(1, -1)), "steps must be"), (dict(metric="f1"), "metric must be"),
     (dict(limit=0), "limit must be"), (dict(n_tasks=1), "n_tasks must be"), (dict(shots=(5,)), "shots must be None"),
-    (dict(learner=Learner(Quadratic(2), np.ones(2), 0.0)), "alpha must be"), (dict(learner=Learner(Quadratic(2), np.ones(2))), "alpha must be given"),
-    (dict(learner=Learner(Quadratic(2), np.ones(3))), "theta must have a last axis of length 4"), (dict(learner=Quadratic(2)), "learner must be"),
-    (dict(learner=Learner(Quadratic(2), np.ones((5, 2)), 0.1)), "learner must have one θ"), (dict(steps=(True,)), "steps must be"),
-    (dict(metric="accuracy"), "metric must be 'loss'"),
-    *[(dict(steps=steps), "steps must be") for steps in (3, None)], *[(dict(shots=shots), "shots must be") for shots in (5, ())],
+    (dict(learner=Learner(Quadratic(2), np.ones(2), 0.0)), "alpha must be"),
+    (dict(learner=Learner(Quadratic(2), np.ones(2))), "alpha must be given"),
+    (dict(learner=Learner(Quadratic(2), np.ones(3))), "theta must have a last axis of length 4"),
+    (dict(learner=Quadratic(2)), "learner must be"),
+    (dict(learner=Learner(Quadratic(2), np.ones((5, 2)), 0.1)), "learner must have one θ"),
+    (dict(steps=(True,)), "steps must be"), (dict(metric="accuracy"), "metric must be 'loss'"),
+    *[(dict(steps=steps), "steps must be") for steps in (3, None)],
+    *[(dict(shots=shots), "shots must be") for shots in (5, ())],
     *[(dict(limit=limit), "limit must be") for limit in ("a", None, [1])], (dict(seed="a"), "seed must be"),
 ])
 def test_bad_evaluation_is_refused(change, message):

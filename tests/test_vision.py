@@ -9,6 +9,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+
 from conftest import ROOT, number_of
 from metacalc.course.figures.vision import outline, recognition
 from metacalc.course.vision import (
@@ -19,10 +20,10 @@ from metacalc.course.vision import (
     load_starts,
     runs_of,
 )
-from metacalc.studies import Results, interval
 from metacalc.data.characters import printed_characters, script_of
 from metacalc.data.download import fetch
 from metacalc.meta import Learner
+from metacalc.studies import Results, interval
 from metacalc.training import evaluate
 
 sys.path.insert(0, str(ROOT / "studies"))
@@ -79,7 +80,8 @@ def figure():
 
 
 def vision_readout(task, K, k):
-    (maml, maml_own), (joint, joint_own) = ([values[int(k)] for values in right_and_sure(name, task, K)] for name in ("MAML", "pre-trained"))
+    (maml, maml_own), (joint, joint_own) = ([values[int(k)] for values in right_and_sure(name, task, K)]
+                                            for name in ("MAML", "pre-trained"))
     script = script_of(LETTERS.labels[examples()[int(task) - 1][0, 0]])
     return (f"Task {task:.0f}, five letters of {script}, K = {K:.0f}, after {number_of(k, 'step')}.\n"
             f"Of 35 query images, right: MAML {maml}, pre-trained "
@@ -139,7 +141,8 @@ def test_the_stored_results_are_whole():
     for k_shots in (1, 5):
         table = load_scores(PATH, k_shots)
         assert list(table) == list(NAMES) and all(values.shape == (8,) for values in table.values())
-        assert table["pixels"].mean() > 0.35 and all(table[n].mean() > table["scratch"].mean() + 0.05 for n in ("MAML", "joint", "prototypes"))
+        assert table["pixels"].mean() > 0.35 and all(table[n].mean() > table["scratch"].mean() + 0.05
+                                                     for n in ("MAML", "joint", "prototypes"))
     assert list(load_scores(PATH, 1, "not shifted")) == ["prototypes", "joint", "MAML"]
     alphabets = [a for test, _ in study.SETTINGS["folds"] for a in test]
     assert len(alphabets) == len(set(alphabets)) == stored["results"]["data"]["alphabets"] == 8
@@ -156,7 +159,8 @@ def test_every_method_had_the_same_outer_rates_and_the_best_has_all_seeds():
         inside = max(settings["outer"], key=lambda rate: tried[rate][0]["validation"])
         beyond = dict(zip((min(settings["outer"]), max(settings["outer"])), settings["beyond"]))
         assert set(tried) - set(settings["outer"]) == ({beyond[inside]} if inside in beyond else set())
-        assert {rate: len(found) for rate, found in tried.items()} == {rate: len(settings["seeds"]) if rate == best else 1 for rate in tried}
+        wanted = {rate: len(settings["seeds"]) if rate == best else 1 for rate in tried}
+        assert {rate: len(found) for rate, found in tried.items()} == wanted
         for rate, found in tried.items():
             for run in found:
                 assert run["setting"]["eta"] == rate and run["steps"] <= settings["n_steps"]
@@ -165,10 +169,13 @@ def test_every_method_had_the_same_outer_rates_and_the_best_has_all_seeds():
 
 def test_scores_are_means_over_seeds_at_the_rate_that_validates_best(tmp_path):
     run = lambda validation, accuracy: {"validation": validation, "accuracy": {"B": accuracy, "A": accuracy + 0.1}}
-    results = {"0/1/MAML/inner": [0.5, 0.4], "0/1/MAML/0.001/0": run(0.5, 0.1), "0/1/MAML/0.003/0": run(0.6, 0.2), "0/1/MAML/0.003/1": run(0.1, 0.4),
-               "0/1/MAML/not shifted/0.01/0": run(0.9, 0.9), "0/1/pixels": run(0, 0.3), "0/1/scratch/0": run(0, 0.1), "0/1/scratch/1": run(0, 0.2)}
+    results = {"0/1/MAML/inner": [0.5, 0.4], "0/1/MAML/0.001/0": run(0.5, 0.1), "0/1/MAML/0.003/0": run(0.6, 0.2),
+               "0/1/MAML/0.003/1": run(0.1, 0.4),
+               "0/1/MAML/not shifted/0.01/0": run(0.9, 0.9), "0/1/pixels": run(0, 0.3), "0/1/scratch/0": run(0, 0.1),
+               "0/1/scratch/1": run(0, 0.2)}
     path = tmp_path / "vision.json"
-    path.write_text(json.dumps({"settings": {"omniglot": {"folds": [0], "inner": {"MAML": []}, "seeds": [0, 1]}}, "results": results}), encoding="utf-8")
+    path.write_text(json.dumps({"settings": {"omniglot": {"folds": [0], "inner": {"MAML": []}, "seeds": [0, 1]}},
+                                "results": results}), encoding="utf-8")
     found = load_scores(path, 1)
     np.testing.assert_allclose(found["MAML"], [0.4, 0.3])
     np.testing.assert_allclose(found["scratch"], [0.25, 0.15])
@@ -203,7 +210,8 @@ def small():
 def short(prefix=""):
     """Settings for a few seconds."""
     settings = copy.deepcopy(study.SETTINGS)
-    return settings | {"n_iters": dict.fromkeys(settings["n_iters"], 8), "looks": 2, "validation": [4, 5, 500], "test": [4, 5, 1000], "n_steps": 3,
+    return settings | {"n_iters": dict.fromkeys(settings["n_iters"], 8), "looks": 2, "validation": [4, 5, 500],
+                       "test": [4, 5, 1000], "n_steps": 3,
                        "shots": [1], "folds": settings["folds"][:1], "clipping": settings["clipping"] | {"n_iters": 4}}
 
 
@@ -241,7 +249,8 @@ def test_stored_results_are_reproduced():
             again = study.Fold(characters, split, k_shots, settings).nearest("test")
             assert again == pytest.approx(stored[f"{i}/{k_shots}/pixels"]["accuracy"], abs=1e-4)
     test, validation = settings["folds"][0]
-    fold = study.Fold(characters, characters.split(test, validation), 1, settings | {"test": [40, 15, 1000], "rates": [0.03], "n_steps": 12})
+    fold = study.Fold(characters, characters.split(test, validation), 1,
+                      settings | {"test": [40, 15, 1000], "rates": [0.03], "n_steps": 12})
     best, _ = fold.trained("joint", {"eta": 0.003}, 0, 400, 1, 1, 1.0, False)
     again = np.mean(list(fold.tested(best)["accuracy"].values()))
     full = np.mean(list(stored["0/1/joint/0.003/0"]["accuracy"].values()))

@@ -5,10 +5,11 @@ from collections import Counter
 from html import unescape
 
 import pytest
+from pages import counted, reading_minutes, terms
+
 from conftest import HTML, PAGES, ROOT, missing
 from live_figures import FIGURES
 from metacalc.course.figures.intro import CHAPTERS, ROUTES
-from pages import counted, reading_minutes, terms
 
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.
 ARTICLE = [
@@ -70,12 +71,15 @@ def test_previous_and_next_follow_the_table_of_contents():
 
 def test_the_index_names_the_chapters_where_a_term_is_used():
     text = (HTML / "genindex.html").read_text(encoding="utf-8")
-    entries = dict(re.findall(r'<li><a href="chapters/glossary\.html#term-[^"]*"><strong>([^<]+)</strong></a>(.*?)(?=<li><a href="chapters/glossary|</td>)',
+    entries = dict(re.findall(r'<li><a href="chapters/glossary\.html#term-[^"]*"><strong>([^<]+)</strong></a>(.*?)(?=<li><a '
+                              r'href="chapters/glossary|</td>)',
                               text, re.DOTALL))
     assert {unescape(name).lower() for name in entries} == set(terms())
     assert not [name for name, places in entries.items() if "href" not in places]
-    for term, page, name in (("gradient descent", "03_gradient_descent", "3 Gradient descent"), ("Hessian", "02_calculus_link", "2 Core concepts"),
-                             ("support set", "04_meta_learning", "4 The mathematics of meta-learning"), ("momentum", "03_gradient_descent", "3 Gradient"),
+    for term, page, name in (("gradient descent", "03_gradient_descent", "3 Gradient descent"),
+                             ("Hessian", "02_calculus_link", "2 Core concepts"),
+                             ("support set", "04_meta_learning", "4 The mathematics of meta-learning"),
+                             ("momentum", "03_gradient_descent", "3 Gradient"),
                              ("prototype", "06_applications/vision", "Vision<")):
         assert re.search(rf'href="chapters/{page}\.html#[^"]+">{name}', entries[term]), (term, entries[term])
 
@@ -85,7 +89,8 @@ def test_the_glossary_is_in_order_and_says_each_term_once():
     entries = [entry.splitlines() for entry in block.split("\n\n")]
     names = [entry[0].lower() for entry in entries]
     assert names == sorted(set(names))
-    assert all(re.match(r"  \{zh}`[^`]+`: \S.*\.$", lines[-1]) and not any(line.startswith(" ") for line in lines[:-1]) for lines in entries)
+    assert all(re.match(r"  \{zh}`[^`]+`: \S.*\.$", lines[-1]) and not any(line.startswith(" ") for line in lines[:-1])
+               for lines in entries)
 
 
 def test_chapters_say_how_long_they_take():

@@ -4,12 +4,15 @@ import json
 import operator
 import os
 import zlib
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
+
+from metacalc.arrays import Array, PathLike
 
 __all__ = ["State", "described", "load", "looked_at", "place", "save"]
 
@@ -21,13 +24,13 @@ class State(NamedTuple):
     """All that the next iteration depends on."""
 
     t: int
-    theta: np.ndarray
-    memory: object
-    rng: dict
-    trace: tuple
+    theta: Array
+    memory: Any
+    rng: Mapping[str, Any]
+    trace: tuple[list[float], int, float, int]
 
 
-def place(path):
+def place(path: PathLike) -> Path:
     """The path of a checkpoint, which can be written; ValueError that names it if not."""
     path = Path(path)
     if not path.name or path.is_dir():
@@ -43,14 +46,16 @@ def place(path):
     return path
 
 
-def described(value, depth=4):
+def described(value: Any, depth: int = 4) -> Any:
     """What tells a setting from another one, in JSON's terms: of a function its name, what it names and what it was given.
 
     Neither its bytes, which another Python compiles otherwise, nor an address, which another process does not share.
     """
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
-        return array.tolist() if array.size < 100 else [*array.shape, str(array.dtype), zlib.crc32(np.ascontiguousarray(array).tobytes())]
+        if array.size < 100:
+            return array.tolist()
+        return [*array.shape, str(array.dtype), zlib.crc32(np.ascontiguousarray(array).tobytes())]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if depth == 0:
@@ -73,7 +78,7 @@ def described(value, depth=4):
     return repr(value)
 
 
-def looked_at(schedule, n_iters):
+def looked_at(schedule: Callable[..., Any], n_iters: int) -> dict[str, float | None]:
     """A schedule's rates at some of the iterations, {iteration: rate}: what differs by a global shows there."""
     found = {}
     for t in [0, *PROBES]:
@@ -85,7 +90,7 @@ def looked_at(schedule, n_iters):
     return found
 
 
-def save(path, state, run):
+def save(path: PathLike, state: State, run: dict[str, Any]) -> None:
     """Write the state to a new file first, so that an interrupt leaves either the old checkpoint or the new one."""
     means, *rest = state.trace
     head = json.dumps({"format": FORMAT, "t": state.t, "rng": state.rng, "trace": rest, "run": run})
@@ -99,7 +104,7 @@ def save(path, state, run):
         part.unlink(missing_ok=True)
 
 
-def load(path, state, run):
+def load(path: PathLike, state: State, run: dict[str, Any]) -> State:
     """The state in a checkpoint of this very run.
 
     Parameters
@@ -129,8 +134,10 @@ def load(path, state, run):
         _check(loaded, state)
     except _Other as error:
         raise ValueError(f"checkpoint {path} {error}") from None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError, NotImplementedError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"checkpoint {path} cannot be read: it is no checkpoint of this run, or damaged ({error!r})") from error
+    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError, NotImplementedError, BadZipFile,
+            zlib.error) as error:
+        raise ValueError(f"checkpoint {path} cannot be read: it is no checkpoint of this run, or damaged "
+                         f"({error!r})") from error
     return loaded
 
 
@@ -156,7 +163,8 @@ def _differences(saved, run):
         before, now = saved.get(key), run.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
             keys = before.keys() & now.keys() if key == "rates" else before.keys() | now.keys()
-            found += [f"{name} was {before.get(name)}, not {now.get(name)}" for name in sorted(keys) if before.get(name) != now.get(name)]
+            found += [f"{name} was {before.get(name)}, not {now.get(name)}" for name in sorted(keys)
+                      if before.get(name) != now.get(name)]
         elif before != now:
             found.append(f"{key} was {before}, not {now}")
     return found

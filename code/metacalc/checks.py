@@ -2,16 +2,21 @@
 ValueError that names the argument and says what was expected."""
 
 import math
+from typing import Any, TypeVar
 
 import numpy as np
+
+from metacalc.arrays import Array, DTypeLike, Numbers
 
 __all__ = [
     "count", "generator", "instance", "interval", "positive", "precision", "real_array", "scalar", "tensor",
     "unit_interval",
 ]
 
+T = TypeVar("T")
 
-def real_array(value, name):
+
+def real_array(value: Any, name: str) -> Array:
     """`value` as an array of floats, whose precision is kept. Exact numbers, such as SymPy's or fractions, are converted."""
     array = None
     if not np.ma.is_masked(value):  # what is masked is not there, and a plain array would bring it back
@@ -30,7 +35,7 @@ def real_array(value, name):
     return array
 
 
-def tensor(value, name, dtype=None):
+def tensor(value: Any, name: str, dtype: DTypeLike | None = None) -> Array:
     """`value` as an array of finite numbers in the precision `dtype`; if that is none of floats, in double precision."""
     array = np.asarray(value) if type(value) is not np.ndarray else value
     if array.dtype.kind != "f":
@@ -47,7 +52,7 @@ def tensor(value, name, dtype=None):
     return array
 
 
-def positive(value, name):
+def positive(value: Any, name: str) -> Numbers:
     """`value` as a float or an array of floats, all positive and finite."""
     try:
         array = real_array(value, name)
@@ -58,7 +63,7 @@ def positive(value, name):
     return float(array) if array.ndim == 0 else array
 
 
-def scalar(value, name, positive=True):
+def scalar(value: Any, name: str, positive: bool = True) -> float:
     """`value` as one finite float, positive or else at least 0."""
     array = real_array(value, name)
     if array.ndim or not np.isfinite(array) or array < 0 or (positive and array == 0):
@@ -66,7 +71,7 @@ def scalar(value, name, positive=True):
     return float(array)
 
 
-def unit_interval(value, name):
+def unit_interval(value: Any, name: str) -> Numbers:
     """`value` as a float or an array of floats, all in [0, 1)."""
     array = real_array(value, name)
     if array.size == 0 or not np.all((array >= 0) & (array < 1)):
@@ -74,7 +79,7 @@ def unit_interval(value, name):
     return float(array) if array.ndim == 0 else array
 
 
-def count(value, name, least=0):
+def count(value: Any, name: str, least: int = 0) -> int:
     """`value` as an integer of at least `least`."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
@@ -82,7 +87,7 @@ def count(value, name, least=0):
     return int(value)
 
 
-def interval(value, name):
+def interval(value: Any, name: str) -> tuple[float, float]:
     """`value` as a pair low ≤ high of finite numbers."""
     try:
         low, high = (float(real_array(end, name)) for end in value)
@@ -93,7 +98,7 @@ def interval(value, name):
     return low, high
 
 
-def precision(value, name="dtype"):
+def precision(value: Any, name: str = "dtype") -> Any:
     """`value`, which must be single or double precision."""
     try:
         known = np.dtype(value) in (np.float32, np.float64)
@@ -104,12 +109,12 @@ def precision(value, name="dtype"):
     return value
 
 
-def generator(rng):
+def generator(rng: Any) -> np.random.Generator:
     """`rng`, which must be NumPy's source of chance."""
     return instance(rng, np.random.Generator, "rng", "a numpy.random.Generator, such as np.random.default_rng(0)")
 
 
-def instance(value, kind, name, described):
+def instance(value: Any, kind: type[T], name: str, described: str) -> T:
     """`value`, which must be of a kind that is described in words."""
     if not isinstance(value, kind):
         raise ValueError(f"{name} must be {described}, got {value!r}")

@@ -3,13 +3,14 @@
 The library itself needs NumPy and SymPy alone. `pyproject.toml` lists what belongs to each extra.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = ["extra"]
 
 
 @contextmanager
-def extra(name):
+def extra(name: str) -> Iterator[None]:
     """Around the imports of packages that belong to an extra: where one is missing, the error names the extra.
 
     Parameters

@@ -17,15 +17,23 @@ so small are done before NumPy has made an array for them, so `_Workspace` keeps
 
 import math
 import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from metacalc.arrays import Array, Entries
+
+if TYPE_CHECKING:
+    from metacalc.models import MLP
+    from metacalc.tasks.base import Batch
 
 __all__ = ["steps"]
 
 _workspaces = threading.local()
 
 
-def steps(model, theta, batch, alpha, k=1, only=None, second_order=True):
+def steps(model: "MLP", theta: Array, batch: "Batch", alpha: float, k: int = 1, only: Entries | None = None,
+          second_order: bool = True) -> tuple[Array, Array]:
     """Loss and gradient, as `metacalc.meta.maml` returns them; without `second_order` as `fomaml` does; k may be 0."""
     _, x_support, y_support = model.checked(theta, batch.x_support, batch.y_support)
     _, x_query, y_query = model.checked(theta, batch.x_query, batch.y_query)
@@ -111,7 +119,7 @@ class _Layer:
     def __init__(self, gradient, first):
         self.gradient, self.product = gradient, np.zeros_like(gradient)
         m, n = gradient.shape
-        self.transposed = None if first else _zeros((max(n, 2), m - 1), gradient.dtype)  # goes with `_Units.wide`
+        self.transposed: Any = None if first else _zeros((max(n, 2), m - 1), gradient.dtype)  # goes with `_Units.wide`
 
     def share(self, W):
         """Take the weights before the first step, which are the same for all tasks."""
@@ -132,6 +140,14 @@ class _Layer:
             np.matmul(d.wide, self.transposed, out=out.rows)
         else:
             self.backward_adapted(j, d, out)
+
+    def forward_adapted(self, j, a, out):
+        """a W, with the weights after j ≥ 1 steps."""
+        raise NotImplementedError
+
+    def backward_adapted(self, j, d, out):
+        """d Wᵀ, with the weights after j ≥ 1 steps."""
+        raise NotImplementedError
 
     def turn(self, j, a, d, r_a, r_d):
         """v ← v − αHv; after the last one, j = 0, only its sum over the tasks is wanted."""

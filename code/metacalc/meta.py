@@ -7,27 +7,33 @@ broadcasts with θ. In the comments φ_0 = θ, ..., φ_k are the iterates of the
 """
 
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from metacalc.arrays import Array, ArrayLike, Entries, Numbers
 from metacalc.checks import count, instance, positive, real_array, scalar
 from metacalc.models import Model
 from metacalc.tasks.base import Batch
 
 __all__ = [
-    "Learner", "Method", "adapt", "anil", "fomaml", "imaml", "joint", "maml", "meta_sgd", "rate_schedule", "reptile", "unwrapped",
-    "with_rates",
+    "Learner", "Method", "adapt", "anil", "fomaml", "imaml", "joint", "maml", "meta_sgd", "rate_schedule", "reptile",
+    "unwrapped", "with_rates",
 ]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Method(Protocol):
     """What `metacalc.training.meta_train` asks of an algorithm."""
 
-    def __call__(self, model: Model, theta: np.ndarray, batch: Batch, **settings) -> tuple:
+    def __call__(self, model: Model, theta: Array, batch: Batch, /, *args: Any, **settings: Any) -> tuple[Any, Array]:
         """The loss, shape (...), and the gradient that the outer loop descends, in the shape of `theta`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +62,13 @@ class Learner:
     """
 
     model: Model
-    theta: np.ndarray
-    alpha: float | np.ndarray | None = None
-    only: slice | np.ndarray | None = None
+    theta: ArrayLike
+    alpha: ArrayLike | None = None
+    only: Entries | None = None
     lam: float = 0.0
 
     @classmethod
-    def of(cls, method, model, theta, **settings):
+    def of(cls, method: Method, model: Model, theta: ArrayLike, **settings: Any) -> "Learner":
         """The learner that a method of this module, or one of your own, has trained: it adapts at test as in training.
 
         Parameters
@@ -81,16 +87,16 @@ class Learner:
         >>> Learner.of(anil, net, np.zeros(10), alpha=0.1).only == net.head
         True
         """
-        method, settings = unwrapped(method, settings)
-        only = method.only(model) if hasattr(method, "only") else settings.get("only")
+        function, settings = unwrapped(method, settings)
+        only = function.only(model) if hasattr(function, "only") else settings.get("only")
         return cls(model, theta, settings.get("alpha"), only, settings.get("lam", 0.0))
 
     @np.errstate(all="ignore")
-    def adapt(self, x, y, k=1):
+    def adapt(self, x: ArrayLike, y: ArrayLike, k: int = 1) -> Array:
         """The path of `k` inner steps on support sets, as the function `adapt` returns it."""
         return np.stack(np.broadcast_arrays(*self.iterates(x, y, k)))
 
-    def iterates(self, x, y, k):
+    def iterates(self, x: ArrayLike, y: ArrayLike, k: int) -> Iterator[Array]:
         """The path of `adapt`, one after the other."""
         p = self.model.n_params
         if self.alpha is None and np.shape(self.theta)[-1:] == (p,):
@@ -102,7 +108,7 @@ class Learner:
         return _iterates(self.model, theta, x, y, _masked(theta, alpha, self.only), k, scalar(self.lam, "lam", positive=False))
 
 
-def unwrapped(method, settings):
+def unwrapped(method: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The algorithm itself, without `functools.partial` or a decorator around it, and all its settings."""
     while True:
         if isinstance(method, partial):
@@ -113,7 +119,7 @@ def unwrapped(method, settings):
             return method, settings
 
 
-def _adapts(**how):
+def _adapts(**how: Any) -> Callable[[F], F]:
     """Says of a method what `Learner.of` and `meta_train` have to know: `only`, a function from the model to the entries of
     θ that it adapts; `start`, one from the model's own start to that of the method; `learner=False` if its θ is none."""
     def marked(method):
@@ -124,7 +130,8 @@ def _adapts(**how):
     return marked
 
 
-def adapt(model, theta, x, y, alpha, k=1, only=None, lam=0.0):
+def adapt(model: Model, theta: ArrayLike, x: ArrayLike, y: ArrayLike, alpha: ArrayLike | None, k: int = 1,
+          only: Entries | None = None, lam: float = 0.0) -> Array:
     """Inner loop: k gradient steps φ ← φ − α ∇L(φ) on each task, from θ on.
 
     Parameters
@@ -167,7 +174,8 @@ def adapt(model, theta, x, y, alpha, k=1, only=None, lam=0.0):
 
 
 @np.errstate(all="ignore")
-def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
+def maml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int = 1, only: Entries | None = None,
+         fast: bool = True, truncate: int | None = None) -> tuple[Array, Array]:
     """Model-agnostic meta-learning, exact: differentiates through all k inner steps (Finn, Abbeel & Levine 2017).
 
     The chain rule along the path, with H the Hessian of the support loss (there equation 1, for k = 1):
@@ -230,7 +238,8 @@ def maml(model, theta, batch, alpha, k=1, only=None, fast=True, truncate=None):
 
 
 @np.errstate(all="ignore")
-def fomaml(model, theta, batch, alpha, k=1, only=None, fast=True):
+def fomaml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int = 1, only: Entries | None = None,
+           fast: bool = True) -> tuple[Array, Array]:
     """First-order MAML: `maml` with every Hessian left out, which leaves ∇L_query(φ_k) (Finn et al. 2017, section 5.2).
 
     Parameters, returns and errors as in `maml`.
@@ -246,18 +255,18 @@ def fomaml(model, theta, batch, alpha, k=1, only=None, fast=True):
 
 @_adapts(only=lambda model: model.head)
 @np.errstate(all="ignore")
-def anil(model, theta, batch, alpha, k=1):
+def anil(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int = 1) -> tuple[Array, Array]:
     """Almost no inner loop: `maml` whose inner loop moves only the model's head (Raghu et al. 2020, section 4).
 
     All of θ is still learned in the outer loop. Parameters, returns and errors as in `maml`; what it learns adapts with
     `only=model.head`, as `Learner.of` knows.
     """
-    return maml(model, theta, batch, alpha, k, only=model.head)
+    return maml(model, theta, batch, alpha, k, only=model.head)  # pyright: ignore[reportAttributeAccessIssue] (optional)
 
 
 @_adapts(start=lambda theta: with_rates(theta, 0.01))
 @np.errstate(all="ignore")
-def meta_sgd(model, theta, batch, k=1):
+def meta_sgd(model: Model, theta: ArrayLike, batch: Batch, k: int = 1) -> tuple[Array, Array]:
     """Meta-SGD: learns an inner rate for each parameter together with the parameters (Li et al. 2017, equation 4).
 
     Along the path ∂φ_{j+1}/∂α = diag(−∇L(φ_j)); the rest is `maml`. A learned rate may turn negative. `meta_train` starts
@@ -301,12 +310,13 @@ def meta_sgd(model, theta, batch, k=1):
     for gradient, hessian in reversed(steps):
         v_alpha = v_alpha - gradient * v
         v = v - hessian(alpha * v)
-    return loss().mean(axis=-1), np.concatenate([v.mean(axis=-2), v_alpha.mean(axis=-2)], axis=-1)
+    both = v.mean(axis=-2), v_alpha.mean(axis=-2)  # pyright: ignore[reportAttributeAccessIssue] (k is 1 or more)
+    return loss().mean(axis=-1), np.concatenate(both, axis=-1)
 
 
 @_adapts(learner=False)
 @np.errstate(all="ignore")
-def rate_schedule(model, theta, batch, start):
+def rate_schedule(model: Model, theta: ArrayLike, batch: Batch, start: ArrayLike) -> tuple[Array, Array]:
     """Learns the rates of k steps of gradient descent, one for each step, from a fixed start (Maclaurin et al. 2015).
 
     The meta-parameters are the rates, φ_j = φ_{j−1} − α_j ∇L_support(φ_{j−1}). With v_k = ∇L_query(φ_k) and
@@ -359,7 +369,7 @@ def rate_schedule(model, theta, batch, start):
 
 
 @np.errstate(all="ignore")
-def reptile(model, theta, batch, alpha, k=1):
+def reptile(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int = 1) -> tuple[Array, Array]:
     """Reptile: descends (θ − φ_k) / α, the sum of the inner gradients (Nichol, Achiam & Schulman 2018, algorithm 1).
 
     It learns from the support set alone; the query set only serves the loss that is returned. With k = 1 it is joint
@@ -372,7 +382,8 @@ def reptile(model, theta, batch, alpha, k=1):
 
 
 @np.errstate(all="ignore")
-def imaml(model, theta, batch, alpha, k=10, lam=1.0, cg_steps=10):
+def imaml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int = 10, lam: float = 1.0,
+          cg_steps: int = 10) -> tuple[Array, Array]:
     """Implicit MAML: the gradient through the proximal minimum φ*, whatever path led there (Rajeswaran et al. 2019).
 
     φ* minimises L_support(φ) + λ/2 ‖φ − θ‖², and by the implicit function theorem (there lemma 1)
@@ -424,7 +435,7 @@ def imaml(model, theta, batch, alpha, k=10, lam=1.0, cg_steps=10):
 
 
 @np.errstate(all="ignore")
-def joint(model, theta, batch, fast=True):
+def joint(model: Model, theta: ArrayLike, batch: Batch, fast: bool = True) -> tuple[Array, Array]:
     """Joint training, the baseline: mean loss and gradient at θ itself over all examples, support and query alike.
 
     Parameters, returns and errors as in `maml`, without an inner loop.
@@ -444,7 +455,7 @@ def joint(model, theta, batch, fast=True):
     return loss.mean(axis=-1), gradient.mean(axis=-2)
 
 
-def with_rates(theta, alpha):
+def with_rates(theta: ArrayLike, alpha: ArrayLike) -> Array:
     """θ with an inner rate for each parameter behind it, shape (..., 2p): what `meta_sgd` learns.
 
     Examples
@@ -456,7 +467,8 @@ def with_rates(theta, alpha):
     return np.concatenate([theta, np.broadcast_to(alpha.astype(theta.dtype), theta.shape)], axis=-1)
 
 
-def _iterates(model, theta, x, y, alpha, k, lam=0.0):
+def _iterates(model: Model, theta: Array, x: ArrayLike, y: ArrayLike, alpha: Numbers, k: int,
+              lam: float = 0.0) -> Iterator[Array]:
     """φ_0, ..., φ_k one by one, each of shape (..., n_tasks, p), but for φ_0 = θ, which the tasks share."""
     theta = phi = _over_tasks(theta)
     yield theta
@@ -468,12 +480,12 @@ def _iterates(model, theta, x, y, alpha, k, lam=0.0):
         yield phi
 
 
-def _last(iterates):
+def _last(iterates: Iterator[Array]) -> Array:
     """The last of them, none of the others being kept."""
     return deque(iterates, maxlen=1).pop()
 
 
-def _conjugate_gradients(times, b, n_steps):
+def _conjugate_gradients(times: Callable[[Array], Array], b: Array, n_steps: int) -> Array:
     """Solve times(x) = b for each vector along the last axis (Hestenes & Stiefel 1952)."""
     x, r = np.zeros_like(b), b
     p, rr = r, (r * r).sum(axis=-1, keepdims=True)
@@ -490,25 +502,27 @@ def _conjugate_gradients(times, b, n_steps):
     return x
 
 
-def _linearize(model, phi, x, y):
+def _linearize(model: Any, phi: Array, x: ArrayLike, y: ArrayLike) -> tuple[
+        Array, Callable[[Array], Array], Callable[[], Array]]:
     """Gradient of each task at φ, and the functions v ↦ H(φ) v and () ↦ loss."""
     if hasattr(model, "linearize"):
         return model.linearize(phi, x, y)
     return model.grad(phi, x, y), lambda v: model.hvp(phi, v, x, y), lambda: model.loss(phi, x, y)
 
 
-def _fast(model, theta, batch, alpha, k, only=None, second_order=True):
+def _fast(model: Model, theta: Array, batch: Batch, alpha: Numbers, k: int, only: Entries | None = None,
+          second_order: bool = True) -> tuple[Array, Array] | None:
     """What the model's own faster way gives, if it has one that suits, or None."""
     way = getattr(model, "meta_gradient", None)
     return None if way is None else way(theta, batch, alpha, k, only, second_order)
 
 
-def _over_tasks(theta):
+def _over_tasks(theta: Array) -> Array:
     """θ with an axis for the tasks before its last, unless it is a single vector."""
     return theta if theta.ndim == 1 else theta[..., None, :]
 
 
-def _start(model, theta, alpha, k, *batches):
+def _start(model: Model, theta: ArrayLike, alpha: ArrayLike | None, k: int, *batches: Batch) -> tuple[Array, Numbers]:
     """θ as floats; α positive and ready to broadcast with (..., n_tasks, p), taken out of θ if None; the rest checked."""
     count(k, "k", 1)
     for batch in batches:
@@ -533,7 +547,7 @@ def _start(model, theta, alpha, k, *batches):
     return np.broadcast_to(theta, shape), _over_tasks(np.broadcast_to(alpha.astype(theta.dtype), shape))
 
 
-def _masked(theta, alpha, only):
+def _masked(theta: Array, alpha: Numbers, only: Entries | None) -> Numbers:
     """α where the inner loop moves θ, and 0 elsewhere."""
     if only is None:
         return alpha

@@ -11,35 +11,46 @@ a faster way, or None where it has none.
 """
 
 import math
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from metacalc import lowrank
+from metacalc.arrays import AnyArray, Array, ArrayLike, DTypeLike, Entries, Numbers
 from metacalc.checks import count, generator, real_array, tensor
+
+if TYPE_CHECKING:
+    from metacalc.tasks.base import Batch
 
 __all__ = ["MLP", "Model", "Quadratic", "linear_regression", "logistic_regression", "sharpness"]
 
 
 class Model(Protocol):
-    """What a meta-learner asks of a model. θ has the shape (..., p), p = `n_params`; the leading axes broadcast with the tasks'."""
+    """What a meta-learner asks of a model. θ has the shape (..., p), p = `n_params`; its leading axes broadcast with the
+    tasks'."""
 
     n_params: int
 
-    def init(self, rng, dtype=np.float64):
+    def init(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Array:
         """Random θ, shape (p,)."""
+        ...
 
-    def predict(self, theta, x):
+    def predict(self, theta: Array, x: ArrayLike) -> Array:
         """What the model says of x."""
+        ...
 
-    def loss(self, theta, x, y):
+    def loss(self, theta: Array, x: ArrayLike, y: ArrayLike) -> Array:
         """Loss of each task, shape (...)."""
+        ...
 
-    def grad(self, theta, x, y):
+    def grad(self, theta: Array, x: ArrayLike, y: ArrayLike) -> Array:
         """Gradient of each task's loss, shape (..., p)."""
+        ...
 
-    def hvp(self, theta, v, x, y):
+    def hvp(self, theta: Array, v: Array, x: ArrayLike, y: ArrayLike) -> Array:
         """Hessian of each task's loss times v, shape (..., p)."""
+        ...
 
 
 def _relu(z):
@@ -103,7 +114,7 @@ class MLP:
     (5, 10)
     """
 
-    def __init__(self, sizes, activation="relu", criterion="squared"):
+    def __init__(self, sizes: Sequence[int], activation: str = "relu", criterion: str = "squared") -> None:
         sizes = tuple(sizes) if np.iterable(sizes) else ()
         if len(sizes) < 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sizes):
             raise ValueError(f"sizes must be two or more positive integers, got {sizes!r}")
@@ -119,10 +130,10 @@ class MLP:
                         for start, end, m, n in zip([0] + ends, ends, sizes, sizes[1:])]
         self.n_params, self.head = ends[-1], slice(self.layers[-1][0], ends[-1])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"MLP({self.sizes}, activation={self.activation!r}, criterion={self.criterion!r})"
 
-    def init(self, rng, dtype=np.float64):
+    def init(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Array:
         """Random θ, shape (p,): weights normal with variance g/d_in, g = 2 for ReLU and 1 for tanh; biases 0.
 
         `rng` is a `numpy.random.Generator`. Before the outputs g is 1. Source: He et al. 2015, equation 10.
@@ -134,18 +145,18 @@ class MLP:
         return theta
 
     @property
-    def bend(self):
+    def bend(self) -> Callable[[Array], Array] | None:
         """σ''/σ' as a function of a = σ(z), or None where σ'' is 0."""
         return ACTIVATIONS[self.activation][1]
 
-    def unflatten(self, theta):
+    def unflatten(self, theta: Any) -> list[tuple[Any, Any]]:
         """The layers [(W_1, b_1), ...] of θ as views, shapes (..., m, n) and (..., n)."""
         theta = real_array(theta, "theta") if isinstance(theta, list | tuple) else theta  # a framework's own stay so
         lead = theta.shape[:-1]
         return [(theta[..., start:middle].reshape(*lead, m, n), theta[..., middle:end])
                 for start, middle, end, m, n in self.layers]
 
-    def with_new_head(self, theta, n_out):
+    def with_new_head(self, theta: ArrayLike, n_out: int) -> "tuple[MLP, Array]":
         """The same body under a new last layer of zeros: the model with `n_out` outputs, and its θ, shape (..., p').
 
         Examples
@@ -161,40 +172,41 @@ class MLP:
         return fresh, np.concatenate([body, np.zeros((*body.shape[:-1], fresh.n_params - self.head.start), body.dtype)], -1)
 
     @np.errstate(all="ignore")
-    def features(self, theta, x):
+    def features(self, theta: ArrayLike, x: ArrayLike) -> Array:
         """What the last layer sees, a_{L-1}: shape (..., n, d_{L-1})."""
         theta, x, _ = self.checked(theta, x)
         return self._forward(self.unflatten(theta), x)[0][-1]
 
     @np.errstate(all="ignore")
-    def predict(self, theta, x):
+    def predict(self, theta: ArrayLike, x: ArrayLike) -> Array:
         """Outputs, shape (..., n, d_out): values for the squared criterion, class probabilities for the other."""
         theta, x, _ = self.checked(theta, x)
         z = self._forward(self.unflatten(theta), x)[2]
         return z if self.criterion == "squared" else _softmax(z)
 
     @np.errstate(all="ignore")
-    def loss(self, theta, x, y):
+    def loss(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """Loss of each task, shape (...)."""
-        theta, x, y = self.checked(theta, x, y)
-        return self.output_loss(self._forward(self.unflatten(theta), x)[2], y)
+        theta, x, targets = self.checked(theta, x, y)
+        return self.output_loss(self._forward(self.unflatten(theta), x)[2], targets)
 
-    def grad(self, theta, x, y):
+    def grad(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """Gradient of each task's loss, shape (..., p), by backpropagation."""
         return self.linearize(theta, x, y)[0]
 
-    def hvp(self, theta, v, x, y):
+    def hvp(self, theta: ArrayLike, v: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """Hessian of each task's loss times v, shape (..., p); v is shared (p,) or, like θ, one for each task."""
         return self.linearize(theta, x, y)[1](v)
 
     @np.errstate(all="ignore")
-    def linearize(self, theta, x, y):
+    def linearize(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> tuple[
+            Array, Callable[[ArrayLike], Array], Callable[[], Array]]:
         """Gradient (..., p), and the functions v ↦ Hv and () ↦ loss at θ, which go on from the same two passes."""
-        theta, x, y = self.checked(theta, x, y)
+        theta, x, targets = self.checked(theta, x, y)
         layers = self.unflatten(theta)
         activations, slopes, z = self._forward(layers, x)
         # δ_l = ∂loss/∂z_l: δ_{l-1} = σ'(z_{l-1}) · δ_l W_lᵀ.
-        deltas = [self.output_delta(z, y)]
+        deltas = [self.output_delta(z, targets)]
         for (W, _), slope in zip(layers[:0:-1], slopes[:0:-1]):
             deltas.insert(0, slope * _product(deltas[0], _transposed(W)))
 
@@ -202,9 +214,10 @@ class MLP:
             directions = self.unflatten(_parameters(v, "v", self.n_params, x, theta.dtype))
             return self._r_gradient(layers, directions, activations, slopes, deltas, z)
 
-        return self._flat(zip(activations, deltas)), hvp, lambda: self.output_loss(z, y)
+        return self._flat(zip(activations, deltas)), hvp, lambda: self.output_loss(z, targets)
 
-    def meta_gradient(self, theta, batch, alpha, k=1, only=None, second_order=True):
+    def meta_gradient(self, theta: Array, batch: "Batch", alpha: Numbers, k: int = 1, only: Entries | None = None,
+                      second_order: bool = True) -> tuple[Array, Array] | None:
         """What `metacalc.meta.maml` gives, or `fomaml` without `second_order`, by `metacalc.lowrank`; k may be 0.
 
         None where that is not made for it: it takes one θ in single or double precision, and one inner rate for all
@@ -216,10 +229,11 @@ class MLP:
         return None
 
     @np.errstate(all="ignore")
-    def _r_gradient(self, layers, directions, activations, slopes, deltas, z):
+    def _r_gradient(self, layers, directions, activations, slopes, deltas, z) -> Array:
         """R{gradient}, the Hessian times the direction with the layers (V, c)."""
         # Forward: R{z} = R{a} W + a V + c, and R{a} = σ'(z) R{z}. The input does not move with θ.
-        r_z, r_activations = [], [None]
+        r_z: list[Any] = []
+        r_activations: list[Any] = [None]
         for l, ((W, _), (V, c), a) in enumerate(zip(layers, directions, activations)):
             r_z.append(_product(a, V))
             r_z[l] += c[..., None, :]
@@ -243,9 +257,10 @@ class MLP:
             W += _transposed(r_a) @ delta
         return out
 
-    def _forward(self, layers, x):
+    def _forward(self, layers, x: Array) -> tuple[list[Any], list[Any], Array]:
         """Inputs a_0, ..., a_{L-1} of the layers, the slopes σ' there (none at a_0 = x), and the outputs z_L."""
-        sigma, activations, slopes = ACTIVATIONS[self.activation][0], [x], [None]
+        sigma, activations = ACTIVATIONS[self.activation][0], [x]
+        slopes: list[Any] = [None]
         for W, b in layers[:-1]:
             a, slope = sigma(_product(activations[-1], W) + b[..., None, :])
             activations.append(a)
@@ -253,27 +268,27 @@ class MLP:
         W, b = layers[-1]
         return activations, slopes, _product(activations[-1], W) + b[..., None, :]
 
-    def output_loss(self, z, y):
+    def output_loss(self, z: Array, y: Array) -> Array:
         """Loss of each task from its outputs z_L."""
         if self.criterion == "squared":
             return ((z - y) ** 2).sum(axis=(-2, -1)) / (z.shape[-1] * z.shape[-2])
         z = z - z.max(axis=-1, keepdims=True)
         return (np.log(np.exp(z).sum(axis=-1)) - (z * y).sum(axis=-1)).mean(axis=-1)
 
-    def output_delta(self, z, y):
+    def output_delta(self, z: Array, y: Array) -> Array:
         """∂loss/∂z_L."""
         if self.criterion == "squared":
             return (z - y) * (2 / (z.shape[-1] * z.shape[-2]))
         return (_softmax(z) - y) / z.shape[-2]
 
-    def r_output_delta(self, z, r_z):
+    def r_output_delta(self, z: Array, r_z: Array) -> Array:
         """∂²loss/∂z_L² times R{z_L}."""
         if self.criterion == "squared":
             return r_z * (2 / (z.shape[-1] * z.shape[-2]))
         p = _softmax(z)
         return p * (r_z - (p * r_z).sum(axis=-1, keepdims=True)) / z.shape[-2]
 
-    def _flat(self, pairs):
+    def _flat(self, pairs) -> Array:
         """One vector (..., p) from each layer's input a and δ: aᵀ δ for its weights, the sum of δ for its biases."""
         pairs = list(pairs)
         lead = np.broadcast_shapes(*(d.shape[:-2] for _, d in pairs))
@@ -284,7 +299,7 @@ class MLP:
             np.matmul(ones, d, out=b[..., None, :])
         return out
 
-    def checked(self, theta, x, y=None):
+    def checked(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array, Any]:
         """θ, x and y as arrays of θ's precision that go together; class numbers become one-hot rows."""
         x = tensor(x, "x", getattr(theta, "dtype", np.float64))
         if x.ndim < 2 or x.shape[-1] != self.sizes[0] or x.shape[-2] == 0:
@@ -293,21 +308,17 @@ class MLP:
         if y is None:
             return theta, x, None
         if self.criterion == "squared":
-            y = tensor(y, "y", theta.dtype)
-            expected = x.shape[:-1] + self.sizes[-1:]
-        else:
-            y, expected = np.asarray(y), x.shape[:-1]
-        if y.shape != expected:
-            raise ValueError(f"y must have shape {expected}, to go with x of shape {x.shape}; got {y.shape}")
-        if self.criterion == "cross-entropy":
-            n_classes = self.sizes[-1]
-            if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= n_classes:
-                raise ValueError(f"y must hold class numbers, integers from 0 to {n_classes - 1}")
-            y = np.eye(n_classes, dtype=theta.dtype)[y]
-        return theta, x, y
+            values = tensor(y, "y", theta.dtype)
+            _check_targets(values, x.shape[:-1] + self.sizes[-1:], x)
+            return theta, x, values
+        classes, n_classes = np.asarray(y), self.sizes[-1]
+        _check_targets(classes, x.shape[:-1], x)
+        if classes.dtype.kind not in "iu" or classes.min() < 0 or classes.max() >= n_classes:
+            raise ValueError(f"y must hold class numbers, integers from 0 to {n_classes - 1}")
+        return theta, x, np.eye(n_classes, dtype=theta.dtype)[classes]
 
 
-def linear_regression(d_in, d_out=1):
+def linear_regression(d_in: int, d_out: int = 1) -> MLP:
     """Linear model xW + b with the mean squared error: an `MLP` without hidden layers.
 
     Examples
@@ -318,7 +329,7 @@ def linear_regression(d_in, d_out=1):
     return MLP((d_in, d_out))
 
 
-def logistic_regression(d_in, n_classes=2):
+def logistic_regression(d_in: int, n_classes: int = 2) -> MLP:
     """Multinomial logistic regression, softmax(xW + b) with the cross-entropy: an `MLP` without hidden layers.
 
     Examples
@@ -362,44 +373,45 @@ class Quadratic:
            [12.]])
     """
 
-    def __init__(self, d=1):
+    def __init__(self, d: int = 1) -> None:
         self.n_params = count(d, "d", 1)
         self.head = slice(0, self.n_params)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Quadratic({self.n_params})"
 
-    def init(self, rng, dtype=np.float64):
+    def init(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Array:
         """Random θ, shape (d,), standard normal; `rng` is a `numpy.random.Generator`."""
         return generator(rng).normal(size=self.n_params).astype(dtype)
 
     @np.errstate(all="ignore")
-    def predict(self, theta, x):
+    def predict(self, theta: ArrayLike, x: ArrayLike) -> Array:
         """θ itself, which is this model's guess at c; shape (..., d)."""
         theta, x, _ = self.checked(theta, x)
         return np.broadcast_to(theta, np.broadcast_shapes(theta.shape, x.shape[:-1]))
 
     @np.errstate(all="ignore")
-    def loss(self, theta, x, y):
+    def loss(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """Loss of each task, shape (...), at θ of shape (..., d); x holds A, shape (..., d, d), and y holds c."""
         theta, A, c = self.checked(theta, x, y)
         e = theta - c
         return (e * _times(A, e)).sum(axis=-1) / 2
 
     @np.errstate(all="ignore")
-    def grad(self, theta, x, y):
+    def grad(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """A (θ − c), shape (..., d)."""
         theta, A, c = self.checked(theta, x, y)
         return _times(A, theta - c)
 
     @np.errstate(all="ignore")
-    def hvp(self, theta, v, x, y):
+    def hvp(self, theta: ArrayLike, v: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """A v, shape (..., d)."""
         theta, A, c = self.checked(theta, x, y)
         v = _parameters(v, "v", self.n_params, A, theta.dtype)
         return _times(A, np.broadcast_to(v, np.broadcast_shapes(v.shape, theta.shape)))
 
-    def checked(self, theta, x, y=None):
+    def checked(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array, Any]:
+        """θ, A and c as arrays of θ's precision that go together."""
         d, A = self.n_params, tensor(x, "x", getattr(theta, "dtype", np.float64))
         if A.ndim < 2 or A.shape[-2:] != (d, d):
             raise ValueError(f"x must hold the matrices A, shape (..., {d}, {d}), got {A.shape}")
@@ -413,27 +425,27 @@ class Quadratic:
         return theta, A, y
 
 
-def _times(A, v):
+def _times(A: Any, v: Any) -> Any:
     """Products of matrices with vectors; in one dimension an elementwise product, many times faster."""
     return A[..., 0] * v if A.shape[-1] == 1 else (A @ v[..., None])[..., 0]
 
 
-def _product(a, W):
+def _product(a: Any, W: Any) -> Any:
     """a @ W, for which NumPy takes three times as long if the inner dimension is 1."""
     return a * W if W.shape[-2] == 1 else a @ W
 
 
-def _transposed(matrices):
+def _transposed(matrices: Any) -> Any:
     return matrices.swapaxes(-1, -2)
 
 
-def _softmax(z):
+def _softmax(z: Array) -> Array:
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
 @np.errstate(all="ignore")
-def sharpness(model, theta, x, y, only=None, n_iters=50):
+def sharpness(model: Model, theta: Array, x: AnyArray, y: AnyArray, only: Entries | None = None, n_iters: int = 50) -> Array:
     """Largest curvature of each task's loss at θ: the eigenvalue of its Hessian that is largest in size.
 
     By power iteration: a random direction is multiplied by the Hessian again and again, and turns towards that
@@ -475,7 +487,13 @@ def sharpness(model, theta, x, y, only=None, n_iters=50):
     return (v * last).sum(axis=-1)
 
 
-def _parameters(value, name, p, x, dtype=None):
+def _check_targets(y, expected, x):
+    """Whether a model's y goes with its x."""
+    if y.shape != expected:
+        raise ValueError(f"y must have shape {expected}, to go with x of shape {x.shape}; got {y.shape}")
+
+
+def _parameters(value: Any, name: str, p: int, x: Array, dtype: Any = None) -> Array:
     """`value` as an array of floats, shape (..., p), whose leading axes go with those of x."""
     array = value if type(value) is np.ndarray and value.dtype.kind == "f" else real_array(value, name)
     if dtype is not None and array.dtype != dtype:

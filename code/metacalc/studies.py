@@ -6,15 +6,19 @@ The unit of an interval is what is held out: a task, an alphabet, a language, a 
 import base64
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from metacalc.arrays import Array, ArrayLike, Integers, Numbers, PathLike
 from metacalc.checks import count, real_array
 from metacalc.extras import extra
-from metacalc.meta import Learner
+from metacalc.meta import Learner, Method
+from metacalc.models import Model
+from metacalc.tasks.base import Tasks
 from metacalc.training import meta_train
 
 __all__ = ["Choice", "Interval", "Results", "best_adaptation", "choose", "interval", "load", "packed", "unpacked"]
@@ -40,12 +44,12 @@ class Results:
     42.0
     """
 
-    def __init__(self, path, settings):
+    def __init__(self, path: PathLike, settings: dict[str, Any]) -> None:
         self.path, self.settings = Path(path), _plain(settings)
         stored = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
         self.stored = stored.get("results", {}) if stored.get("settings") == self.settings else {}
 
-    def once(self, key, work):
+    def once(self, key: str, work: Callable[[], Any]) -> Any:
         """The stored result of that name; if there is none, that of `work()`, which is stored.
 
         Arrays become lists. Floats keep six significant digits, more than another machine reproduces.
@@ -55,8 +59,8 @@ class Results:
             self.write(self.path)
         return self.stored[key]
 
-    def write(self, path):
-        """Write settings and results, a line each: to a new file first, so that an interrupt leaves the old one or the new one."""
+    def write(self, path: PathLike) -> None:
+        """Write settings and results, a line each: to a new file first, so that an interrupt leaves the old or the new one."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
@@ -64,14 +68,13 @@ class Results:
         partial.write_text(f'{{"settings": {json.dumps(self.settings)},\n"results": {{\n{lines}\n}}}}\n', encoding="utf-8")
         os.replace(partial, path)
 
-
-    def finish(self, path):
+    def finish(self, path: PathLike) -> None:
         """Write the finished study to its place, and drop the file of the unfinished one."""
         self.write(path)
         self.path.unlink()
 
 
-def load(path):
+def load(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings and the results of a study, as `Results` has written them.
 
     Parameters
@@ -94,12 +97,12 @@ def load(path):
         raise ValueError(f"path must be that of a study's results, got {path}: {error!r}") from error
 
 
-def packed(theta):
+def packed(theta: ArrayLike) -> str:
     """θ, or several, in half precision as text."""
     return base64.b64encode(np.asarray(theta, np.float16).tobytes()).decode()
 
 
-def unpacked(text, model):
+def unpacked(text: str, model: Model) -> Array:
     """The θ's of a model in a text made by `packed`, shape (n, p), in double precision."""
     return np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, model.n_params).astype(float)
 
@@ -124,11 +127,12 @@ class Choice(NamedTuple):
     score: float
     learner: Learner
     steps: int
-    setting: dict | None = None
+    setting: dict[str, Any] | None = None
     iteration: int | None = None
 
 
-def best_adaptation(learner, score, rates=None):
+def best_adaptation(learner: Learner, score: Callable[[Learner], ArrayLike],
+                    rates: Sequence[float | None] | None = None) -> Choice:
     """The inner rate and the number of steps that validate best.
 
     Parameters
@@ -166,7 +170,9 @@ def best_adaptation(learner, score, rates=None):
     return Choice(float(tables[best].min()), tries[best], int(tables[best].argmin()))
 
 
-def choose(method, model, tasks, score, settings, *, n_iters, every, rates=None, theta0=None, **training):
+def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner], ArrayLike],
+           settings: Sequence[dict[str, Any]], *, n_iters: int, every: int, rates: Sequence[float | None] | None = None,
+           theta0: Callable[[dict[str, Any]], ArrayLike] | None = None, **training: Any) -> Choice:
     """Train with every setting, and keep the θ, the setting, the inner rate and the number of steps that validate best.
 
     Every baseline goes through the same choice as every meta-learner; that includes when to stop.
@@ -232,33 +238,33 @@ class Interval(NamedTuple):
     ('−0.12 ± 0.05', -1)
     """
 
-    mean: np.ndarray
-    half_width: np.ndarray
+    mean: Numbers
+    half_width: Numbers
 
     @property
-    def side(self):
+    def side(self) -> int | Integers:
         """On which side of 0 the interval lies: 1 above, −1 below, 0 if it contains 0."""
         side = (np.sign(self.mean) * (np.abs(self.mean) > self.half_width)).astype(int)
         return side if np.ndim(self.mean) else int(side)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return format(self)
 
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> str:
         """Mean ± half-width, both in the format of a number; a sign is the mean's."""
         spec = spec or ".3f"
         sign, number = ("+", spec[1:]) if spec.startswith("+") else ("", spec)
         return f"{self.mean:{sign}z{number}} ± {self.half_width:{number}}"  # z: no −0.000
 
-    def markdown(self, spec=".3f"):
+    def markdown(self, spec: str = ".3f") -> str:
         """The same for a table in the text, with a minus sign in the place of the hyphen."""
         return format(self, spec).replace("-", "−")
 
-    def __neg__(self):
+    def __neg__(self) -> "Interval":
         return Interval(-self.mean, self.half_width)
 
 
-def interval(values):
+def interval(values: ArrayLike) -> Interval:
     """Mean over units, and half-width of its 95% confidence interval by Student's t.
 
     For two methods on the same units hand in the differences: that interval is the narrower one.

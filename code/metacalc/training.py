@@ -7,24 +7,31 @@ import ctypes
 import inspect
 import os
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial, wraps
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from metacalc import checkpoint as checkpoints
+from metacalc.arrays import Array, ArrayLike, DTypeLike, PathLike
 from metacalc.checks import count, instance, precision, real_array, scalar
-from metacalc.descent import adam, as_rule
-from metacalc.meta import Learner, unwrapped
+from metacalc.descent import Rule, adam, as_rule
+from metacalc.meta import Learner, Method, unwrapped
+from metacalc.models import Model
+from metacalc.tasks.base import Batch, Tasks
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 __all__ = ["Evaluation", "Training", "evaluate", "in_parallel", "meta_train", "one_thread"]
 
 IN_CACHE = 100  # tasks that are evaluated together: twice as fast as a thousand, whose parameters no cache holds
 
 
-def in_parallel(method, executor, n_chunks=None):
+def in_parallel(method: Method, executor: "Executor", n_chunks: int | None = None) -> Method:
     """The same method, its sum over tasks handed in chunks to a `concurrent.futures.Executor`.
 
     Parameters
@@ -63,7 +70,7 @@ def in_parallel(method, executor, n_chunks=None):
     n_chunks = os.cpu_count() or 1 if n_chunks is None else count(n_chunks, "n_chunks", 1)
 
     @wraps(method)
-    def summed(model, theta, batch, *args, **settings):
+    def summed(model: Model, theta: Array, batch: Batch, /, *args: Any, **settings: Any) -> tuple[Any, Array]:
         edges = np.linspace(0, len(batch), min(n_chunks, len(batch)) + 1).astype(int)
         chunks = [batch[i:j] for i, j in zip(edges, edges[1:])]
         work = partial(method, model, theta, **settings)
@@ -71,11 +78,14 @@ def in_parallel(method, executor, n_chunks=None):
         for chunk in chunks:
             try:
                 futures.append(executor.submit(work, chunk, *args))
-            except Exception:  # a broken pool
-                futures.append(None)
-        loss = gradient = 0.0
+            except Exception as error:  # a broken pool
+                futures.append(error)
+        loss: Any = 0.0
+        gradient: Any = 0.0
         for chunk, future in zip(chunks, futures):
             try:
+                if isinstance(future, Exception):
+                    raise future
                 part = future.result()
             except Exception as error:
                 # Either the worker is gone, or the method itself fails, and will again here, where it can be seen.
@@ -106,16 +116,19 @@ class Training(NamedTuple):
         model's, as in `rate_schedule`.
     """
 
-    theta: np.ndarray
+    theta: Array
     n_iters: int
-    losses: np.ndarray
+    losses: Array
     block: int
     interrupted: bool
     learner: Learner | None = None
 
 
-def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25, theta0=None, dtype=np.float64,
-               seed=0, callback=None, checkpoint=None, checkpoint_every=1000, executor=None, progress=True, **settings):
+def meta_train(method: Method, model: Model, tasks: Tasks, n_iters: int, *, eta: float | Callable[[int], float] = 1e-3,
+               rule: Rule | None = None, n_tasks: int = 25, theta0: ArrayLike | None = None, dtype: DTypeLike = np.float64,
+               seed: int = 0, callback: Callable[[int, float, Array], object] | None = None,
+               checkpoint: PathLike | None = None, checkpoint_every: int = 1000, executor: "Executor | None" = None,
+               progress: bool = True, **settings: Any) -> Training:
     """Outer loop: θ ← θ − η · direction(gradient of `method` on a fresh batch of tasks), `n_iters` times.
 
     Parameters
@@ -177,19 +190,20 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
     """
     n_iters, n_tasks = count(n_iters, "n_iters", 1), count(n_tasks, "n_tasks", 1)
     checkpoint_every, seed = count(checkpoint_every, "checkpoint_every", 1), count(seed, "seed")
-    rate = (lambda t: scalar(eta(t), "eta", positive=False)) if callable(eta) else lambda t, fixed=scalar(eta, "eta"): fixed
+    rate = _rate(eta)
     rule = adam() if rule is None else as_rule(rule)
-    checkpoint = None if checkpoint is None else checkpoints.place(checkpoint)
+    place = None if checkpoint is None else checkpoints.place(checkpoint)
     rng = np.random.default_rng(seed)
     theta = _start(method, model, rng, theta0, precision(dtype))
     state = checkpoints.State(0, theta, rule.init(theta), rng.bit_generator.state, ([], 1, 0.0, 0))
     run = _named(method, model, tasks, n_iters, eta, rule, n_tasks, seed, theta, settings)
-    if checkpoint is not None and checkpoint.exists():
-        state = checkpoints.load(checkpoint, state, run)
+    if place is not None and place.exists():
+        state = checkpoints.load(place, state, run)
         rng.bit_generator.state = state.rng
         if state.t > n_iters:
-            raise ValueError(f"n_iters must be at least {state.t}, which the checkpoint {checkpoint} has reached, got {n_iters}")
-    keep = _Keeper(checkpoint, run)
+            raise ValueError(f"n_iters must be at least {state.t}, which the checkpoint {place} has reached, "
+                             f"got {n_iters}")
+    keep = _Keeper(place, run)
     gradient_of = method if executor is None else in_parallel(method, executor)
 
     interrupted = False
@@ -216,6 +230,14 @@ def meta_train(method, model, tasks, n_iters, *, eta=1e-3, rule=None, n_tasks=25
     return Training(state.theta, state.t, np.array(means), block, interrupted, _learner(method, model, state.theta, settings))
 
 
+def _rate(eta):
+    """The outer rate as a function of the iteration, each checked."""
+    if callable(eta):
+        return lambda t: scalar(eta(t), "eta", positive=False)
+    fixed = scalar(eta, "eta")
+    return lambda t: fixed
+
+
 def _start(method, model, rng, theta0, dtype):
     """θ that training starts from: as given, or the model's own, with what the method adds to it."""
     if theta0 is None:
@@ -230,7 +252,8 @@ def _start(method, model, rng, theta0, dtype):
 def _learner(method, model, theta, settings):
     """The run's `Learner`, if its θ is one of the model's."""
     known = theta.size in (getattr(model, "n_params", 0), 2 * getattr(model, "n_params", 0))
-    return Learner.of(method, model, theta, **settings) if known and getattr(unwrapped(method, {})[0], "learner", True) else None
+    has_one = known and getattr(unwrapped(method, {})[0], "learner", True)
+    return Learner.of(method, model, theta, **settings) if has_one else None
 
 
 def _named(method, model, tasks, n_iters, eta, rule, n_tasks, seed, theta, settings):
@@ -260,7 +283,8 @@ class _Keeper:
             checkpoints.save(self.path, state, self.run)
         except OSError as error:
             if not self.failed:
-                warnings.warn(f"checkpoint {self.path} could not be written ({error}); the run goes on without it", stacklevel=3)
+                warnings.warn(f"checkpoint {self.path} could not be written ({error}); the run goes on without it",
+                              stacklevel=3)
             self.failed = True
 
 
@@ -293,7 +317,7 @@ def _linear_algebra():
 
 
 @contextmanager
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Linear algebra on one thread: on matrices of the course's sizes further threads cost more than they bring."""
     controller = _linear_algebra()
     with nullcontext() if controller is None else controller.limit(limits=1, user_api="blas"):
@@ -315,17 +339,18 @@ class Evaluation(NamedTuple):
         Fraction of tasks whose loss is not finite or above the limit.
     """
 
-    steps: tuple
-    shots: tuple | None
-    mean: np.ndarray
-    ci: np.ndarray
-    median: np.ndarray
-    diverged: np.ndarray
+    steps: tuple[int, ...]
+    shots: tuple[int, ...] | None
+    mean: Array
+    ci: Array
+    median: Array
+    diverged: Array
 
 
 @one_thread()
 @np.errstate(all="ignore")
-def evaluate(learner, tasks, *, steps=(0, 1, 5, 10), shots=None, n_tasks=600, seed=1, metric="loss", limit=100.0):
+def evaluate(learner: Learner, tasks: Tasks, *, steps: Sequence[int] = (0, 1, 5, 10), shots: Sequence[int] | None = None,
+             n_tasks: int = 600, seed: int = 1, metric: str = "loss", limit: float = 100.0) -> Evaluation:
     """Let a learner adapt to tasks it has not seen, and measure on their query sets.
 
     Parameters
@@ -376,10 +401,11 @@ def evaluate(learner, tasks, *, steps=(0, 1, 5, 10), shots=None, n_tasks=600, se
     seed, n_tasks = count(seed, "seed"), count(n_tasks, "n_tasks", 2)
     if shots is not None and (not np.iterable(shots) or len(shots := tuple(shots)) == 0):
         raise ValueError(f"shots must be one or more numbers of support examples, got {shots!r}")
-    if shots is not None and not hasattr(tasks, "with_shots"):
+    with_shots: Any = getattr(tasks, "with_shots", None)
+    if shots is not None and with_shots is None:
         raise ValueError(f"shots must be None for {tasks!r}, which has no number of shots")
     rows = []
-    for distribution in [tasks] if shots is None else [tasks.with_shots(K) for K in shots]:
+    for distribution in [tasks] if shots is None else [with_shots(K) for K in shots]:
         batch = distribution.sample(np.random.default_rng(seed), n_tasks)
         parts = [batch[i:i + IN_CACHE] for i in range(0, n_tasks, IN_CACHE)]
         losses, values = np.concatenate([_measured(learner, part, steps, metric) for part in parts], axis=-1)

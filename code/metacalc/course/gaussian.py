@@ -5,10 +5,13 @@ the logarithm of the posterior density of z is a quadratic, so that its minimum 
 """
 
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metacalc.arrays import Array, ArrayLike, Integers, Numbers
 from metacalc.checks import count, scalar
 
 __all__ = ["GaussianPrior", "damped_offset", "implied_variance"]
@@ -39,11 +42,14 @@ class GaussianPrior:
     array([[4. , 4.5]])
     """
 
-    mean: np.ndarray
-    cov: np.ndarray
+    mean: Array
+    cov: Array
     noise: float
 
-    def __post_init__(self):
+    if TYPE_CHECKING:  # what is handed in becomes an array
+        def __init__(self, mean: ArrayLike, cov: ArrayLike, noise: float) -> None: ...
+
+    def __post_init__(self) -> None:
         mean, cov = np.asarray(self.mean, float), np.asarray(self.cov, float)
         if mean.ndim != 1 or mean.size == 0 or not np.isfinite(mean).all():
             raise ValueError(f"mean must be a vector of finite numbers, got shape {mean.shape}")
@@ -55,7 +61,7 @@ class GaussianPrior:
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "cov", cov)
 
-    def predict(self, items, y):
+    def predict(self, items: ArrayLike, y: ArrayLike) -> Array:
         """Posterior mean of all items, μ + Σ_{·S} (Σ_SS + σ²I)⁻¹ (y − μ_S), from ratings of some.
 
         Parameters
@@ -76,13 +82,13 @@ class GaussianPrior:
         pull = np.linalg.solve(within, (y - self.mean[items])[..., None])
         return self.mean + (pull * self.cov[items]).sum(axis=1)
 
-    def variance(self, items):
+    def variance(self, items: ArrayLike) -> Array:
         """Posterior variance of all items, shape (n_people, d): it depends on what was rated, not on how."""
         items, _ = self._checked(items, np.zeros(np.shape(items)))
         within = self.cov[items[:, :, None], items[:, None, :]] + self.noise * np.eye(items.shape[1])
         return np.diagonal(self.cov) - (self.cov[items] * np.linalg.solve(within, self.cov[items])).sum(axis=1)
 
-    def best_questions(self, items, n=3):
+    def best_questions(self, items: Sequence[int], n: int = 3) -> tuple[int, ...]:
         """The n of these items whose ratings leave the least variance in all others together.
 
         The posterior variance does not depend on what the ratings will be, so the questions can be chosen before them.
@@ -109,7 +115,7 @@ class GaussianPrior:
         np.put_along_axis(left, np.array(sets), 0.0, axis=1)
         return tuple(int(i) for i in sets[int(left.sum(axis=1).argmin())])
 
-    def features(self):
+    def features(self) -> tuple[Array, Array]:
         """Features x_i ∈ R^d of the items and the start w_0 with which the prior is that of a linear model.
 
         With w ~ N(w_0, I), the values x_iᵀ w of the items are N(μ, Σ).
@@ -124,7 +130,8 @@ class GaussianPrior:
         return x, np.linalg.solve(x, self.mean)
 
     @classmethod
-    def fit(cls, ratings, noise=0.3, strength=0.0, spread=0.25, n_iters=30, callback=None):
+    def fit(cls, ratings: ArrayLike, noise: float = 0.3, strength: float = 0.0, spread: float = 0.25, n_iters: int = 30,
+            callback: "Callable[[GaussianPrior], object] | None" = None) -> "GaussianPrior":
         """Learn μ and Σ from ratings with gaps, by expectation maximisation (Dempster, Laird & Rubin 1977).
 
         Every iteration increases the likelihood of the ratings times |Σ|^{−ν/2} exp(−ν/2 tr(Σ⁻¹Λ)), or leaves it as it
@@ -154,7 +161,8 @@ class GaussianPrior:
             raise ValueError(f"ratings must have shape (n_people, d), finite or NaN, got {ratings.shape}")
         seen = ~np.isnan(ratings)
         if not seen.any(axis=0).all():
-            raise ValueError(f"ratings must hold one of every item; there is none of {np.flatnonzero(~seen.any(axis=0)).tolist()}")
+            raise ValueError("ratings must hold one of every item; there is none of "
+                             f"{np.flatnonzero(~seen.any(axis=0)).tolist()}")
         strength = scalar(strength, "strength", positive=False)
         n, d = ratings.shape
         target = scalar(spread, "spread") * np.ones((d, d))
@@ -175,7 +183,7 @@ class GaussianPrior:
             prior = cls(mean, (cov + cov.T) / 2, prior.noise)
         return prior
 
-    def log_likelihood(self, ratings):
+    def log_likelihood(self, ratings: ArrayLike) -> float:
         """Logarithm of the density of the ratings that are there, summed over people."""
         total = 0.0
         for row in np.asarray(ratings, float):
@@ -185,12 +193,13 @@ class GaussianPrior:
             total -= (r @ np.linalg.solve(within, r) + np.linalg.slogdet(2 * np.pi * within)[1]) / 2
         return total
 
-    def _checked(self, items, y):
+    def _checked(self, items: ArrayLike, y: ArrayLike) -> tuple[Integers, Array]:
         items = np.asarray(items)
         if items.size == 0:
             items = items.astype(int)
         y = np.asarray(y, float)
-        if items.ndim != 2 or items.dtype.kind not in "iu" or (items.size and not 0 <= items.min() <= items.max() < self.mean.size):
+        if (items.ndim != 2 or items.dtype.kind not in "iu"
+                or (items.size and not 0 <= items.min() <= items.max() < self.mean.size)):
             raise ValueError(f"items must hold numbers of items below {self.mean.size}, shape (n_people, K)")
         if (np.diff(np.sort(items, axis=1), axis=1) == 0).any():
             raise ValueError("items must be different ones for each person")
@@ -199,7 +208,7 @@ class GaussianPrior:
         return items, y
 
 
-def damped_offset(mean, ratio, items, y):
+def damped_offset(mean: ArrayLike, ratio: float, items: ArrayLike, y: ArrayLike) -> Array:
     """Item means and a personal offset: μ + Σ_{i∈S} (y_i − μ_i) / (K + ratio), the posterior mean for Σ = τ²11ᵀ.
 
     Parameters
@@ -227,7 +236,7 @@ def damped_offset(mean, ratio, items, y):
     return mean + offset[:, None]
 
 
-def implied_variance(h, alpha, k):
+def implied_variance(h: ArrayLike, alpha: float, k: int) -> Numbers:
     """Variance of the prior that k gradient steps of rate α stand for, along a direction of curvature h.
 
     v = ((1 − αh)^{−k} − 1) / h, and kα where h = 0: with it, the minimum of ½h(φ − c)² + (φ − θ)²/(2v) is what k

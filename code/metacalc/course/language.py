@@ -1,14 +1,17 @@
 """The language page's contenders and what they are asked: how many bits a letter costs them, and to spell words."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from metacalc import studies
+from metacalc.arrays import Array, ArrayLike, Numbers, PathLike
 from metacalc.checks import count
 from metacalc.descent import adam, clipped
-from metacalc.meta import anil, fomaml, joint, maml, reptile
-from metacalc.models import MLP
+from metacalc.meta import Learner, Method, anil, fomaml, joint, maml, reptile
+from metacalc.models import MLP, Model
+from metacalc.tasks import Batch
 from metacalc.tasks.letters import ALPHABET, CONTEXT, encode, one_hot
 from metacalc.training import one_thread
 
@@ -22,7 +25,7 @@ TRAINING = {"eta": 2e-3, "rule": clipped(adam(), 1.0), "n_tasks": 10, "dtype": n
 RATES, STEPS = (0.25, 1.0, 4.0), 15  # of adaptation, among which validation chooses
 
 
-def contenders():
+def contenders() -> dict[str, tuple[Method, list[dict[str, Any]], tuple[float, ...] | None]]:
     """What is trained: {name: (method, settings to try, inner rates to try or None for the setting's)}."""
     return {
         "joint": (joint, [{}], RATES[:2]),
@@ -33,7 +36,7 @@ def contenders():
     }
 
 
-def bits(learner, batch, n_steps):
+def bits(learner: Learner, batch: Batch, n_steps: int) -> Array:
     """Bits per letter on the query words, before and after each inner step: the cross-entropy divided by ln 2.
 
     Parameters
@@ -68,7 +71,7 @@ def bits(learner, batch, n_steps):
     return np.concatenate(found, axis=1) / np.log(2)
 
 
-def posterior_mean(n, m, strength):
+def posterior_mean(n: ArrayLike, m: ArrayLike, strength: Numbers) -> Array:
     """Mean of the probabilities after counts n, under a Dirichlet prior of mean m: (n + νm)/(N + ν).
 
     Parameters
@@ -100,7 +103,7 @@ def posterior_mean(n, m, strength):
     return (n + strength * m) / (n.sum(axis=-1, keepdims=True) + strength)
 
 
-def prior_mean(words, order=1, strength=100.0):
+def prior_mean(words: Mapping[str, Sequence[str]], order: int = 1, strength: float = 100.0) -> Array:
     """What follows `order` letters in all languages together: the prior for a language that is not among them.
 
     The posterior mean of their counts, whose own prior mean is what follows one letter less, and so on down to the
@@ -142,7 +145,7 @@ def prior_mean(words, order=1, strength=100.0):
     return np.broadcast_to(mean, (SIZE,) * (CONTEXT + 1))
 
 
-def counted_bits(batch, prior, strengths):
+def counted_bits(batch: Batch, prior: Array, strengths: Sequence[float]) -> Array:
     """Bits per letter on the query words of bigrams counted in the support words, under a Dirichlet prior.
 
     What is counted is pairs of letters; the prior may look back further.
@@ -179,7 +182,7 @@ def counted_bits(batch, prior, strengths):
     return -np.log2(p).mean(axis=-1)
 
 
-def spell(model, theta, rng, n_words, longest=14):
+def spell(model: Model, theta: Array, rng: np.random.Generator, n_words: int, longest: int = 14) -> list[str]:
     """Words spelt by chance, letter by letter, from the model's probabilities.
 
     Parameters
@@ -227,13 +230,13 @@ class Study(NamedTuple):
         What was held out, for each of `codes`: the language itself, or its family.
     """
 
-    settings: dict
-    codes: list
-    bits: dict
-    runs: list
-    units: list
+    settings: dict[str, Any]
+    codes: list[str]
+    bits: dict[str, Array]
+    runs: list[dict[str, Any]]
+    units: list[str]
 
-    def by_unit(self, values):
+    def by_unit(self, values: ArrayLike) -> Array:
         """Means over the languages of each unit that was held out, in the order of their first languages.
 
         Parameters
@@ -247,12 +250,12 @@ class Study(NamedTuple):
         values, units = np.asarray(values, float), np.array(self.units)
         return np.stack([values[..., units == unit].mean(axis=-1) for unit in dict.fromkeys(self.units)], axis=-1)
 
-    def start(self, name):
+    def start(self, name: str) -> Array:
         """θ of a contender that the study kept for the live figure, shape (p,), in double precision."""
         return studies.unpacked(self.runs[self.settings["figure"][1]][name]["theta"], MODEL)[0]
 
 
-def load_study(path, design):
+def load_study(path: PathLike, design: str) -> Study:
     """The results in language.json.
 
     Parameters

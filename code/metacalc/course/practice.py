@@ -1,14 +1,17 @@
 """The sinusoid comparison of the practice chapter: who takes part, how each is trained, and what it is judged by."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from metacalc import studies
+from metacalc.arrays import Array, Integers, PathLike
 from metacalc.checks import count
 from metacalc.extras import extra
 from metacalc.meta import (
     Learner,
+    Method,
     anil,
     fomaml,
     joint,
@@ -19,7 +22,7 @@ from metacalc.meta import (
 )
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
-from metacalc.training import evaluate, meta_train
+from metacalc.training import Evaluation, evaluate, meta_train
 
 __all__ = ["CONTENDERS", "Contender", "Run", "comparison_table", "evaluated", "load_runs", "outside", "train"]
 
@@ -44,10 +47,10 @@ class Contender(NamedTuple):
         Rates to adapt with, among which validation tasks choose; None is a θ that carries its own.
     """
 
-    method: object
-    settings: dict
+    method: Method | None
+    settings: dict[str, Any]
     n_iters: int
-    rates: tuple
+    rates: tuple[float | None, ...]
 
 
 CONTENDERS = {
@@ -78,12 +81,13 @@ class Run(NamedTuple):
     """
 
     learner: Learner
-    iterations: np.ndarray
-    errors: np.ndarray
-    snapshots: np.ndarray
+    iterations: Integers
+    errors: Array
+    snapshots: Array
 
 
-def train(name, n_iters=None, seed=0, looks=15, n_validation=400, progress=True):
+def train(name: str, n_iters: int | None = None, seed: int = 0, looks: int = 15, n_validation: int = 400,
+          progress: bool = True) -> Run:
     """Train a contender and choose, on validation tasks, among its θ's and the rates to adapt with.
 
     The tasks of validation are the same for all contenders, and nobody trains on them. The score is the mean error
@@ -130,14 +134,14 @@ def train(name, n_iters=None, seed=0, looks=15, n_validation=400, progress=True)
                 snapshots.append(theta)
 
         meta_train(method, MODEL, TASKS, n_iters, theta0=start, seed=seed, callback=look, progress=progress, **settings)
-    learners = [[Learner.of(method, MODEL, theta, alpha=alpha) for theta in snapshots] for alpha in rates]
+    learners = [[Learner.of(method or joint, MODEL, theta, alpha=alpha) for theta in snapshots] for alpha in rates]
     errors = np.array([[_validation(learner, n_validation) for learner in row] for row in learners])
     score = np.where(np.isnan(errors), np.inf, errors)[..., 1:].min(axis=-1)
     rate, best = np.unravel_index(score.argmin(), score.shape)
     return Run(learners[rate][best], np.array(iterations), errors[rate], np.array(snapshots))
 
 
-def evaluated(run, n_tasks=1000, seed=1000):
+def evaluated(run: Run, n_tasks: int = 1000, seed: int = 1000) -> Evaluation:
     """`evaluate` on new tasks with 5, 10 and 20 shots, after 0, 1, 5 and 10 steps; the same tasks for every contender.
 
     Returns
@@ -153,7 +157,7 @@ def _validation(learner, n_tasks):
     return np.where(result.diverged > 0, np.inf, result.mean)
 
 
-def load_runs(path, budget):
+def load_runs(path: PathLike, budget: str) -> dict[str, list[dict[str, Any]]]:
     """The results of `studies/practice.py` for one budget.
 
     Parameters
@@ -176,7 +180,7 @@ def load_runs(path, budget):
     return runs
 
 
-def comparison_table(tables, shots=5):
+def comparison_table(tables: Mapping[str, Evaluation], shots: int = 5) -> str:
     """Markdown table: mean ± half-width of its 95% confidence interval, below it the median, and the share of tasks lost.
 
     A task is lost if its error exceeds 100. The mean is that of the others, and left out where one task in twenty is lost.
@@ -200,7 +204,8 @@ def comparison_table(tables, shots=5):
     return "\n".join(lines)
 
 
-def outside(tables, short, confidence=0.99):
+def outside(tables: Mapping[str, Evaluation], short: Mapping[str, list[dict[str, Any]]],
+            confidence: float = 0.99) -> list[str]:
     """Which entries of the tables lie where a further seed would not: outside the prediction interval from stored runs.
 
     Parameters

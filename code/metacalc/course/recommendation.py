@@ -1,9 +1,11 @@
 """What the recommendation page's study has learned of people's tastes."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from metacalc.arrays import Array, Integers, PathLike
 from metacalc.course.gaussian import GaussianPrior
 from metacalc.meta import Learner
 from metacalc.models import MLP
@@ -31,15 +33,15 @@ class Taste(NamedTuple):
         The share of people who rated each cuisine.
     """
 
-    countries: tuple
+    countries: tuple[str, ...]
     model: MLP
-    theta: np.ndarray
+    theta: Array
     alpha: float
     steps: int
     prior: GaussianPrior
-    rated: np.ndarray
+    rated: Array
 
-    def predict(self, ratings, k):
+    def predict(self, ratings: Mapping[str, float], k: int) -> Array:
         """Ratings of all cuisines expected of somebody, by MAML after k steps and by the posterior mean.
 
         Parameters
@@ -67,7 +69,7 @@ class Taste(NamedTuple):
         items = np.array([[self.countries.index(name) for name in ratings]], int)
         return np.array([self.path(items, y, k)[k, 0], self.prior.predict(items, y)[0]])
 
-    def path(self, items, y, k=N_STEPS):
+    def path(self, items: Integers, y: Array, k: int = N_STEPS) -> Array:
         """Predictions (k + 1, n_people, n_items) after 0, ..., k steps; without ratings there is nothing to descend."""
         x = np.eye(len(self.countries))
         if items.shape[1] == 0 or k == 0:
@@ -77,7 +79,7 @@ class Taste(NamedTuple):
         return self.model.predict(path, x)[..., 0]
 
 
-def load_taste(path):
+def load_taste(path: PathLike) -> Taste:
     """The `Taste` in recommendation.json.
 
     Parameters

@@ -1,8 +1,12 @@
 """The vision page's contenders, the tasks of its live figure, and the reading of what its study has stored."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
-from metacalc.data.characters import printed_characters, script_of
+from metacalc.arrays import Array, Integers, PathLike
+from metacalc.data.characters import Characters, printed_characters, script_of
 from metacalc.meta import Learner
 from metacalc.models import MLP
 from metacalc.studies import interval, load, unpacked
@@ -12,7 +16,7 @@ __all__ = ["NAMES", "comparison_table", "episodes", "load_scores", "load_starts"
 NAMES = ("prototypes", "joint", "MAML", "ANIL", "FOMAML", "Reptile", "scratch", "pixels")
 
 
-def runs_of(results, where):
+def runs_of(results: Mapping[str, Any], where: str) -> tuple[dict[float, list[Any]], float]:
     """The runs of one method in one fold, by outer rate.
 
     Parameters
@@ -37,7 +41,7 @@ def runs_of(results, where):
     return found, max(found, key=lambda rate: found[rate][0]["validation"])
 
 
-def load_scores(path, k_shots, kind="", rate=None):
+def load_scores(path: PathLike, k_shots: int, kind: str = "", rate: float | None = None) -> dict[str, Array]:
     """What `studies/vision.py` has stored of handwriting: accuracies on held-out alphabets, each the mean over the seeds.
 
     Parameters
@@ -78,7 +82,7 @@ def load_scores(path, k_shots, kind="", rate=None):
     return {name: np.array([np.mean(found[name][a]) for a in sorted(found[name])]) for name in NAMES if name in found}
 
 
-def comparison_table(table, reference="joint"):
+def comparison_table(table: Mapping[str, Array], reference: str = "joint") -> str:
     """Markdown table: mean accuracy with its 95% confidence interval over alphabets, and the paired difference to one method.
 
     Parameters
@@ -94,7 +98,7 @@ def comparison_table(table, reference="joint"):
     return "\n".join(lines)
 
 
-def load_starts(path):
+def load_starts(path: PathLike) -> tuple[dict[str, tuple[Learner, int]], list[str]]:
     """The starts for printed characters that `studies/vision.py` has stored.
 
     Parameters
@@ -114,10 +118,12 @@ def load_starts(path):
     model = MLP((settings["size"] ** 2, *settings["hidden"], settings["n_way"]), criterion="cross-entropy")
     chosen = {name: results[f"printed/0/1/{key}/start"] for name, key in (("MAML", "MAML"), ("pre-trained", "joint"))}
     _, _, test = printed_characters(settings["size"]).split(*settings["folds"][0])
-    return {name: (Learner(model, unpacked(run["theta"], model)[0], run["alpha"]), run["steps"]) for name, run in chosen.items()}, test
+    return {name: (Learner(model, unpacked(run["theta"], model)[0], run["alpha"]), run["steps"])
+            for name, run in chosen.items()}, test
 
 
-def episodes(characters, classes, n_tasks, n_way=5, n_examples=12, seed=0):
+def episodes(characters: Characters, classes: Sequence[str], n_tasks: int, n_way: int = 5, n_examples: int = 12,
+             seed: int = 0) -> Integers:
     """Which examples make up some tasks, each within one script; the scripts take turns.
 
     Parameters

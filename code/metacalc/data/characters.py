@@ -7,6 +7,7 @@ out look alike, whether they stand on the same side of the split or not.
 
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import combinations
@@ -15,6 +16,7 @@ from unicodedata import category, decomposition
 
 import numpy as np
 
+from metacalc.arrays import AnyArray, Array, Flags
 from metacalc.checks import count
 from metacalc.data.download import fetch
 from metacalc.extras import extra
@@ -36,8 +38,8 @@ FACES = tuple(f"DejaVu{family}{style}.ttf" for family, styles in (
     ("Serif", ("", "-Bold", "-Italic", "-BoldItalic"))) for style in styles)
 FACES += tuple(f"STIXGeneral{style}.ttf" for style in ("", "Bol", "Italic", "BolIta"))
 SCRIPTS = {  # first and last letter of each range; letters with accents are left out
-    "Armenian": "ԱՖաֆ", "Cyrillic": "АЯаяЂЂЄЅІІЈЋЏЏђђєѕііјћџџ", "Georgian": "აჶႠჅ", "Greek": "ΑΩαω", "Hebrew": "את", "Lao": "ກຮ",
-    "Latin": "AZazÐÐ", "Lisu": "ꓐꓷ", "Old Italic": "\U00010300\U0001031e",
+    "Armenian": "ԱՖաֆ", "Cyrillic": "АЯаяЂЂЄЅІІЈЋЏЏђђєѕііјћџџ", "Georgian": "აჶႠჅ", "Greek": "ΑΩαω", "Hebrew": "את",
+    "Lao": "ກຮ", "Latin": "AZazÐÐ", "Lisu": "ꓐꓷ", "Old Italic": "\U00010300\U0001031e",
 }
 # Letters that are taken for one another, after the families in the Unicode Consortium's list for Technical Standard 39.
 CONFUSABLES = tuple("""AΑАꓮ BΒВꓐ CСꓚ Dꓓ EΕЕꓰ Fꓝ Gꓖ HΗНꓧ IlΙІꓲ JЈꓙ KΚКꓗ Lꓡ MΜМꓟ NΝꓠ OoΟοОоՕօס PΡРꓑ Rꓣ SЅՏꓢ TΤТꓔ UՍꓴ Vꓦ Wꓪ XΧХꓫ
@@ -60,22 +62,22 @@ class Characters:
         Of printed characters, the outline of each example in the unit square.
     """
 
-    x: np.ndarray
-    labels: np.ndarray
-    alike: np.ndarray
-    outlines: tuple = field(default=(), repr=False)
+    x: Array
+    labels: AnyArray
+    alike: Flags
+    outlines: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
-    def classes(self):
+    def classes(self) -> AnyArray:
         """The different labels, sorted."""
         return np.unique(self.labels)
 
     @property
-    def scripts(self):
+    def scripts(self) -> list[str]:
         """The different scripts, sorted."""
         return sorted({script_of(c) for c in self.classes})
 
-    def split(self, test, validation=()):
+    def split(self, test: Sequence[str], validation: Sequence[str] = ()) -> tuple[list[str], list[str], list[str]]:
         """Classes for meta-training, validation and meta-testing, of which no two look alike.
 
         The scripts are gone through in this order: test, validation, all others. A class is kept unless it looks like
@@ -96,13 +98,12 @@ class Characters:
         ValueError
             If a script does not occur, or stands on two sides.
         """
-        test, validation = list(test), list(validation)
-        for name, scripts in (("test", test), ("validation", validation)):
+        for name, scripts in (("test", list(test)), ("validation", list(validation))):
             if not set(scripts) <= set(self.scripts):
                 raise ValueError(f"{name} must be some of the scripts {self.scripts}, got {scripts!r}")
         if set(test) & set(validation):
             raise ValueError(f"validation must not share a script with test, got {sorted(set(test) & set(validation))}")
-        train = [s for s in self.scripts if s not in test + validation]
+        train = [s for s in self.scripts if s not in (*test, *validation)]
         classes, kept, sides = self.classes, [], []
         for scripts in (test, validation, train):
             before = len(kept)
@@ -110,25 +111,26 @@ class Characters:
                 if script_of(label) in scripts and not self.alike[c, kept].any():
                     kept.append(c)
             sides.append(classes[kept[before:]].tolist())
-        return tuple(reversed(sides))
+        return sides[2], sides[1], sides[0]
 
-    def tasks(self, classes, n_way=5, k_shots=1, n_query=5):
+    def tasks(self, classes: Sequence[str], n_way: int = 5, k_shots: int = 1, n_query: int = 5) -> FewShotClassification:
         """N-way classification tasks among some of the classes, as a `FewShotClassification`."""
         chosen = np.isin(self.labels, classes)
         return FewShotClassification(self.x[chosen], self.labels[chosen], n_way, k_shots, n_query)
 
-    def by_script(self, classes, n_way=5, k_shots=1, n_query=5):
+    def by_script(self, classes: Sequence[str], n_way: int = 5, k_shots: int = 1,
+                  n_query: int = 5) -> dict[str, FewShotClassification]:
         """The same for each script on its own: {script: `FewShotClassification` of its classes}."""
         scripts = sorted({script_of(c) for c in classes})
         return {s: self.tasks([c for c in classes if script_of(c) == s], n_way, k_shots, n_query) for s in scripts}
 
-    def pool(self, classes, n_examples=100):
+    def pool(self, classes: Sequence[str], n_examples: int = 100) -> Pooled:
         """Some of the classes in one task, as `Pooled`."""
         chosen = np.isin(self.labels, classes)
         return Pooled(self.x[chosen], self.labels[chosen], n_examples)
 
 
-def script_of(label):
+def script_of(label: str) -> str:
     """The script that a class belongs to.
 
     Examples
@@ -140,7 +142,7 @@ def script_of(label):
 
 
 @cache
-def omniglot(size=14, download=True):
+def omniglot(size: int = 14, download: bool = True) -> Characters:
     """Handwritten characters of 8 alphabets, each by 20 people: two parts of Omniglot (Lake et al. 2015; MIT licence).
 
     Characters of two alphabets look alike if, of one of them, at least a fifth of the drawings are nearer to a drawing of
@@ -184,9 +186,11 @@ def _mistaken(drawings, labels, share=0.2):
     for drawing in drawings:
         ink = Image.eval(drawing, lambda v: 255 - v)
         ink = ink.crop(ink.getbbox())
-        square = Image.new("L", (max(ink.size),) * 2)
-        square.paste(ink, tuple((max(ink.size) - side) // 2 for side in ink.size))
-        rows.append(scipy.ndimage.gaussian_filter(np.pad(square.resize((24, 24), Image.Resampling.BOX), 2) / np.float32(255), 1.5).ravel())
+        (width, height), side = ink.size, max(ink.size)
+        square = Image.new("L", (side, side))
+        square.paste(ink, ((side - width) // 2, (side - height) // 2))
+        small = np.pad(np.asarray(square.resize((24, 24), Image.Resampling.BOX)), 2) / np.float32(255)
+        rows.append(scipy.ndimage.gaussian_filter(small, 1.5).ravel())
     likeness = _correlations(np.array(rows))
     np.fill_diagonal(likeness, -1)
     classes, own = np.unique(labels, return_inverse=True)
@@ -198,7 +202,7 @@ def _mistaken(drawings, labels, share=0.2):
 
 
 @cache
-def printed_characters(size=14, seed=0):
+def printed_characters(size: int = 14, seed: int = 0) -> Characters:
     """Letters of 9 scripts in the typefaces that come with matplotlib (DejaVu and STIX), each a little displaced.
 
     An example is a letter in one face, fitted into the square, then turned, slanted, stretched and moved at random. A
@@ -240,7 +244,8 @@ def printed_characters(size=14, seed=0):
     counts = dict(zip(*np.unique(labels, return_counts=True)))
     drawn = [(label, outline) for label, outline in zip(labels, fitted) for _ in range(-(-12 // counts[label]))]
     outlines = tuple(outline.transformed(_displacement(rng)) for _, outline in drawn)
-    return Characters(_frozen(_raster(outlines, size)), _frozen(np.array([label for label, _ in drawn])), _frozen(alike), outlines)
+    return Characters(_frozen(_raster(outlines, size)), _frozen(np.array([label for label, _ in drawn])), _frozen(alike),
+                      outlines)
 
 
 def _letters(ranges):

@@ -24,7 +24,7 @@ FILES = {  # place in the mirror and in the cache: address, SHA-256
 }
 
 
-def fetch(name, download=True):
+def fetch(name: str, download: bool = True) -> Path:
     """Path of a data file: from the folder that METACALC_DATA names, from the cache, or downloaded to the cache.
 
     Parameters
@@ -55,8 +55,8 @@ def fetch(name, download=True):
     for path in ([Path(mirror) / name] if mirror else []) + [cached]:
         if path.is_file():
             if pooch.file_hash(path) != sha256:
-                raise FileNotFoundError(f"{path} is damaged: its SHA-256 is not {sha256}. Delete it, and it is fetched again, or "
-                                        f"put there what {url} gives.")
+                raise FileNotFoundError(f"{path} is damaged: its SHA-256 is not {sha256}. Delete it, and it is fetched again, "
+                                        f"or put there what {url} gives.")
             return path
     help_ = f"Get {url} by hand, and put it at {cached}, or into a folder named by {MIRROR}, as {name}."
     if not download:

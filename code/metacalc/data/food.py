@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 
+from metacalc.arrays import Array, Integers
 from metacalc.checks import count
 from metacalc.data.download import fetch
 
@@ -13,7 +14,7 @@ FOOD_WORLD_CUP = "food-world-cup/food-world-cup-data.csv"
 _QUESTION = "the traditional cuisine of"
 
 
-def food_world_cup(download=True):
+def food_world_cup(download: bool = True) -> tuple[tuple[str, ...], Array]:
     """The Food World Cup: 1,373 people rate the cuisines of 40 countries from 1 to 5.
 
     Source: FiveThirtyEight's survey, CC BY 4.0, https://github.com/fivethirtyeight/data. Respondents' numbers and
@@ -43,7 +44,8 @@ def food_world_cup(download=True):
     return countries, np.array([[float(row[i]) if row[i] in set("12345") else np.nan for i in columns] for row in rows])
 
 
-def person_folds(n_people, n_folds=5, n_validation=100, seed=0):
+def person_folds(n_people: int, n_folds: int = 5, n_validation: int = 100,
+                 seed: int = 0) -> list[tuple[Integers, Integers, Integers]]:
     """Split people for cross-validation: each is once among the test people.
 
     Parameters

@@ -65,7 +65,7 @@ _PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "
                         "ʻ": "", "ʼ": ""})
 
 
-def families():
+def families() -> dict[str, str]:
     """{code: family} of all languages, sorted by code.
 
     Examples
@@ -76,7 +76,7 @@ def families():
     return dict(sorted((code, family) for family, codes in FAMILIES.items() for code in codes))
 
 
-def english(code):
+def english(code: str) -> str:
     """The English name of a language.
 
     Examples
@@ -87,7 +87,7 @@ def english(code):
     return Locale.parse(code).english_name or {"lld": "Ladin"}[code]
 
 
-def normalise(name):
+def normalise(name: str) -> tuple[str, ...]:
     """The words of a name in the letters a–z. A word that has another letter is left out.
 
     Case is folded; diacritics go (Unicode's compatibility decomposition NFKD without its combining marks); letters
@@ -109,7 +109,7 @@ def _words(name):
 
 
 @cache
-def names(code):
+def names(code: str) -> dict[str, tuple[str, ...]]:
     """Names of languages and territories in a language, {entity: words}.
 
     Parameters
@@ -146,7 +146,7 @@ def _locale(code):
         raise ValueError(f"code must name a locale of CLDR, got {code!r}") from error
 
 
-def overlap(one, other):
+def overlap(one: str, other: str) -> float:
     """Share of the entities that both languages name whose names are spelt alike.
 
     Examples
@@ -154,9 +154,9 @@ def overlap(one, other):
     >>> overlap("teo", "luy") > 0.98, overlap("fi", "et") < 0.4    # the former two are no relatives at all
     (True, True)
     """
-    one, other = names(one), names(other)
-    shared = len(one.keys() & other.keys())
-    return len(one.items() & other.items()) / shared if shared else 0.0
+    ours, theirs = names(one), names(other)
+    shared = len(ours.keys() & theirs.keys())
+    return len(ours.items() & theirs.items()) / shared if shared else 0.0
 
 
 @cache
@@ -175,7 +175,7 @@ def _similar():
 
 
 @cache
-def entity_groups():
+def entity_groups() -> list[tuple[str, ...]]:
     """The entities in groups whose names are related, such as Finland and Finnish; the largest first.
 
     In one language two entities share a stem if words of theirs agree in their first four letters. A stem of more than
@@ -213,12 +213,12 @@ def entity_groups():
 class Fold(NamedTuple):
     """Codes of the languages for meta-training, for validation and for meta-testing."""
 
-    train: tuple
-    valid: tuple
-    test: tuple
+    train: tuple[str, ...]
+    valid: tuple[str, ...]
+    test: tuple[str, ...]
 
 
-def folds(by="language", n_folds=5, seed=0):
+def folds(by: str = "language", n_folds: int = 5, seed: int = 0) -> list[Fold]:
     """Splits of the languages such that each is held out for testing once.
 
     A fifth is tested on, the next fifth validates, the rest trains; without the languages that spell too many names as
@@ -273,7 +273,8 @@ def _dealt(units, n_parts, seed):
     return parts
 
 
-def split(fold, part=0, seed=0):
+def split(fold: Fold, part: int = 0, seed: int = 0) -> tuple[
+        dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]]:
     """The words of a fold's three sides: of different languages, of different entities, and none on two sides.
 
     The groups of entities are dealt out to three parts, one for each side; the largest group always trains. A word that

@@ -1,10 +1,11 @@
 """What every task distribution gives, a `Batch`."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from metacalc.arrays import AnyArray, ArrayLike, Entries, Integers
 from metacalc.checks import tensor
 
 __all__ = ["Batch", "Tasks", "distinct"]
@@ -33,12 +34,15 @@ class Batch:
     (3, 2)
     """
 
-    x_support: np.ndarray
-    y_support: np.ndarray
-    x_query: np.ndarray
-    y_query: np.ndarray
+    x_support: AnyArray
+    y_support: AnyArray
+    x_query: AnyArray
+    y_query: AnyArray
 
-    def __post_init__(self):
+    if TYPE_CHECKING:  # what is handed in becomes an array
+        def __init__(self, x_support: ArrayLike, y_support: ArrayLike, x_query: ArrayLike, y_query: ArrayLike) -> None: ...
+
+    def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             array = np.asarray(getattr(self, name))
             if array.dtype.kind not in "iu":  # class numbers stay integers
@@ -56,10 +60,10 @@ class Batch:
             if shape[1] != n:
                 raise ValueError(f"{y} must hold {n} examples a task, as {x} does; got shape {shape}")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.x_support.shape[0]
 
-    def __getitem__(self, tasks):
+    def __getitem__(self, tasks: Entries) -> "Batch":
         """The batch of the tasks that a slice or an array of indices names."""
         return Batch(self.x_support[tasks], self.y_support[tasks], self.x_query[tasks], self.y_query[tasks])
 
@@ -69,9 +73,10 @@ class Tasks(Protocol):
 
     def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a batch of tasks, all chance from `rng`."""
+        ...
 
 
-def distinct(rng, n, m):
+def distinct(rng: np.random.Generator, n: Integers, m: int) -> Integers:
     """For each entry of `n`, m different integers from 0, ..., n − 1 in random order: shape (*n.shape, m).
 
     Floyd's algorithm (Bentley & Floyd 1987): draw from 0, ..., j for j = n − m, ..., n − 1, and take j itself if the

@@ -5,8 +5,9 @@ from zlib import crc32
 
 import numpy as np
 
+from metacalc.arrays import ArrayLike, Integers
 from metacalc.checks import count, generator, tensor
-from metacalc.tasks.base import Batch, distinct
+from metacalc.tasks.base import Batch, Tasks, distinct
 
 __all__ = ["FewShotClassification", "Pooled", "Shifted", "nearest_mean"]
 
@@ -49,10 +50,10 @@ class FewShotClassification:
     ((4, 6, 1), (4, 9))
     """
 
-    def __init__(self, x, labels, n_way=5, k_shots=1, n_query=15):
+    def __init__(self, x: ArrayLike, labels: ArrayLike, n_way: int = 5, k_shots: int = 1, n_query: int = 15) -> None:
         self.x, self.labels = _labelled(x, labels)
-        for name, value in (("n_way", n_way), ("k_shots", k_shots), ("n_query", n_query)):
-            setattr(self, name, count(value, name, 1))
+        self.n_way, self.k_shots = count(n_way, "n_way", 1), count(k_shots, "k_shots", 1)
+        self.n_query = count(n_query, "n_query", 1)
         self.classes, counts = np.unique(self.labels, return_counts=True)
         if not 2 <= self.n_way <= len(self.classes):
             raise ValueError(f"n_way must be between 2 and {len(self.classes)}, the number of classes; got {n_way}")
@@ -62,15 +63,15 @@ class FewShotClassification:
         self._order = np.argsort(self.labels, kind="stable")
         self._counts, self._starts = counts, np.cumsum(counts) - counts
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"FewShotClassification({len(self.classes)} classes, {len(self.x)} examples, n_way={self.n_way}, "
-                f"k_shots={self.k_shots}, n_query={self.n_query}, crc32={crc32(np.ascontiguousarray(self.x)):08x})")
+                f"k_shots={self.k_shots}, n_query={self.n_query}, crc32={crc32(np.ascontiguousarray(self.x).data):08x})")
 
-    def with_shots(self, k_shots):
+    def with_shots(self, k_shots: int) -> "FewShotClassification":
         """The same tasks with another number of support examples a class."""
         return FewShotClassification(self.x, self.labels, self.n_way, k_shots, self.n_query)
 
-    def split(self, test_classes):
+    def split(self, test_classes: ArrayLike) -> "tuple[FewShotClassification, FewShotClassification]":
         """Two distributions with disjoint classes: for meta-training all others, for meta-testing `test_classes`.
 
         `test_classes` is a sequence of labels; it must leave n_way classes or more on either side.
@@ -84,10 +85,11 @@ class FewShotClassification:
                         (len(self.classes) - len(np.unique(test_classes)), "meta-training")):
             if n < self.n_way:
                 raise ValueError(f"test_classes must leave {self.n_way} or more classes for {side}, not {n}")
-        return tuple(FewShotClassification(self.x[side], self.labels[side], self.n_way, self.k_shots, self.n_query)
-                     for side in (~held_out, held_out))
+        train, test = (FewShotClassification(self.x[side], self.labels[side], self.n_way, self.k_shots, self.n_query)
+                       for side in (~held_out, held_out))
+        return train, test
 
-    def sample(self, rng, n_tasks):
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a `Batch`: x of shape (n_tasks, N·K or N·n_query, d_in), class by class; y integers, (n_tasks, N·K)."""
         rng, n_tasks = generator(rng), count(n_tasks, "n_tasks", 1)
         classes = distinct(rng, np.full(n_tasks, len(self.classes)), self.n_way)
@@ -137,18 +139,18 @@ class Pooled:
     True
     """
 
-    def __init__(self, x, labels, n_examples=100):
+    def __init__(self, x: ArrayLike, labels: ArrayLike, n_examples: int = 100) -> None:
         self.x, self.labels = _labelled(x, labels)
         self.n_examples = count(n_examples, "n_examples", 1)
         if self.n_examples < 2:
             raise ValueError("n_examples must be at least 2")
         self.classes, self._numbers = np.unique(self.labels, return_inverse=True)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"Pooled({len(self.classes)} classes, {len(self.x)} examples, n_examples={self.n_examples}, "
-                f"crc32={crc32(np.ascontiguousarray(self.x)):08x})")
+                f"crc32={crc32(np.ascontiguousarray(self.x).data):08x})")
 
-    def sample(self, rng, n_tasks):
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a `Batch`: x of shape (n_tasks, n_examples/2, d_in), y integers, (n_tasks, n_examples/2)."""
         chosen = generator(rng).integers(len(self.x), size=(count(n_tasks, "n_tasks", 1), self.n_examples))
         support, query = np.split(chosen, [self.n_examples // 2], axis=1)
@@ -179,17 +181,17 @@ class Shifted:
     (True, False)
     """
 
-    def __init__(self, tasks, pixels=1):
+    def __init__(self, tasks: Tasks, pixels: int = 1) -> None:
         self.tasks, self.pixels = tasks, count(pixels, "pixels", 1)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Shifted({self.tasks!r}, {self.pixels})"
 
-    def with_shots(self, k_shots):
+    def with_shots(self, k_shots: int) -> "Shifted":
         """The same tasks with another number of support examples a class."""
-        return Shifted(self.tasks.with_shots(k_shots), self.pixels)
+        return Shifted(self.tasks.with_shots(k_shots), self.pixels)  # pyright: ignore[reportAttributeAccessIssue] (optional)
 
-    def sample(self, rng, n_tasks):
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a `Batch` and move its images."""
         batch = self.tasks.sample(rng, n_tasks)
         return Batch(self._moved(batch.x_support, rng), batch.y_support, self._moved(batch.x_query, rng), batch.y_query)
@@ -204,7 +206,7 @@ class Shifted:
         return sheets[np.arange(len(sheets))[:, None, None], row + down, column + right].reshape(x.shape)
 
 
-def nearest_mean(x_support, y_support, x_query):
+def nearest_mean(x_support: ArrayLike, y_support: ArrayLike, x_query: ArrayLike) -> Integers:
     """The class whose support examples have the nearest mean: classification without any learning.
 
     On features instead of inputs these means are called prototypes (Snell, Swersky & Zemel 2017, equations 1 and 2).

@@ -1,9 +1,11 @@
 """Letters: a task is a language, whose words are to be continued letter by letter, learned from a few of them."""
 
 import copy
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from metacalc.arrays import Array, ArrayLike, DTypeLike, Integers
 from metacalc.checks import count, generator, precision
 from metacalc.tasks.base import Batch
 
@@ -16,7 +18,7 @@ CONTEXT = 3     # letters that the next one is predicted from
 LETTERS = 8     # predictions that a word counts for: the mean over the languages is 7.7, the end of the word included
 
 
-def encode(words):
+def encode(words: Sequence[str]) -> tuple[Integers, Integers, Integers]:
     """Every prediction that a list of words asks for: three letters, and the one that follows.
 
     Parameters
@@ -60,7 +62,7 @@ def _runs(starts, lengths):
     return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
 
 
-def one_hot(contexts, dtype=np.float64):
+def one_hot(contexts: ArrayLike, dtype: DTypeLike = np.float64) -> Array:
     """What the model sees of contexts, shape (..., 81): 27 entries for each of the three letters, one of them 1.
 
     Examples
@@ -108,7 +110,8 @@ class NextLetter:
     ((2, 8, 81), (2, 16))
     """
 
-    def __init__(self, words, k_shots=10, n_query=10, dtype=np.float32):
+    def __init__(self, words: Mapping[str, Collection[str]], k_shots: int = 10, n_query: int = 10,
+                 dtype: DTypeLike = np.float32) -> None:
         self.k_shots, self.n_query = count(k_shots, "k_shots", 1), count(n_query, "n_query", 1)
         precision(dtype)
         self.words, self.dtype, self.codes = words, dtype, tuple(sorted(words))
@@ -132,23 +135,23 @@ class NextLetter:
                 raise ValueError(f"k_shots + n_query must be fewer than {self.k_shots} + {self.n_query}: "
                                  f"{code} has {len(lengths)} words")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         size = sum(len(own) for own in self.words.values())
         return (f"NextLetter({len(self.codes)} languages, {' '.join(self.codes)}; {size} words, k_shots={self.k_shots}, "
                 f"n_query={self.n_query}, dtype={np.dtype(self.dtype)})")
 
-    def with_shots(self, k_shots):
+    def with_shots(self, k_shots: int) -> "NextLetter":
         """The same tasks with another number of words to learn from."""
         other = copy.copy(self)
         other.k_shots = count(k_shots, "k_shots", 1)
         other._check_size()
         return other
 
-    def sample(self, rng, n_tasks):
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a `Batch`, each task's language by chance: x of shape (n_tasks, 8K or 8 n_query, 81), y without the 81."""
         return self._drawn(rng, generator(rng).integers(len(self.codes), size=count(n_tasks, "n_tasks", 1)))
 
-    def of_each(self, rng, n_tasks):
+    def of_each(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a `Batch` of `n_tasks` tasks of the first language, then as many of the second, and so on."""
         return self._drawn(generator(rng), np.repeat(np.arange(len(self.codes)), count(n_tasks, "n_tasks", 1)))
 

@@ -4,6 +4,7 @@ from zlib import crc32
 
 import numpy as np
 
+from metacalc.arrays import ArrayLike, Flags, Integers
 from metacalc.checks import count, generator
 from metacalc.tasks.base import Batch
 
@@ -39,7 +40,7 @@ class RatingTasks:
     ((7, 2, 6), (7, 3, 1))
     """
 
-    def __init__(self, ratings, k_shots=5, n_query=10):
+    def __init__(self, ratings: ArrayLike, k_shots: int = 5, n_query: int = 10) -> None:
         self.ratings = _ratings(ratings)
         self.k_shots, self.n_query = count(k_shots, "k_shots", 1), count(n_query, "n_query", 1)
         self.n_items = self.ratings.shape[1]
@@ -48,15 +49,15 @@ class RatingTasks:
             raise ValueError(f"k_shots + n_query must be at most {fewest}, which one of the people has rated; "
                              f"got {k_shots} + {n_query}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"RatingTasks({len(self.ratings)} people, {self.n_items} items, k_shots={self.k_shots}, "
-                f"n_query={self.n_query}, crc32={crc32(self.ratings):08x})")
+                f"n_query={self.n_query}, crc32={crc32(self.ratings.data):08x})")
 
-    def with_shots(self, k_shots):
+    def with_shots(self, k_shots: int) -> "RatingTasks":
         """The same people with another number of support ratings."""
         return RatingTasks(self.ratings, k_shots, self.n_query)
 
-    def split(self, test_people):
+    def split(self, test_people: ArrayLike) -> "tuple[RatingTasks, RatingTasks]":
         """Two distributions that share no person: all others, and `test_people`, indices of rows of the ratings."""
         test_people = np.asarray(test_people)
         if test_people.dtype.kind not in "iu" or test_people.ndim != 1 or np.unique(test_people).size != test_people.size:
@@ -64,9 +65,10 @@ class RatingTasks:
         if not 0 < test_people.size < len(self.ratings) or test_people.min() < 0 or test_people.max() >= len(self.ratings):
             raise ValueError(f"test_people must be row numbers below {len(self.ratings)}, some but not all of them")
         rest = np.setdiff1d(np.arange(len(self.ratings)), test_people)
-        return tuple(RatingTasks(self.ratings[side], self.k_shots, self.n_query) for side in (rest, test_people))
+        train, test = (RatingTasks(self.ratings[side], self.k_shots, self.n_query) for side in (rest, test_people))
+        return train, test
 
-    def sample(self, rng, n_tasks):
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a `Batch`: x of shape (n_tasks, K or n_query, n_items), one-hot; y of shape (n_tasks, K or n_query, 1)."""
         n_tasks = count(n_tasks, "n_tasks", 1)
         people = generator(rng).integers(len(self.ratings), size=n_tasks)
@@ -75,7 +77,7 @@ class RatingTasks:
         K = self.k_shots
         return Batch(x[:, :K], y[:, :K], x[:, K:], y[:, K:])
 
-    def episodes(self, rng, n_draws=1):
+    def episodes(self, rng: np.random.Generator, n_draws: int = 1) -> tuple[Integers, Integers, Flags]:
         """Every person `n_draws` times, one person after the other: K items to learn from, all others to be judged on.
 
         Returns

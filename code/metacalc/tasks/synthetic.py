@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from metacalc.arrays import DTypeLike
 from metacalc.checks import count, generator, interval, precision, scalar
 from metacalc.tasks.base import Batch
 
@@ -39,17 +40,17 @@ class Quadratics:
     """
 
     d: int = 1
-    curvature: tuple = (0.5, 2.0)
+    curvature: tuple[float, float] = (0.5, 2.0)
     spread: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count(self.d, "d", 1)
         low, _ = interval(self.curvature, "curvature")
         if low <= 0:
             raise ValueError(f"curvature must be positive, got {self.curvature!r}")
         scalar(self.spread, "spread", positive=False)
 
-    def sample(self, rng, n_tasks):
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a `Batch`: x of shape (n_tasks, d, d) holds the A_i, y of shape (n_tasks, d) the c_i."""
         rng, n_tasks = generator(rng), count(n_tasks, "n_tasks", 1)
         a = rng.uniform(*self.curvature, (n_tasks, self.d))
@@ -92,23 +93,23 @@ class Sinusoids:
 
     k_shots: int = 10
     n_query: int = 10
-    amplitude: tuple = (0.1, 5.0)
-    phase: tuple = (0.0, np.pi)
-    x_range: tuple = (-5.0, 5.0)
-    dtype: type = np.float64
+    amplitude: tuple[float, float] = (0.1, 5.0)
+    phase: tuple[float, float] = (0.0, np.pi)
+    x_range: tuple[float, float] = (-5.0, 5.0)
+    dtype: DTypeLike = np.float64
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("k_shots", "n_query"):
             count(getattr(self, name), name, 1)
         for name in ("amplitude", "phase", "x_range"):
             interval(getattr(self, name), name)
         precision(self.dtype)
 
-    def with_shots(self, k_shots):
+    def with_shots(self, k_shots: int) -> "Sinusoids":
         """The same tasks with another number of support points."""
         return replace(self, k_shots=k_shots)
 
-    def sample(self, rng, n_tasks):
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a `Batch`: arrays of shape (n_tasks, K or n_query, 1)."""
         rng, n_tasks = generator(rng), count(n_tasks, "n_tasks", 1)
         amplitude = rng.uniform(*self.amplitude, (n_tasks, 1, 1)).astype(self.dtype)

@@ -17,5 +17,6 @@ from metacalc.course.answers import (
 )
 
 EXERCISES = {}
-for chapter in (background, calculus_link, gradient_descent, meta_learning, practice, vision, language, recommendation, tools, outlook):
+for chapter in (background, calculus_link, gradient_descent, meta_learning, practice, vision, language, recommendation, tools,
+                outlook):
     EXERCISES |= chapter.EXERCISES

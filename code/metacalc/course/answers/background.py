@@ -30,9 +30,11 @@ EXERCISES = {
                                                   (R(4), "That is the exponent's rule without its factor."))),
     "bg-ex-quotient": Exercise(_function_with_quotients),
     "bg-ex-error": Exercise(sp.exp(theta) * h / 2, mistakes=((sp.exp(theta) * h, "The Taylor coefficient of h² is f″/2."),
-                                                             (sp.exp(theta) * h**2 / 2, "You divided by h, so one power of h is gone."))),
+                                                             (sp.exp(theta) * h**2 / 2,
+                                                              "You divided by h, so one power of h is gone."))),
     "bg-ex-flow": Exercise(theta_0 / sp.sqrt(1 + 2 * theta_0**2 * t),
                            mistakes=((theta_0 * sp.exp(-t), "That solves dθ/dt = −θ. The gradient of θ⁴/4 is another one."),)),
     "bg-ex-integral": Exercise(R(1, 2) * a * theta_0**2 * (1 - sp.exp(-2 * a * t)),
-                               mistakes=((R(1, 2) * a * theta_0**2 * (1 - sp.exp(-a * t)), "The squared gradient decays twice as fast as θ."),)),
+                               mistakes=((R(1, 2) * a * theta_0**2 * (1 - sp.exp(-a * t)),
+                                          "The squared gradient decays twice as fast as θ."),)),
 }

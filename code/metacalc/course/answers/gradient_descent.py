@@ -53,10 +53,13 @@ def _momentum_pair(answer):
 
 
 EXERCISES = {
-    "gd-ex-routine": Exercise(R(10, 23), mistakes=((R(1, 2), "That is right for θ² alone; the cubic term has a slope at 1 too."),)),
+    "gd-ex-routine": Exercise(R(10, 23),
+                              mistakes=((R(1, 2), "That is right for θ² alone; the cubic term has a slope at 1 too."),)),
     "gd-ex-count": Exercise((R(461), R(65)), mistakes=(((R(921), R(130)), "The error falls by 10⁸, not its square."),
                                                     ((R(460), R(64)), "After 460.5 iterations, and 64.7: round up."))),
-    "gd-ex-decay": Exercise(2 / (lambda_max + gamma), mistakes=((2 / lambda_max, "The new term curves as well."), (2 / (lambda_max * gamma), "Eigenvalues of a sum with γI add."))),
+    "gd-ex-decay": Exercise(2 / (lambda_max + gamma),
+                            mistakes=((2 / lambda_max, "The new term curves as well."),
+                                      (2 / (lambda_max * gamma), "Eigenvalues of a sum with γI add."))),
     "gd-ex-momentum": Exercise(_momentum_pair),
     "gd-ex-edge": Exercise(_cycle),
 }

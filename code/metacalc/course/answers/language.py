@@ -23,8 +23,11 @@ def _not_apart(answer):
 EXERCISES = {
     "la-ex-slope": Exercise((p - 1) / sp.log(2), mistakes=((p - 1, "That is the slope in natural units, not in bits."),
                                                            (p / sp.log(2), "That is for a letter that did not come."))),
-    "la-ex-bits": Exercise((R(3), R(1, 8)), mistakes=(((-sp.log(R(17, 64), 2), R(17, 64)), "Average the bits, not the probabilities."),)),
-    "la-ex-posterior": Exercise(R(1, 6), mistakes=((R(3, 10), "That is the frequency, without the prior."), (R(1, 8), "That is the prior, without the counts."))),
+    "la-ex-bits": Exercise((R(3), R(1, 8)),
+                           mistakes=(((-sp.log(R(17, 64), 2), R(17, 64)), "Average the bits, not the probabilities."),)),
+    "la-ex-posterior": Exercise(R(1, 6),
+                                mistakes=((R(3, 10), "That is the frequency, without the prior."),
+                                          (R(1, 8), "That is the prior, without the counts."))),
     "la-ex-half": Exercise(nu / (N + nu), mistakes=((N / (N + nu), "That is the weight of the frequencies."),)),
     "la-ex-curvature": Exercise((R(1, 2), 4 / r**2), mistakes=(
         ((R(1, 4), 8 / r**2), "¼ is the size of each entry of the Hessian. Its eigenvalues?"),

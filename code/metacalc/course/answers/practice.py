@@ -67,13 +67,16 @@ def _group_of_rates(answer):
 
 
 EXERCISES = {
-    "pr-ex-threshold": Exercise(R(2, 41), mistakes=((R(1, 41), "The threshold is 2/λ, and λ has the K points' mean in it, not their sum."),
-                                                    (R(1), "That is the threshold of the intercept, the flat direction."))),
+    "pr-ex-threshold": Exercise(R(2, 41),
+                                mistakes=((R(1, 41),
+                                           "The threshold is 2/λ, and λ has the K points' mean in it, not their sum."),
+                                          (R(1), "That is the threshold of the intercept, the flat direction."))),
     "pr-ex-interval": Exercise(R(25_000), mistakes=((R(5_000), "The width goes with the root of n."),)),
     "pr-ex-family": Exercise(_lines),
     "pr-ex-tanh": Exercise(_meta_trained),
     "pr-ex-rates": Exercise(_group_of_rates),
-    "pr-ex-break": Exercise(R(1, 20), mistakes=((R(1, 50), "There αλ > 2 for all, yet most learn."), (R(3, 100), "Many, but not most."),
-                                                (R(1, 10), "Most, but a smaller rate does it too."))),
+    "pr-ex-break": Exercise(R(1, 20),
+                            mistakes=((R(1, 50), "There αλ > 2 for all, yet most learn."), (R(3, 100), "Many, but not most."),
+                                      (R(1, 10), "Most, but a smaller rate does it too."))),
     "pr-ex-pool": Exercise(o * p / (c * (p - 1)), mistakes=((o / c, "The pool has work of its own to do: nc/p."),)),
 }

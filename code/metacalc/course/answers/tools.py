@@ -28,24 +28,30 @@ def _hessian_from_gradients(answer):
     apart, middle = np.linalg.norm(calls[1] - calls[0]), (calls[0] + calls[1]) / 2
     if np.allclose(result, exact, rtol=1e-5, atol=apart**2 if apart < 0.5 else 0):  # the error is of order h²
         return "" if np.linalg.norm(middle - q) < 1e-3 * apart else (
-            "Your two points do not lie on both sides of θ alike: such a quotient is of first order, and close only for a tiny h.")
+            "Your two points do not lie on both sides of θ alike: such a quotient is of first order, and close only "
+            "for a tiny h.")
     if np.allclose(result, 2 * exact, rtol=1e-2) or np.allclose(result, exact / 2, rtol=1e-2):
         return "Off by a factor of two: how far apart are the two points?"
     return "This is not the Hessian times v."
 
 
 EXERCISES = {
-    "tl-ex-passes": Exercise((R(1761), R(3)), mistakes=(((R(3), R(1761)), "The other way round: a forward pass starts from one input."),
-                                                        ((R(1761 * 3), R(1761 * 3)), "A pass gives a whole column or a whole row."))),
+    "tl-ex-passes": Exercise((R(1761), R(3)),
+                             mistakes=(((R(3), R(1761)), "The other way round: a forward pass starts from one input."),
+                                       ((R(1761 * 3), R(1761 * 3)), "A pass gives a whole column or a whole row."))),
     "tl-ex-hessian": Exercise((R(1761), R(1761 * 1762 // 2)), mistakes=(((R(1761), R(1761**2)), "The Hessian is symmetric."),
-                                                                       ((R(1761**2), R(1761 * 1762 // 2)), "One product gives a whole column."))),
+                                                                       ((R(1761**2), R(1761 * 1762 // 2)),
+                                                                        "One product gives a whole column."))),
     "tl-ex-truncated": Exercise(a * (1 - a * alpha) ** 3 * theta,
                                 mistakes=((a * (1 - a * alpha) ** 4 * theta, "That is MAML, with nothing detached."),
-                                          (a * (1 - a * alpha) ** 2 * theta, "That is first-order MAML: the second step is not detached."))),
+                                          (a * (1 - a * alpha) ** 2 * theta,
+                                           "That is first-order MAML: the second step is not detached."))),
     "tl-ex-wrong-place": Exercise(-alpha * a**2 * (1 - a * alpha) * theta,
-                                  mistakes=((a * (1 - a * alpha) * theta, "That is first-order MAML: there the gradient is detached, not θ."),
+                                  mistakes=((a * (1 - a * alpha) * theta,
+                                             "That is first-order MAML: there the gradient is detached, not θ."),
                                             (a * (1 - a * alpha) ** 2 * theta, "That is MAML. The straight way is cut here."))),
     "tl-ex-difference": Exercise(_hessian_from_gradients),
-    "tl-ex-checkpoints": Exercise((R(10), R(20)), mistakes=(((R(10), R(10)), "The kept iterates and those of one stretch count together."),
-                                                           ((R(50), R(52)), "There is a smaller sum in between."))),
+    "tl-ex-checkpoints": Exercise((R(10), R(20)),
+                                  mistakes=(((R(10), R(10)), "The kept iterates and those of one stretch count together."),
+                                           ((R(50), R(52)), "There is a smaller sum in between."))),
 }

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from metacalc.calculus import Objective
 from metacalc.descent import gradient_descent
 from metacalc.stage import (
     COLORS,
@@ -16,7 +17,7 @@ from metacalc.stage import (
 __all__ = ["euler_steps", "secant"]
 
 
-def secant(objective):
+def secant(objective: Objective) -> Stage:
     """Secants that turn into the tangent as h → 0, at 9 points, and the error of two difference quotients.
 
     Parameters
@@ -54,7 +55,7 @@ def secant(objective):
             "Right: the error of the secant's slope for every h, and of the central difference quotient.")
 
 
-def euler_steps(objective, theta0=(-1.6, 1.2), time=2.0):
+def euler_steps(objective: Objective, theta0: tuple[float, float] = (-1.6, 1.2), time: float = 2.0) -> Stage:
     """Gradient descent as Euler's method: N steps of rate time/N beside the exact gradient flow of a quadratic.
 
     Parameters
@@ -66,10 +67,10 @@ def euler_steps(objective, theta0=(-1.6, 1.2), time=2.0):
         Length of the flow.
     """
     counts = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64])
-    H, theta0 = np.array(objective.hessian, float), np.array(theta0)
+    H, start = np.array(objective.hessian, float), np.array(theta0)
     lam, basis = np.linalg.eigh(H)
-    flow = lambda t: (np.exp(-np.multiply.outer(t, lam)) * (basis.T @ theta0)) @ basis.T
-    paths = [gradient_descent(objective.grad, theta0, time / n, int(n)) for n in counts]
+    flow = lambda t: (np.exp(-np.multiply.outer(t, lam)) * (basis.T @ start)) @ basis.T
+    paths = [gradient_descent(objective.grad, start, time / n, int(n)) for n in counts]
     # A path of N steps waits at its end, so that all have the length of the longest.
     shown = np.stack([np.concatenate([p, np.repeat(p[-1:], counts[-1] - n, axis=0)]) for p, n in zip(paths, counts)])
     error = np.array([np.linalg.norm(p[-1] - flow(time)) for p in paths])
@@ -93,6 +94,6 @@ def euler_steps(objective, theta0=(-1.6, 1.2), time=2.0):
         Readout("η = {eta:.4g}: the ends are {error:.4f} apart.\n"
                 "Loss removed f(θ₀) − f(θ_N) = {drop:.4f}; sum of η‖∇f‖² over the steps {area:.4f}; integral along the "
                 "flow {integral:.4f}.", eta=rates, error=error, drop=drop, area=area,
-                integral=objective(theta0) - objective(flow(time))),
+                integral=objective(start) - objective(flow(time))),
         alt="Left: level lines of a quadratic, the curve of the gradient flow and the steps of gradient descent. Right: "
             "the distance between the two ends against the learning rate, a line of slope one on logarithmic scales.")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from metacalc.calculus import Objective
 from metacalc.descent import gradient_descent
 from metacalc.stage import (
     COLORS,
@@ -18,7 +19,7 @@ from metacalc.stage import (
 __all__ = ["chain", "direction"]
 
 
-def direction(objective, point=(1.0, 0.6)):
+def direction(objective: Objective, point: tuple[float, float] = (1.0, 0.6)) -> Stage:
     """The slope of a function of two variables in every direction: an arrow to turn, and difference quotients.
 
     Parameters
@@ -28,11 +29,11 @@ def direction(objective, point=(1.0, 0.6)):
     point : tuple of float
     """
     angles, lengths = np.arange(0, 360, 5), np.array([0.01, 0.05, 0.1, 0.2, 0.4, 0.8])
-    point = np.array(point)
+    place = np.array(point)
     unit = np.stack([np.cos(np.radians(angles)), np.sin(np.radians(angles))], axis=-1)
-    gradient = objective.grad(point)
+    gradient = objective.grad(place)
     slope = unit @ gradient
-    quotient = (objective(point + lengths[:, None] * unit[:, None]) - objective(point)) / lengths  # angle, length
+    quotient = (objective(place + lengths[:, None] * unit[:, None]) - objective(place)) / lengths  # angle, length
 
     plane = panel("x", "y", (-0.6, 2.4), (-0.7, 1.9), "level lines, gradient and direction", size=(3.7, 3.4))
     grid = np.stack(np.meshgrid(np.linspace(-0.6, 2.4, 81), np.linspace(-0.7, 1.9, 81)), axis=-1)
@@ -43,8 +44,10 @@ def direction(objective, point=(1.0, 0.6)):
     rose.set_xticks([0, 90, 180, 270])
     return Stage(
         [plane.figure, rose.figure],
-        [Arrow(plane, *point, color="green", dash="--", dx=gradient[0] / 3, dy=gradient[1] / 3, label="gradient (a third of it)"),
-         Arrow(plane, *point, color="blue", dx=unit[:, :1] * 0.7, dy=unit[:, 1:] * 0.7, drag="angle", label="direction u (drag it)"),
+        [Arrow(plane, *place, color="green", dash="--", dx=gradient[0] / 3, dy=gradient[1] / 3,
+               label="gradient (a third of it)"),
+         Arrow(plane, *place, color="blue", dx=unit[:, :1] * 0.7, dy=unit[:, 1:] * 0.7, drag="angle",
+               label="direction u (drag it)"),
          Curve(rose, [-9, -9], [0, 0], color="green", dash="--", label="∇f · u"),
          Curve(rose, angles, quotient.T[None], color="blue", label="(f(θ + hu) − f(θ))/h"),
          Point(rose, angles[:, None], slope[:, None], color="green", shape="s", name="The slope"),
@@ -56,7 +59,7 @@ def direction(objective, point=(1.0, 0.6)):
             "every direction, a cosine, largest along the gradient, beside the difference quotient at distance h.")
 
 
-def chain(objective, k_max=12):
+def chain(objective: Objective, k_max: int = 12) -> Stage:
     """k update steps as one function of the start, its tangent, and the factors of the chain rule.
 
     Parameters
@@ -77,13 +80,14 @@ def chain(objective, k_max=12):
     return Stage(
         [learned.figure, right.figure],
         [Curve(learned, line, np.moveaxis(curves, 1, -1)[:, None], color="blue", label="θₖ(θ₀)"),
-         Curve(learned, starts[:, None, None] + ends, path[..., None] + product[..., None] * ends, color="red", dash="--", label="tangent"),
+         Curve(learned, starts[:, None, None] + ends, path[..., None] + product[..., None] * ends, color="red", dash="--",
+               label="tangent"),
          Point(learned, starts[:, None], path, color="red", name="θₖ", drag="start"),
          Path(right, ks[:, None, None], factors, color="blue", along="k", dash=":"),
          Point(right, ks[:, None, None], factors, color="blue", name="The factor")],
         [Slider("k", ks, "number of steps k", 3, "d"), Slider("start", starts, "start θ₀", 0.5, ".3f"),
          Slider("eta", rates, "learning rate η", 0.2, ".2f")],
-        Readout("θ₀ = {start:.3f} ↦ θₖ = {theta:.4f} after k = {k:d} step{k:s}. Derivative dθₖ/dθ₀ = {product:.4f}, the product of "
-                "the first k factors.", theta=path, product=product),
+        Readout("θ₀ = {start:.3f} ↦ θₖ = {theta:.4f} after k = {k:d} step{k:s}. Derivative dθₖ/dθ₀ = {product:.4f}, the "
+                "product of the first k factors.", theta=path, product=product),
         alt="Left: the point reached after k steps of gradient descent as a function of the start, with its tangent at "
             "one start. Right: the factor of the chain rule for every step.")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from metacalc.calculus import Objective
 from metacalc.descent import convergence_factor, gradient_descent, momentum
 from metacalc.stage import (
     COLORS,
@@ -17,7 +18,7 @@ from metacalc.stage import (
 __all__ = ["hills", "parabola", "valley"]
 
 
-def parabola(objective, theta0=10.0, n_iters=60):
+def parabola(objective: Objective, theta0: float = 10.0, n_iters: int = 60) -> Stage:
     """Gradient descent on a quadratic function of a number, for 48 rates: the path on its curve, and the loss.
 
     Parameters
@@ -57,7 +58,7 @@ def parabola(objective, theta0=10.0, n_iters=60):
             "logarithmic scale.")
 
 
-def valley(n_iters=40, horizon=400):
+def valley(n_iters: int = 40, horizon: int = 400) -> Stage:
     """Heavy-ball momentum on ½(x²/κ + y²), for 5 condition numbers, 17 rates and 6 momenta at once.
 
     The picture shows `n_iters` iterations; the number to a thousandth of the first error is counted up to `horizon`.
@@ -74,7 +75,8 @@ def valley(n_iters=40, horizon=400):
     factor = convergence_factor(eta[..., 0], beta[..., 0], eigenvalues)
     with np.errstate(divide="ignore"):
         steps = np.log(1e-3) / np.log(factor)
-    predicted = np.where(factor < 1 - 1e-12, np.char.mod("about %d", np.maximum(1, np.ceil(np.where(factor < 1, steps, 0)))), "never")
+    predicted = np.where(factor < 1 - 1e-12, np.char.mod("about %d", np.maximum(1, np.ceil(np.where(factor < 1, steps, 0)))),
+                         "never")
 
     plane = panel("x", "y", (-1.6, 1.6), (-1.6, 1.6), "the path, and level lines of f")
     decay = panel("iteration t", "error, logarithmic", (-1, n_iters + 1), (1e-5, 1e3), "distance from the minimum",
@@ -97,7 +99,7 @@ def valley(n_iters=40, horizon=400):
             "distance from the minimum at each iteration on a logarithmic scale, beside the predicted rate.")
 
 
-def hills(objective, n_iters=40):
+def hills(objective: Objective, n_iters: int = 40) -> Stage:
     """Gradient descent on a function with several minima, from 25 starts with 8 rates: the path, and where it ends.
 
     Parameters

@@ -1,5 +1,7 @@
 """The pictures of the first page: three tasks and one start, and the ways through the course."""
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,8 +23,9 @@ from metacalc.stage import (
 
 __all__ = ["learning_path", "learning_to_learn"]
 
-CHAPTERS = ("Background", "Core concepts and the calculus link", "Gradient descent", "The mathematics of meta-learning", "Practice",
-            "Applications", "Tools and resources", "Trends and challenges", "Questions and answers")
+SHARPNESS, MINIMA = (4, 1, sp.Rational(1, 2)), (-2, 1, 2)
+CHAPTERS = ("Background", "Core concepts and the calculus link", "Gradient descent", "The mathematics of meta-learning",
+            "Practice", "Applications", "Tools and resources", "Trends and challenges", "Questions and answers")
 ROUTES = {  # which chapters, colour, dash, shape
     "the whole course": (range(1, 10), "blue", "-", "o"),
     "an evening of figures": ((1, 2, 3, 4, 5, 6, 8), "orange", "--", "s"),
@@ -30,7 +33,7 @@ ROUTES = {  # which chapters, colour, dash, shape
 }
 
 
-def learning_path():
+def learning_path() -> None:
     """The chapters as stops on three routes through the course, drawn on the current pyplot backend."""
     with mpl.rc_context(STYLE):
         ax = plt.subplots(figsize=(5.6, 4.2))[1]
@@ -43,7 +46,8 @@ def learning_path():
         ax.figure.legend(loc="outside lower center", ncols=3)
 
 
-def learning_to_learn(sharpness=(4, 1, sp.Rational(1, 2)), minima=(-2, 1, 2), n_iters=30):
+def learning_to_learn(sharpness: Sequence[sp.Expr | float] = SHARPNESS, minima: Sequence[sp.Expr | float] = MINIMA,
+                      n_iters: int = 30) -> Stage:
     """Three tasks ½a(θ − c)² and one start θ that learns to be a good one to adapt from, for ten inner rates.
 
     The meta-loss is the mean of the tasks' losses after one inner step of rate α; with α = 0 it is the mean loss.
@@ -51,7 +55,7 @@ def learning_to_learn(sharpness=(4, 1, sp.Rational(1, 2)), minima=(-2, 1, 2), n_
     theta, alpha = sp.symbols("theta alpha")
     tasks = [Objective(sp.Rational(1, 2) * a * (theta - c)**2, theta) for a, c in zip(sharpness, minima)]
     adapted = [step(task, alpha) for task in tasks]
-    after = sum(task.expr.subs(theta, new) for task, new in zip(tasks, adapted)) / len(tasks)
+    after = sp.Add(*(task.expr.subs(theta, new) for task, new in zip(tasks, adapted))) / len(tasks)
     rates = np.arange(10) / 20
     losses = [Objective(after.subs(alpha, float(rate)), theta) for rate in rates]
     path = np.stack([gradient_descent(loss.grad, -4.0, 0.3, n_iters) for loss in losses], axis=-1)

@@ -1,11 +1,13 @@
 """The pictures of the language page, drawn from the stored study."""
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from metacalc.course.figures import picture
-from metacalc.course.language import MODEL, counted_bits, prior_mean, spell
+from metacalc.course.language import MODEL, Study, counted_bits, prior_mean, spell
 from metacalc.data.languages import english, families, folds, names, split
 from metacalc.meta import Learner
 from metacalc.stage import (
@@ -28,7 +30,8 @@ __all__ = ["adapting", "gains", "shown_words", "stopping"]
 SHOWN = ("cy", "ga", "ha", "id", "mi", "mt", "so", "to")
 CONTEXTS = ("___", "__k", "_ma", "ara", "ini")
 STEPS = (0, 1, 2, 3, 5, 8, 12)
-LOOKS = {"MAML": ("blue", "-", "o"), "joint": ("orange", "--", "s"), "FOMAML": ("purple", "-.", "^"), "ANIL": ("green", ":", "D"),
+LOOKS = {"MAML": ("blue", "-", "o"), "joint": ("orange", "--", "s"), "FOMAML": ("purple", "-.", "^"),
+         "ANIL": ("green", ":", "D"),
          "Reptile": ("grey", "-.", "v"), "bigrams": ("ink", ":", "x"), "scratch": ("red", "--", "+")}
 
 
@@ -38,7 +41,7 @@ def _words(study):
     return split(folds("family", study.settings["n_folds"])[fold], fold % 3)
 
 
-def shown_words(study, seed=0):
+def shown_words(study: Study, seed: int = 0) -> dict[str, tuple[list[str], list[str]]]:
     """The words of the languages that the live figure shows, in a random order.
 
     Parameters
@@ -64,7 +67,7 @@ def _task(support, query):
     return Batch(one_hot(x_support)[None], y_support[None], one_hot(x_query)[None], y_query[None])
 
 
-def adapting(study, seed=0):
+def adapting(study: Study, seed: int = 0) -> Stage:
     """Two starts adapting to a language of a family that neither has met: next letters, bits, and words that they spell.
 
     Parameters
@@ -81,8 +84,8 @@ def adapting(study, seed=0):
     for name, table in p.items():
         color, dash, _ = LOOKS[name]
         marks += [Curve(left, letters, table, color=color, dash=dash, label=name)]
-    marks.append(Curve(right, [-1, STEPS[-1] + 1], np.repeat(counted[:, :, None, None, None], 2, axis=-1), color="grey", dash=":",
-                       label="counting"))
+    marks.append(Curve(right, [-1, STEPS[-1] + 1], np.repeat(counted[:, :, None, None, None], 2, axis=-1), color="grey",
+                       dash=":", label="counting"))
     for name in p:
         color, dash, shape = LOOKS[name]
         marks += [Curve(right, np.arange(STEPS[-1] + 1), cost[name][:, :, None, None], color=color, dash=dash),
@@ -97,18 +100,21 @@ def adapting(study, seed=0):
         [left.figure, right.figure], marks,
         [Slider("language", np.arange(1, len(SHOWN) + 1), "language", 5, "d", names=[english(c) for c in SHOWN]),
          Slider("K", shots, "words seen K", 10, "d"),
-         Slider("k", STEPS, "gradient steps k", 5, "d"), Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d",
+         Slider("k", STEPS, "gradient steps k", 5, "d"),
+         Slider("context", np.arange(1, len(CONTEXTS) + 1), "letters before", 1, "d",
                 names=[context.replace(mark, "") or "none" for context in CONTEXTS])],
-        Readout("{title}, seen: {seen}\nMost likely {after}: MAML {best_MAML}, joint {best_joint}.\nBits per letter: MAML {MAML:.2f}, "
-                "joint {joint:.2f}, counting {counted:.2f}.\nMAML spells: {spelt_MAML}.\nJoint spells: {spelt_joint}.",
+        Readout("{title}, seen: {seen}\nMost likely {after}: MAML {best_MAML}, joint {best_joint}.\nBits per letter: MAML "
+                "{MAML:.2f}, joint {joint:.2f}, counting {counted:.2f}.\n"
+                "MAML spells: {spelt_MAML}.\nJoint spells: {spelt_joint}.",
                 title=title, seen=seen[..., None, None], after=[_after(c) for c in CONTEXTS], counted=counted[..., None, None],
                 **{f"best_{name}": table for name, table in likely.items()},
                 **{name: table[:, :, STEPS, None] for name, table in cost.items()},
                 **{f"spelt_{name}": table[..., None] for name, table in spelt.items()}),
         play="k",
-        alt="Left: the probability of each letter, and of the end of the word, to come next: of the net that starts from MAML's θ, of "
-            "the one that starts from the joint θ, and in all names of the language. Right: both nets' bits per letter on words not "
-            "seen, against the gradient steps, and those of counting; below, MAML's bits minus those of the joint start.")
+        alt="Left: the probability of each letter, and of the end of the word, to come next: of the net that starts from "
+            "MAML's θ, of the one that starts from the joint θ, and in all names of the language. Right: both nets' bits per "
+            "letter on words not seen, against the gradient steps, and those of counting; below, MAML's bits minus those of "
+            "the joint start.")
 
 
 @one_thread()
@@ -141,7 +147,8 @@ def _tables(study, seed):
 
 def _axes():
     """Axes for the next letter, and, one above the other, for the bits and their difference."""
-    left = panel("next letter (∎: the end)", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next", size=(4.3, 4.3))
+    left = panel("next letter (∎: the end)", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next",
+                 size=(4.3, 4.3))
     left.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))  # as much room for 0.1 as for 0.4
     left.set_yticks([0, 0.02, 0.1, 0.2, 0.4, 0.7, 1])
     left.set_ylim(0, 1.02)
@@ -169,7 +176,7 @@ def _frequencies(code):
     return np.array([np.bincount(y[f], minlength=len(ALPHABET)) / max(f.sum(), 1) for f in found])
 
 
-def stopping(study):
+def stopping(study: Study) -> Stage:
     """Joint training stopped too early, in time and too late, and what MAML seems to gain on it.
 
     Parameters
@@ -178,16 +185,19 @@ def stopping(study):
         With languages held out.
     """
     stops = np.array(study.settings["stops"])
-    joint, maml = ({key: [run["stopped"][name][key] for run in study.runs] for key in ("valid", "bits")} for name in ("joint", "MAML"))
+    joint, maml = ({key: [run["stopped"][name][key] for run in study.runs] for key in ("valid", "bits")}
+                   for name in ("joint", "MAML"))
     valid = {"joint": np.mean(joint["valid"], axis=0), "MAML": np.mean(maml["valid"], axis=0)}
-    test = {name: np.concatenate([np.array(b) for b in found["bits"]], axis=1) for name, found in (("joint", joint), ("MAML", maml))}
+    test = {name: np.concatenate([np.array(b) for b in found["bits"]], axis=1)
+            for name, found in (("joint", joint), ("MAML", maml))}
     place = study.settings["shots"].index(study.settings["trained_shots"])
     chosen = study.bits["MAML"][place]
     gain = test["joint"] - chosen
     mean, half = np.array([interval(row) for row in gain]).T
     fair, fair_half = interval(study.bits["joint"][place] - chosen)
     order = np.sort(gain, axis=1)
-    left = panel("outer iterations of joint training", "bits per letter", (stops[0] * 0.8, stops[-1] * 1.25), (3.55, 4.05), "when to stop", size=(4, 3.2))
+    left = panel("outer iterations of joint training", "bits per letter", (stops[0] * 0.8, stops[-1] * 1.25), (3.55, 4.05),
+                 "when to stop", size=(4, 3.2))
     left.set_xscale("log")
     right = panel("language, sorted", "gain of MAML in bits", (-2, gain.shape[1] + 1), (-0.1, 0.6), "what MAML seems to gain")
     right.axhline(0, color=COLORS["grey"], lw=0.9, ls="--")
@@ -201,14 +211,15 @@ def stopping(study):
          Curve(right, rank, order, color="blue", dash=" ", dots=True, label="one language"),
          Curve(right, [-9, 999], np.repeat(mean[:, None], 2, axis=1), color="red", label="mean")],
         [Slider("t", stops, "joint training stopped after", stops[-1], "d")],
-        Readout("Stopped after {t:d} iteration{t:s}, joint training needs {bits:.3f} bits per letter: MAML seems to gain {mean:.3f} ± "
-                "{half:.3f}.\nStopped where validation says: {fair:.3f} ± {fair_half:.3f}.", bits=test["joint"].mean(axis=1), mean=mean,
-                half=half, fair=fair, fair_half=fair_half),
-        alt="Left: bits per letter of joint training with fine-tuning against the iteration at which it is stopped, on validation and on "
-            "test languages, beside MAML's. Right: the difference between joint training and MAML, language by language.")
+        Readout("Stopped after {t:d} iteration{t:s}, joint training needs {bits:.3f} bits per letter: MAML seems to gain "
+                "{mean:.3f} ± {half:.3f}.\nStopped where validation says: {fair:.3f} ± {fair_half:.3f}.",
+                bits=test["joint"].mean(axis=1), mean=mean, half=half, fair=fair, fair_half=fair_half),
+        alt="Left: bits per letter of joint training with fine-tuning against the iteration at which it is stopped, on "
+            "validation and on test languages, beside MAML's. Right: the difference between joint training and MAML, language "
+            "by language.")
 
 
-def gains(studies):
+def gains(studies: Mapping[str, Study]) -> Figure:
     """What each contender gains on joint training and fine-tuning, against the number of words seen.
 
     Means and 95% intervals over the units that were held out, languages or families.

@@ -1,6 +1,10 @@
 """The live figures of two-level learning. All tables come from `metacalc.meta`, as in the text beside them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from metacalc.descent import gradient_descent
 from metacalc.meta import adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
@@ -29,7 +33,7 @@ LOOKS = {  # colour, dash, shape
 TASK_LOOKS = (("blue", "-", "o"), ("green", "--", "s"), ("purple", "-.", "^"))
 
 
-def quadratic_tasks(sharpness=SHARPNESS, minima=MINIMA):
+def quadratic_tasks(sharpness: Sequence[float] = SHARPNESS, minima: Sequence[float] = MINIMA) -> Batch:
     """The tasks L_i(θ) = a_i/2 (θ − c_i)² of one variable as a `Batch`, whose query set is the support set.
 
     Parameters
@@ -66,7 +70,7 @@ def _gradients(batch, alphas, ks, theta):
             "Reptile": table(reptile), "iMAML": np.array([[implicit(alpha, int(k)) for k in ks] for alpha in alphas])}
 
 
-def update_arrows(eta=0.5, eta_alpha=0.003):
+def update_arrows(eta: float = 0.5, eta_alpha: float = 0.003) -> Stage:
     """Three tasks on a line: every algorithm's outer step from θ and the point where its meta-gradient vanishes.
 
     On quadratics a meta-gradient is W(θ − θ*), so that two of its values give θ* and W.
@@ -89,8 +93,8 @@ def update_arrows(eta=0.5, eta_alpha=0.003):
     rows, plane = _arrow_axes()
     here, marks = theta[None, None], []
     for (name, (color, dash, shape)), y in zip(LOOKS.items(), range(5, 0, -1)):
-        look = dict(color=color, label=name, toggle=True)
-        point = dict(shape=shape, name=f"{name}’s θ*", **look)
+        look: dict[str, Any] = dict(color=color, label=name, toggle=True)
+        point: dict[str, Any] = dict(shape=shape, name=f"{name}’s θ*", **look)
         star = np.broadcast_to(fixed[name], (alphas.size, ks.size))[..., None]
         curve = np.broadcast_to(curves[name], (fine.size, ks.size)).T[None, :, None]
         marks += [Arrow(rows, here, y, dx=-eta * gradients[name], dy=0, dash=dash, **look), Point(rows, star, y, **point),
@@ -113,8 +117,8 @@ def update_arrows(eta=0.5, eta_alpha=0.003):
         [rows.figure, plane.figure], marks,
         [Slider("alpha", alphas, "inner rate α", 0.15, ".2f"), Slider("k", ks, "inner steps k", 2, "d"),
          Slider("theta", theta, "meta-parameter θ", 4, ".1f")],
-        Readout("Meta-loss after adapting: {loss:.4g}.\nMeta-gradients at θ = {theta:.1f}: " + listed("g") + "; Meta-SGD’s by α "
-                "{by_alpha:.4g}.\nThey vanish at: " + listed("s") + ".{words}",
+        Readout("Meta-loss after adapting: {loss:.4g}.\nMeta-gradients at θ = {theta:.1f}: " + listed("g")
+                + "; Meta-SGD’s by α {by_alpha:.4g}.\nThey vanish at: " + listed("s") + ".{words}",
                 loss=loss, by_alpha=both[..., 1], words=words, **tables),
         alt="Left: the minima of three tasks on a line, and in one row for each algorithm its outer step from θ as an arrow "
             "and the point where its meta-gradient vanishes. Right: that point for every inner rate, and the step of Meta-SGD "
@@ -138,7 +142,7 @@ def _arrow_axes():
     return rows, panel("θ", "inner rate α", (-5, 5), (0, 0.62), "θ* for every α", size=(3.6, 3.4))
 
 
-def landscape():
+def landscape() -> Stage:
     """The meta-loss of three tasks after k inner steps of rate α, and its curvature for every α."""
     batch, alphas, ks = quadratic_tasks(), np.arange(1, 31) / 50, np.arange(1, 11)
     line, fine = np.linspace(-5, 5, 61), np.arange(1, 121) / 200
@@ -164,20 +168,21 @@ def landscape():
              Curve(left, line, after, color="red", label="after k steps"),
              Point(left, best, least, color="red", shape="D", name="The minimum")]
     for i, (a, (color, dash, _)) in enumerate(zip(SHARPNESS, TASK_LOOKS)):
-        marks.append(Curve(right, fine, curvature(fine, batch[i:i + 1]).T[None] / len(batch), color=color, dash=dash, label=f"a = {a:g}"))
+        marks.append(Curve(right, fine, curvature(fine, batch[i:i + 1]).T[None] / len(batch), color=color, dash=dash,
+                           label=f"a = {a:g}"))
     marks += [Curve(right, fine, curvature(fine, batch).T[None], color="red", label="sum: meta-loss"),
               Point(right, alphas[:, None], bends, color="red", shape="D", name="The curvature")]
     return Stage(
         [left.figure, right.figure], marks,
         [Slider("alpha", alphas, "inner rate α", 0.1, ".2f"), Slider("k", ks, "inner steps k", 3, "d")],
-        Readout("Meta-loss: least at θ* = {best:.4f}, where it is {least:.4g}; curvature {bends:.4g}.\nThe outer loop is stable "
-                "for rates below 2/{bends:.4g} = {edge:.4g}.", best=best, least=least, bends=bends, edge=2 / bends),
-        alt="Left: the mean loss of three tasks as a function of the start θ, before and after k inner steps. Right: its second "
-            "derivative and each task's share of it against the inner rate, on a logarithmic scale, with the rate at which the "
-            "sharpest task diverges.")
+        Readout("Meta-loss: least at θ* = {best:.4f}, where it is {least:.4g}; curvature {bends:.4g}.\nThe outer loop is "
+                "stable for rates below 2/{bends:.4g} = {edge:.4g}.", best=best, least=least, bends=bends, edge=2 / bends),
+        alt="Left: the mean loss of three tasks as a function of the start θ, before and after k inner steps. Right: its "
+            "second derivative and each task's share of it against the inner rate, on a logarithmic scale, with the rate at "
+            "which the sharpest task diverges.")
 
 
-def two_levels(k=3, n_iters=10):
+def two_levels(k: int = 3, n_iters: int = 10) -> Stage:
     """Two-level learning frame by frame: k inner steps of every task, then one outer step of θ by the MAML gradient.
 
     Parameters
@@ -206,7 +211,8 @@ def two_levels(k=3, n_iters=10):
         left.plot(line, loss(i, line), color=COLORS[color], ls=dash, lw=1.2)
         own = paths[..., i, :]
         marks += [Curve(left, own, loss(i, own), color=color, dots=True),
-                  Point(left, phi[..., i], loss(i, phi[..., i]), color=color, shape=shape, label=f"a = {a:g}", name="A task’s φ")]
+                  Point(left, phi[..., i], loss(i, phi[..., i]), color=color, shape=shape, label=f"a = {a:g}",
+                        name="A task’s φ")]
     curve = np.stack([maml(MODEL, line[::2, None], batch, float(alpha), k)[0] for alpha in alphas])
     marks += [Point(left, theta, -1, color="red", shape="D", label="θ", name="θ"),
               Curve(right, line[::2], curve[None, :, None], color="red", label="meta-loss"),
@@ -216,15 +222,16 @@ def two_levels(k=3, n_iters=10):
         [left.figure, right.figure], marks,
         [Slider("n", frames, "frame", k, "d"), Slider("alpha", alphas, "inner rate α", 0.15, ".2f"),
          Slider("beta", betas, "outer rate β", 1.0, ".2f")],
-        Readout("Outer iteration {t:d}, inner step {j:d} of " + str(k) + ": θ = {theta:.4g}, the tasks’ φ = {p0:.4g}, {p1:.4g}, "
-                "{p2:.4g}.\nMean loss at θ {before:.4g}; after all inner steps {after:.4g}.",
+        Readout("Outer iteration {t:d}, inner step {j:d} of " + str(k)
+                + ": θ = {theta:.4g}, the tasks’ φ = {p0:.4g}, {p1:.4g}, {p2:.4g}.\n"
+                "Mean loss at θ {before:.4g}; after all inner steps {after:.4g}.",
                 t=t[:, None, None], j=j[:, None, None], theta=theta, before=before[t], after=after[t],
                 **{f"p{i}": phi[..., i] for i in range(3)}),
-        alt="Left: the losses of three tasks; from the common θ every task takes its own inner steps. Right: the mean loss after "
-            "these steps as a function of θ, with the path of θ over the outer iterations.")
+        alt="Left: the losses of three tasks; from the common θ every task takes its own inner steps. Right: the mean loss "
+            "after these steps as a function of θ, with the path of θ over the outer iterations.")
 
 
-def step_graph(axes):
+def step_graph(axes: Axes) -> None:
     """The computation graph of one MAML step, painted on `axes`; dashed is the arrow that first-order MAML cuts.
 
     Each arrow is labelled with the derivative of its head by its tail. A derivative by θ is the sum over the ways that

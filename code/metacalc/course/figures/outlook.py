@@ -1,9 +1,11 @@
 """The live figures of the outlook: the price of a meta-gradient, and a learning-rate schedule that is learned."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
+from metacalc.arrays import Array, ArrayLike
 from metacalc.descent import adam, gradient_descent
 from metacalc.meta import imaml, maml, rate_schedule
 from metacalc.models import MLP, Quadratic
@@ -24,7 +26,7 @@ __all__ = ["best_rates", "bowls", "learned_schedule", "truncation"]
 CG_STEPS = 3
 
 
-def truncation(k_max=12):
+def truncation(k_max: int = 12) -> Stage:
     """The meta-gradient through the last t of k inner steps: its error against the full one, and its cost.
 
     A tanh network at its random start, on 25 sinusoid tasks. The implicit gradient has λ = 1/(kα).
@@ -49,7 +51,7 @@ def truncation(k_max=12):
     across = np.array([0.0, k_max])
     left = panel("t, inner steps differentiated", "degrees", (-0.4, k_max + 0.4), (-3, 75), "angle to the full gradient")
     right = panel("cost, in gradients", "relative error", (0, 3 * k_max + 3), (-0.05, 1.3), "error against cost")
-    looks = dict(color="purple", dash=":", label="implicit")
+    looks: dict[str, Any] = dict(color="purple", dash=":", label="implicit")
     return Stage(
         [left.figure, right.figure],
         [Curve(left, ts, curve(angle), color="blue", dots=True, label="truncated"),
@@ -69,9 +71,9 @@ def truncation(k_max=12):
                 through=through, grads=ks[:, None] + 1, grads2=ks[:, None] + 2, angle=angle, error=error,
                 angle0=angle[..., :1], error0=error[..., :1], angle1=implicit[0], error1=implicit[1]),
         play="t",
-        alt="Left: the angle between the truncated meta-gradient and the full one falls as more inner steps are differentiated, "
-            "with a level line for the implicit gradient. Right: the relative error against the cost in gradients, for the "
-            "first-order, truncated and implicit gradients.")
+        alt="Left: the angle between the truncated meta-gradient and the full one falls as more inner steps are "
+            "differentiated, with a level line for the implicit gradient. Right: the relative error against the cost in "
+            "gradients, for the first-order, truncated and implicit gradients.")
 
 
 @cache
@@ -89,7 +91,7 @@ def _distances(alpha, k):
             for cosine, gradient in zip(cosines, gradients)]
 
 
-def bowls(kappa, n=12):
+def bowls(kappa: float, n: int = 12) -> Batch:
     """Tasks a/2 θ² of one variable, with n curvatures in geometric progression from 1/κ to 1, as a `Batch`.
 
     Examples
@@ -101,7 +103,7 @@ def bowls(kappa, n=12):
     return Batch(a, c, a, c)
 
 
-def best_rates(curvatures, k):
+def best_rates(curvatures: ArrayLike, k: int) -> Array:
     """The k rates, in increasing order, that leave least of the losses a/2 θ² from θ = 1 on average.
 
     The rest is p(a) = Π (1 − α_j a). Of all polynomials of degree k with p(0) = 1 the one with the least Σ a p(a)² is
@@ -128,7 +130,7 @@ def best_rates(curvatures, k):
     return np.sort(1 / np.roots([*-q[::-1], 1]).real)
 
 
-def learned_schedule(k_max=5, n_iters=150, every=5):
+def learned_schedule(k_max: int = 5, n_iters: int = 150, every: int = 5) -> Stage:
     """Rates of k steps, learned by descent on the loss that they leave, and what they make of every curvature.
 
     Parameters
@@ -156,7 +158,8 @@ def learned_schedule(k_max=5, n_iters=150, every=5):
             roots[:, j, m, :k] = 1 / rates
             words[:, j, m] = [", ".join(f"{rate:.3f}" for rate in row) for row in rates]
 
-    height = panel("outer iteration", "mean loss, logarithmic", (-5, n_iters + 5), (3e-6, 0.2), "the loss after k steps", yscale="log")
+    height = panel("outer iteration", "mean loss, logarithmic", (-5, n_iters + 5), (3e-6, 0.2), "the loss after k steps",
+                   yscale="log")
     rest = panel("curvature a", "left of θ", (0, 1.12), (-0.75, 1.05), "p(a) = Π (1 − αⱼa)")
     rest.axhline(0, color=COLORS["grey"], lw=0.8)
     rest.set_yticks([-0.5, 0, 0.5, 1])
@@ -175,11 +178,11 @@ def learned_schedule(k_max=5, n_iters=150, every=5):
                dash=":", label="tasks")],
         [Slider("n", shown, "outer iterations", n_iters, "d"), Slider("k", ks, "steps k", 3, "d"),
          Slider("kappa", kappas, "curvature ratio κ", 16, "d")],
-        Readout("After {n:d} outer iteration{n:s} the rates are {words}.\nMean loss left: {loss:.3g}; with equal rates {single:.3g}; the "
-                "least possible {least:.3g}.", words=words, loss=loss, single=single, least=least),
-        alt="Left: the mean loss that k steps leave falls over the outer iterations, below a level line for equal rates, towards one "
-            "for the least possible. Right: what is left of the start for every curvature, a polynomial whose roots are one over "
-            "the learned rates, with the curvatures of the tasks as dots.")
+        Readout("After {n:d} outer iteration{n:s} the rates are {words}.\nMean loss left: {loss:.3g}; with equal rates "
+                "{single:.3g}; the least possible {least:.3g}.", words=words, loss=loss, single=single, least=least),
+        alt="Left: the mean loss that k steps leave falls over the outer iterations, below a level line for equal rates, "
+            "towards one for the least possible. Right: what is left of the start for every curvature, a polynomial whose "
+            "roots are one over the learned rates, with the curvatures of the tasks as dots.")
 
 
 @cache

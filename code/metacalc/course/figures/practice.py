@@ -1,9 +1,12 @@
 """The live figures of few-shot regression: adapting to a sine wave, and the outer loop that learned the start."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
-from metacalc.meta import Learner
+from metacalc.arrays import ArrayLike
 from metacalc.course.practice import ALPHA, MODEL, STEPS
+from metacalc.meta import Learner
 from metacalc.stage import (
     COLORS,
     Curve,
@@ -27,7 +30,8 @@ def _fits(learner, x, y, steps):
     return MODEL.predict(path[list(steps)], LINE[:, None])[..., 0]  # step, task, point
 
 
-def sinusoid_fits(starts, shots=(5, 10, 20), steps=(0, 1, 2, 3, 5, 10)):
+def sinusoid_fits(starts: Mapping[str, Learner], shots: Sequence[int] = (5, 10, 20),
+                  steps: Sequence[int] = (0, 1, 2, 3, 5, 10)) -> Stage:
     """Two starts adapting side by side to the sine wave that the reader chooses.
 
     Parameters
@@ -63,11 +67,12 @@ def sinusoid_fits(starts, shots=(5, 10, 20), steps=(0, 1, 2, 3, 5, 10)):
          Slider("K", shots, "support points K", 5, "d"), Slider("k", steps, "inner steps k", 1, "d")],
         Readout("After k = {k:d} step{k:s} on {K:d} point{K:s}, mean squared error on the whole interval: "
                 + first + " {first:.3f}, " + second + " {second:.3f}.", first=errors[first], second=errors[second]), play="k",
-        alt=f"Two panels with the same sine wave and the same support points: the fit of the net that starts from {first}, and of "
-            f"the one that starts from {second}, after k gradient steps on these points.")
+        alt=f"Two panels with the same sine wave and the same support points: the fit of the net that starts from {first}, and "
+            f"of the one that starts from {second}, after k gradient steps on these points.")
 
 
-def outer_learning(iterations, errors, snapshots, amplitude=3.0, phase=1.0, K=10):
+def outer_learning(iterations: Sequence[int], errors: ArrayLike, snapshots: ArrayLike, amplitude: float = 3.0,
+                   phase: float = 1.0, K: int = 10) -> Stage:
     """θ on its way through the outer loop: the validation error, and the net before and after adapting to one task.
 
     Parameters
@@ -84,11 +89,12 @@ def outer_learning(iterations, errors, snapshots, amplitude=3.0, phase=1.0, K=10
     """
     errors = np.asarray(errors, float)
     x, wave = SUPPORT[:K], lambda x: amplitude * np.sin(x - phase)
-    fits = np.stack([_fits(Learner(MODEL, theta, ALPHA), x, wave(x)[None], STEPS)[:, 0] for theta in np.asarray(snapshots, float)])
+    fits = np.stack([_fits(Learner(MODEL, theta, ALPHA), x, wave(x)[None], STEPS)[:, 0]
+                     for theta in np.asarray(snapshots, float)])
     mse = ((fits - wave(LINE)) ** 2).mean(axis=-1)
     thousands = np.array(iterations) / 1000
-    left = panel("thousands of outer iterations", "validation error, logarithmic", (-0.03 * thousands[-1], 1.03 * thousands[-1]), (0.2, 40),
-                 "learning to learn", yscale="log")
+    left = panel("thousands of outer iterations", "validation error, logarithmic",
+                 (-0.03 * thousands[-1], 1.03 * thousands[-1]), (0.2, 40), "learning to learn", yscale="log")
     right = panel("x", "y", (-5, 5), (-6.5, 6.5), "one task")
     right.plot(LINE, wave(LINE), color=COLORS["grey"], lw=1.4, ls="--")
     right.plot(x, wave(x), "o", color=COLORS["ink"], ms=4.2, mew=0)
@@ -105,5 +111,5 @@ def outer_learning(iterations, errors, snapshots, amplitude=3.0, phase=1.0, K=10
         Readout("After {n:d} outer iteration{n:s}: validation error {error:.3g} after k = {k:d} inner step{k:s}; "
                 "on the task shown {mse:.3g}.",
                 error=errors, mse=mse),
-        alt="Left: the validation error with 5 points after 0, 1, 5 and 10 inner steps, falling over the outer iterations. Right: one "
-            f"sine wave with {K} support points, the net before adapting and after k steps.")
+        alt="Left: the validation error with 5 points after 0, 1, 5 and 10 inner steps, falling over the outer iterations. "
+            f"Right: one sine wave with {K} support points, the net before adapting and after k steps.")

@@ -1,10 +1,14 @@
 """The figures of the application to recommendation, drawn from what its study stored (`studies/recommendation.py`)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
-from metacalc.course.recommendation import N_STEPS
+from metacalc.course.recommendation import N_STEPS, Taste
 from metacalc.stage import (
     COLORS,
     STYLE,
@@ -21,7 +25,7 @@ __all__ = ["comparison", "cuisines", "gaps"]
 
 N_ROWS = 16
 
-def cuisines(taste, asked=None):
+def cuisines(taste: Taste, asked: Sequence[str] | None = None) -> Stage:
     """Three cuisines to rate with sliders, and what MAML and the Gaussian prior expect of the others.
 
     Parameters
@@ -33,9 +37,9 @@ def cuisines(taste, asked=None):
     known = np.argsort(-taste.rated, kind="stable")
     if asked is None:
         asked = [taste.countries[i] for i in taste.prior.best_questions(known[:N_ROWS].tolist(), 3)]
-    asked = [taste.countries.index(name) for name in asked]
-    shown = asked + sorted((i for i in known if i not in asked), key=lambda i: -taste.rated[i])[:N_ROWS - 3]
-    maml, posterior, spread = _tables(taste, asked)
+    rated = [taste.countries.index(name) for name in asked]
+    shown = rated + sorted((i for i in known if i not in rated), key=lambda i: -taste.rated[i])[:N_ROWS - 3]
+    maml, posterior, spread = _tables(taste, rated)
     moved = lambda z: np.sqrt(((z - z[:1, :1, :1]) ** 2).mean(axis=-1))  # from what is said of somebody unknown
     shift, shift_posterior = moved(maml), moved(posterior)
 
@@ -49,7 +53,7 @@ def cuisines(taste, asked=None):
                         name=f"The posterior mean of {taste.countries[i]}"),
                   Point(rows, maml[..., i], row + 0.21, color="blue", label="MAML", name=f"MAML’s {taste.countries[i]}")]
     sliders, shape = [], np.arange(6.0)
-    for axis, i in enumerate(asked):
+    for axis, i in enumerate(rated):
         name, place = taste.countries[i], shape.reshape([-1 if a == axis else 1 for a in range(4)])
         sliders.append(Slider(_trait(name), shape, f"{name} (0: none)", (5, 2, 0)[axis], "d"))
         marks.append(Point(rows, place, N_ROWS - 1 - axis, color="red", shape="^", label="your rating", name=f"Your {name}",
@@ -58,16 +62,18 @@ def cuisines(taste, asked=None):
     marks += [Curve(right, [-0.3, N_STEPS + 0.3], shift_posterior[..., None], color="green", dash="--", label="Gaussian prior"),
               Path(right, np.arange(N_STEPS + 1.0), shift, color="blue", along="k", label="MAML"),
               Point(right, np.arange(N_STEPS + 1.0), shift, color="blue", name="MAML’s change")]
-    tables = _best(taste, asked, maml=maml, prior=posterior)
+    tables = _best(taste, rated, maml=maml, prior=posterior)
     return Stage(
         [rows.figure, right.figure], marks, sliders,
-        Readout("After {k:d} step{k:s} MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The Gaussian prior: "
-                "{best_prior} ({top_prior:.2f}).\nChange of the predictions (root mean square): MAML {shift:.3f}, Gaussian prior {shift_prior:.3f}.",
+        Readout("After {k:d} step{k:s} MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The "
+                "Gaussian prior: {best_prior} ({top_prior:.2f}).\nChange of the predictions (root mean square): MAML "
+                "{shift:.3f}, Gaussian prior {shift_prior:.3f}.",
                 shift=shift, shift_prior=shift_posterior, **tables),
         play="k",
-        alt="Left: three cuisines that the reader rates and thirteen others, with the rating that MAML expects of each after some "
-            "gradient steps and the one that the Gaussian prior expects, with its standard deviation; a tick marks the average "
-            "person. Right: how far the predictions have moved from the average person’s, for each number of gradient steps.")
+        alt="Left: three cuisines that the reader rates and thirteen others, with the rating that MAML expects of each after "
+            "some gradient steps and the one that the Gaussian prior expects, with its standard deviation; a tick marks the "
+            "average person. Right: how far the predictions have moved from the average person’s, for each number of gradient "
+            "steps.")
 
 
 def _axes(countries):
@@ -118,7 +124,7 @@ LOOKS = {  # colour, shape
 }
 
 
-def comparison(table, shots):
+def comparison(table: Mapping[str, Any], shots: Sequence[int]) -> Stage:
     """Error of each method on held-out people, and its paired difference to the Gaussian prior, for each number of ratings.
 
     Parameters
@@ -130,7 +136,8 @@ def comparison(table, shots):
     """
     of = lambda name, field: np.array([table[str(K)][name][field] for K in shots]).T
     left = panel("mean squared error", "", (0.54, 0.76), (-0.6, len(LOOKS) - 0.4), "error on held-out people", size=(4.2, 3.2))
-    right = panel("difference", "", (-0.015, 0.095), (-0.6, len(LOOKS) - 0.4), "minus the Gaussian prior’s error", size=(4.2, 3.2))
+    right = panel("difference", "", (-0.015, 0.095), (-0.6, len(LOOKS) - 0.4), "minus the Gaussian prior’s error",
+                  size=(4.2, 3.2))
     right.axvline(0, color=COLORS["grey"], lw=1)
     marks = []
     for ax, field in ((left, "mse"), (right, "minus prior")):
@@ -142,15 +149,16 @@ def comparison(table, shots):
     (maml, half), (offset, _) = of("MAML", "minus prior"), of("damped offset", "mse")
     return Stage(
         [left.figure, right.figure], marks, [Slider("shots", shots, "ratings seen, K", 5, "d")],
-        Readout("From {shots:d} rating{shots:s}: Gaussian prior {prior:.3f}, MAML {maml:.3f}, joint + fine-tuning {joint:.3f}, damped "
-                "offset {offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
+        Readout("From {shots:d} rating{shots:s}: Gaussian prior {prior:.3f}, MAML {maml:.3f}, joint + fine-tuning {joint:.3f}, "
+                "damped offset {offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
                 prior=of("Gaussian prior", "mse")[0], maml=of("MAML", "mse")[0], joint=of("joint + fine-tuning", "mse")[0],
                 offset=offset, more=maml, half=half),
-        alt="Left: the mean squared error of seven methods on held-out people, with 95% intervals. Right: the paired difference of "
-            "each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is worse.")
+        alt="Left: the mean squared error of seven methods on held-out people, with 95% intervals. Right: the paired "
+            "difference of each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is "
+            "worse.")
 
 
-def gaps(data, countries):
+def gaps(data: Mapping[str, Any], countries: Sequence[str]) -> Figure:
     """Who rates what: the mean rating of a cuisine against how many rated it, and of a person against how many they rated.
 
     Parameters
@@ -159,7 +167,8 @@ def gaps(data, countries):
         What the study has stored of its data.
     countries : sequence of str
     """
-    with mpl.rc_context(STYLE | {"figure.facecolor": "white"}):
+    style: dict[Any, Any] = STYLE | {"figure.facecolor": "white"}
+    with mpl.rc_context(style):
         fig, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
         left.scatter(data["item_share"], data["item_mean"], s=22, color=COLORS["blue"])
         for i in np.argsort(data["item_mean"])[[0, -1]]:

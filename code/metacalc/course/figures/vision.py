@@ -1,12 +1,19 @@
 """The pictures of the vision chapter, the live one above all: new letters, told apart after more and more gradient steps."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.path import Path as Outline
 from matplotlib.transforms import Affine2D
 
+from metacalc.arrays import Array, ArrayLike
 from metacalc.course.figures import picture
 from metacalc.course.vision import episodes
 from metacalc.data.characters import printed_characters, script_of
+from metacalc.meta import Learner
 from metacalc.stage import (
     COLORS,
     Curve,
@@ -24,7 +31,7 @@ __all__ = ["accuracies", "outline", "pictures", "recognition"]
 LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
 
 
-def accuracies(one, five):
+def accuracies(one: Mapping[str, Array], five: Mapping[str, Array]) -> Figure:
     """The same as a picture: each alphabet a dot, the mean and its interval a bar."""
     ax = panel("accuracy on held-out alphabets", "", (0.3, 1.0), (len(one) - 0.4, -0.8), size=(6.2, 3.6))
     for table, color, marker, shift, label in ((one, "blue", "D", -0.16, "1 shot"), (five, "orange", "s", 0.16, "5 shots")):
@@ -38,7 +45,7 @@ def accuracies(one, five):
     return picture(ax.figure)
 
 
-def pictures(x, titles=(), columns=None):
+def pictures(x: ArrayLike, titles: Sequence[str] = (), columns: Sequence[str] | None = None) -> Figure:
     """Images side by side, row by row, as a learner sees them.
 
     Parameters
@@ -52,8 +59,10 @@ def pictures(x, titles=(), columns=None):
     size = int(np.sqrt(x.shape[-1]))
     sheet = np.pad(x.reshape(*x.shape[:2], size, size), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0)
     sheet = sheet.swapaxes(1, 2).reshape(x.shape[0] * (size + 2), -1)
-    ax = panel("", "", (0, sheet.shape[1]), (sheet.shape[0], 0), size=(min(6.4, 0.9 + 0.45 * x.shape[1]), 0.2 + 0.45 * x.shape[0]))
-    ax.imshow(1 - sheet, cmap="gray", vmin=0, vmax=1, extent=(0, sheet.shape[1], sheet.shape[0], 0), aspect="auto", interpolation="nearest")
+    ax = panel("", "", (0, sheet.shape[1]), (sheet.shape[0], 0),
+               size=(min(6.4, 0.9 + 0.45 * x.shape[1]), 0.2 + 0.45 * x.shape[0]))
+    ax.imshow(1 - sheet, cmap="gray", vmin=0, vmax=1, extent=(0, sheet.shape[1], sheet.shape[0], 0), aspect="auto",
+              interpolation="nearest")
     ax.grid(False)
     ax.set_yticks((np.arange(x.shape[0]) + 0.5) * (size + 2), titles or [""] * x.shape[0])
     ax.set_xticks((np.arange(x.shape[1]) + 0.5) * (size + 2) if columns else [], columns or [])
@@ -61,7 +70,7 @@ def pictures(x, titles=(), columns=None):
     return picture(ax.figure)
 
 
-def outline(path, n_points=96):
+def outline(path: Outline, n_points: int = 96) -> Array:
     """A letter's outline as one row of points in the unit square, NaN between its parts and behind them.
 
     Parameters
@@ -75,7 +84,8 @@ def outline(path, n_points=96):
     -------
     ndarray, shape (n_points, 2)
     """
-    parts = [part[:-1] / 30 for part in path.transformed(Affine2D().scale(30)).to_polygons()]  # curves in lines of pixel length
+    # In lines of pixel length instead of curves.
+    parts = [np.asarray(part)[:-1] / 30 for part in path.transformed(Affine2D().scale(30)).to_polygons()]
     room = (n_points - 2 * len(parts)) / max(1, sum(map(len, parts)))
     gap = np.full((1, 2), np.nan)
     closed = [_thinned(part, max(3, int(len(part) * min(1, room)))) for part in parts]
@@ -91,7 +101,8 @@ def _thinned(corners, n):
     return corners
 
 
-def recognition(starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 20, 30, 50)):
+def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], n_tasks: int = 8, shots: int = 5,
+                steps: Sequence[int] = (0, 1, 2, 3, 5, 10, 15, 20, 30, 50)) -> Stage:
     """Five letters of an unseen script: the support images, and what two starts make of five query images.
 
     Parameters
@@ -108,7 +119,8 @@ def recognition(starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 
     chosen = episodes(characters, test, n_tasks)
     n_way, n_query = chosen.shape[1], chosen.shape[2] - shots
     left = panel("", "", (-0.55, n_way + 0.55), (-0.1, n_way + 0.6 + 0.8 * shots), size=(3.7, 5.2))
-    right = panel("gradient steps k", "", (-0.5, steps[-1] + 0.5), (-0.03, 1.03), f"right answers, of {n_way * n_query} query images")
+    right = panel("gradient steps k", "", (-0.5, steps[-1] + 0.5), (-0.03, 1.03),
+                  f"right answers, of {n_way * n_query} query images")
     columns, rows = np.arange(1, n_way + 1), n_way - np.arange(n_way) - 0.5
     _table(left, columns, rows)
     marks, tables = _examples(left, characters, chosen, shots, columns, rows), {}
@@ -121,24 +133,24 @@ def recognition(starts, test, n_tasks=8, shots=5, steps=(0, 1, 2, 3, 5, 10, 15, 
         ends = np.full((*shown.shape, 3), np.nan)
         ends[..., 0], ends[..., 1] = columns - 0.42, columns - 0.42 + 0.84 * shown
         height = np.broadcast_to((rows + shift)[:, None, None], (n_way, n_way, 3))
-        look = dict(color=color, label=name, toggle=True)
+        look: dict[str, Any] = dict(color=color, label=name, toggle=True)
         marks += [Curve(left, ends.reshape(*ends.shape[:3], -1), height.ravel(), dash=dash, width=4.0, **look),
                   Path(right, np.array(steps, float), right_answers, along="k", dash=dash, dots=False, **look),
                   Point(right, np.array(steps, float), right_answers, shape=shape, **look)]
         tables |= {f"{shape}_right": np.rint(right_answers * truth.size), f"{shape}_own": own}
     marks.sort(key=lambda mark: mark.ax is right)
-    words = np.array([script_of(characters.labels[task[0, 0]]) for task in chosen])[:, None, None]
+    words = np.array([script_of(str(characters.labels[task[0, 0]])) for task in chosen])[:, None, None]
     first, second = starts
     return Stage(
         [left.figure, right.figure], marks,
         [Slider("task", np.arange(1, n_tasks + 1), "task", 1, "d"), Slider("K", np.arange(1, shots + 1), "shots K", 1, "d"),
          Slider("k", steps, "gradient steps k", 3, "d")],
-        Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} step{k:s}.\nOf {n:d} query images, right: " + first
-                + " {D_right:d}, " + second + " {s_right:d}.\nProbability of the right letter, on average: " + first + " {D_own:.2f}, "
-                + second + " {s_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
-        alt="Left: above, the support images of five letters, one column for each; below, five query images, one row for each, with a bar "
-            "in each column for the probability that either start gives to that letter. The right letter is on the diagonal. Right: the "
-            "fraction of right answers after each number of gradient steps.")
+        Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} step{k:s}.\nOf {n:d} query images, right: "
+                + first + " {D_right:d}, " + second + " {s_right:d}.\nProbability of the right letter, on average: "
+                + first + " {D_own:.2f}, " + second + " {s_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
+        alt="Left: above, the support images of five letters, one column for each; below, five query images, one row for each, "
+            "with a bar in each column for the probability that either start gives to that letter. The right letter is on the "
+            "diagonal. Right: the fraction of right answers after each number of gradient steps.")
 
 
 def _examples(ax, characters, chosen, shots, columns, rows):
@@ -169,7 +181,7 @@ def _table(ax, columns, rows):
 
 
 def _probabilities(learner, x, K, shots, steps):
-    """Class probabilities, shape (n_tasks, n_steps, n_way · n_query, n_way); x has the shape (n_tasks, n_way, n_examples, d)."""
+    """Class probabilities, (n_tasks, n_steps, n_way · n_query, n_way); x has the shape (n_tasks, n_way, n_examples, d)."""
     n_tasks, n_way = x.shape[:2]
     y = np.broadcast_to(np.repeat(np.arange(n_way), K), (n_tasks, n_way * K))
     path = learner.adapt(x[:, :, :K].reshape(n_tasks, n_way * K, -1), y, max(steps))
