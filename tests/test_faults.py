@@ -25,13 +25,48 @@ def exactly(expr, order, at, symbol=x):
 
 # --- no symbol's name changes a value ---------------------------------------------------------------------------------
 
-NAMES = ["pi", "e", "E", "I", "gamma", "beta", "exp", "sqrt", "sign", "abs", "cos", "select", "less", "numpy", "lambda", "nan", "inf", "where",
-         "log", "Dummy", "x0", "array", "math", "_x", "zeta", "N", "S", "θ", r"\theta", "logaddexp", "Max", "True_", "def"]
+NAMES = [
+    "pi",
+    "e",
+    "E",
+    "I",
+    "gamma",
+    "beta",
+    "exp",
+    "sqrt",
+    "sign",
+    "abs",
+    "cos",
+    "select",
+    "less",
+    "numpy",
+    "lambda",
+    "nan",
+    "inf",
+    "where",
+    "log",
+    "Dummy",
+    "x0",
+    "array",
+    "math",
+    "_x",
+    "zeta",
+    "N",
+    "S",
+    "θ",
+    r"\theta",
+    "logaddexp",
+    "Max",
+    "True_",
+    "def",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_symbol_s_name_changes_a_value(name):
-    formula = lambda s: sp.pi * s**2 + sp.E * s + sp.exp(s) * sp.cos(s) + sp.sqrt(2 + s) + sp.Piecewise((s**2, s < 5), (10 * s - 25, True))
+    formula = lambda s: (
+        sp.pi * s**2 + sp.E * s + sp.exp(s) * sp.cos(s) + sp.sqrt(2 + s) + sp.Piecewise((s**2, s < 5), (10 * s - 25, True))
+    )
     for place in (0.5, np.array([0.5, 1.5])):
         plain, named = (Objective(formula(s), s) for s in (S("plain"), S(name)))
         for method in ("__call__", "grad", "hess"):
@@ -52,20 +87,64 @@ def test_the_reported_names():
 # --- kinks ------------------------------------------------------------------------------------------------------------
 
 KINKED = [
-    sp.Abs(x - 23) + sp.Abs(x - 30) + sp.Abs(x - 41), sp.Max(0, x - 50), sp.Piecewise((x, x < 25), (x + 5, True)), sp.Abs(x**2 - R(1, 10**6)),
-    sp.sqrt(x**2 - 2 * x + 1), sp.sqrt(1 - sp.cos(x)), sp.acos(sp.cos(x)), sp.atan(sp.tan(x)), sp.SingularityFunction(x, 0, 1),
+    sp.Abs(x - 23) + sp.Abs(x - 30) + sp.Abs(x - 41),
+    sp.Max(0, x - 50),
+    sp.Piecewise((x, x < 25), (x + 5, True)),
+    sp.Abs(x**2 - R(1, 10**6)),
+    sp.sqrt(x**2 - 2 * x + 1),
+    sp.sqrt(1 - sp.cos(x)),
+    sp.acos(sp.cos(x)),
+    sp.atan(sp.tan(x)),
+    sp.SingularityFunction(x, 0, 1),
     # siblings
-    sp.Abs(x - 10**6), sp.Max(x, 2 * x - 900), sp.Min(x**2, 1000), sp.asin(sp.sin(x)), sp.atan(1 / x), sp.tanh(1 / x), sp.exp(sp.Abs(x - 100)),
-    sp.sqrt(sp.sin(x) ** 2), sp.Abs(sp.sin(x)), sp.Abs(sp.exp(x) - 5), sp.Abs(x**3 - 2 * x - 700), sp.Abs(x) ** R(3, 4), sp.sign(x) * x,
-    sp.Heaviside(x - 40) * (x - 40), sp.Piecewise((1, sp.Eq(x, 2)), (x**2, True)), sp.Piecewise((sp.sin(x) / x, sp.Ne(x, 0)), (2, True)),
-    sp.Piecewise((x**2, x < 1), (2 * x, True)), sp.Max(x, 0, 3 - x), sp.log(sp.Abs(x) + 1), sp.Abs(x) / (1 + x**2), sp.SingularityFunction(x, 70, 0),
-    sp.Abs(x - sp.sqrt(2)), sp.Abs(x - sp.pi * 50), 1e-9 * sp.Abs(x - 0.3), sp.sqrt((x - 0.1) ** 2), sp.acos(1 - x**2), sp.Abs(sp.cos(x) - x),
-    sp.Max(sp.exp(x), 5), sp.sqrt(1 - sp.sin(x)), sp.asin(2 * x / (1 + x**2)), sp.Abs(sp.log(x)), (x**2) ** R(1, 3), sp.Abs(sp.tan(x)),
+    sp.Abs(x - 10**6),
+    sp.Max(x, 2 * x - 900),
+    sp.Min(x**2, 1000),
+    sp.asin(sp.sin(x)),
+    sp.atan(1 / x),
+    sp.tanh(1 / x),
+    sp.exp(sp.Abs(x - 100)),
+    sp.sqrt(sp.sin(x) ** 2),
+    sp.Abs(sp.sin(x)),
+    sp.Abs(sp.exp(x) - 5),
+    sp.Abs(x**3 - 2 * x - 700),
+    sp.Abs(x) ** R(3, 4),
+    sp.sign(x) * x,
+    sp.Heaviside(x - 40) * (x - 40),
+    sp.Piecewise((1, sp.Eq(x, 2)), (x**2, True)),
+    sp.Piecewise((sp.sin(x) / x, sp.Ne(x, 0)), (2, True)),
+    sp.Piecewise((x**2, x < 1), (2 * x, True)),
+    sp.Max(x, 0, 3 - x),
+    sp.log(sp.Abs(x) + 1),
+    sp.Abs(x) / (1 + x**2),
+    sp.SingularityFunction(x, 70, 0),
+    sp.Abs(x - sp.sqrt(2)),
+    sp.Abs(x - sp.pi * 50),
+    1e-9 * sp.Abs(x - 0.3),
+    sp.sqrt((x - 0.1) ** 2),
+    sp.acos(1 - x**2),
+    sp.Abs(sp.cos(x) - x),
+    sp.Max(sp.exp(x), 5),
+    sp.sqrt(1 - sp.sin(x)),
+    sp.asin(2 * x / (1 + x**2)),
+    sp.Abs(sp.log(x)),
+    (x**2) ** R(1, 3),
+    sp.Abs(sp.tan(x)),
 ]
 KINKED_IN_TWO = [
-    sp.Abs(3 * x + y - 250), sp.sqrt(x**2 + y**2), -20 * sp.exp(-0.2 * sp.sqrt(0.5 * (x**2 + y**2))) - sp.exp(0.5 * (sp.cos(2 * sp.pi * x) + sp.cos(2 * sp.pi * y))),
-    sp.Max(x, y), sp.Min(x * y, 100), sp.sqrt((x - 3) ** 2 + (y + 1) ** 2), sp.Abs(x) * sp.Abs(y), sp.sqrt(x**2 - 2 * x * y + y**2), sp.atan2(y, x),
-    sp.Piecewise((x, x + y > 60), (y, True)), sp.Abs(x - y) ** R(1, 2), sp.sqrt(x**2 + y**2 - 2 * x + 1), sp.Max(0, 1 - x * y) + y**2,
+    sp.Abs(3 * x + y - 250),
+    sp.sqrt(x**2 + y**2),
+    -20 * sp.exp(-0.2 * sp.sqrt(0.5 * (x**2 + y**2))) - sp.exp(0.5 * (sp.cos(2 * sp.pi * x) + sp.cos(2 * sp.pi * y))),
+    sp.Max(x, y),
+    sp.Min(x * y, 100),
+    sp.sqrt((x - 3) ** 2 + (y + 1) ** 2),
+    sp.Abs(x) * sp.Abs(y),
+    sp.sqrt(x**2 - 2 * x * y + y**2),
+    sp.atan2(y, x),
+    sp.Piecewise((x, x + y > 60), (y, True)),
+    sp.Abs(x - y) ** R(1, 2),
+    sp.sqrt(x**2 + y**2 - 2 * x + 1),
+    sp.Max(0, 1 - x * y) + y**2,
 ]
 
 
@@ -86,17 +165,41 @@ SMOOTH = {  # expression: (place, value, slope, curvature)
     sp.Piecewise((sp.log(1 + x) / x, sp.Ne(x, 0)), (1, True)): (0.0, 1, -1 / 2, 2 / 3),
     sp.Piecewise((sp.sin(x) / x, sp.Ne(x, 0)), (1, True)): (0.0, 1, 0, -1 / 3),
     sp.Piecewise((x**3, sp.Ne(x, 1)), (1, True)): (1.0, 1, 3, 6),
-    sp.sinc(x): (0.0, 1, 0, -1 / 3), sp.sin(x) / x: (0.0, 1, 0, -1 / 3), (sp.exp(x) - 1) / x: (0.0, 1, 1 / 2, 1 / 3),
-    sp.log(sp.Abs(x)): (-2.0, np.log(2), -1 / 2, -1 / 4), 1 / sp.Abs(x): (-2.0, 1 / 2, 1 / 4, 1 / 4),
-    (x**2 - 1) / (x - 1): (1.0, 2, 1, 0), (1 - sp.cos(x)) / x**2: (0.0, 1 / 2, 0, -1 / 12), x / sp.tanh(x): (0.0, 1, 0, 2 / 3),
-    (x - sp.sin(x)) / x**3: (0.0, 1 / 6, 0, -1 / 60), sp.sin(x) / (x - sp.pi): (0.0, 0, -1 / np.pi, -2 / np.pi**2),
-    sp.Abs(x) ** 3: (0.0, 0, 0, 0), x * sp.Abs(x): (-3.0, -9, 6, -2), sp.sqrt(x**2 + 1): (0.0, 1, 0, 1), sp.exp(-1 / x**2): (0.0, 0, 0, 0),
-    sp.Max(0, x) ** 3: (-1.0, 0, 0, 0), sp.sqrt(x): (4.0, 2, 1 / 4, -1 / 32), sp.log(x - 20): (21.0, 0, 1, -1), sp.Abs(x**2 + 1): (2.0, 5, 4, 2),
-    sp.Piecewise((x**2 / 2, sp.Abs(x) < 1), (sp.Abs(x) - R(1, 2), True)): (3.0, 2.5, 1, 0), sp.tan(x): (0.0, 0, 1, 0), sp.acos(x): (0.0, np.pi / 2, -1, 0),
-    sp.sqrt(sp.exp(x)): (0.0, 1, 1 / 2, 1 / 4), sp.sqrt(2 + sp.cos(x)): (0.0, np.sqrt(3), 0, -1 / (2 * np.sqrt(3))), sp.sign(x) * x**3: (0.0, 0, 0, 0),
-    sp.Piecewise((0, sp.Eq(x, 0)), (x**2, True)): (0.0, 0, 0, 2), sp.sqrt(x**6): (0.0, 0, 0, 0), sp.Abs(x - 5) ** 3: (4.0, 1, -3, 6), 1 / x: (2.0, 1 / 2, -1 / 4, 1 / 4),
-    sp.cot(x): (1.0, 1 / np.tan(1), -1 / np.sin(1) ** 2, 2 * np.cos(1) / np.sin(1) ** 3), sp.log(x**2): (-1.0, 0, -2, -2), sp.Mul(2, x, evaluate=False): (3.0, 6, 2, 0),
-    sp.besselj(0, x): (0.0, 1, 0, -1 / 2), sp.LambertW(x): (0.0, 0, 1, -2), sp.Max(x**2, -1): (2.0, 4, 4, 2), sp.asinh(x): (0.0, 0, 1, 0),
+    sp.sinc(x): (0.0, 1, 0, -1 / 3),
+    sp.sin(x) / x: (0.0, 1, 0, -1 / 3),
+    (sp.exp(x) - 1) / x: (0.0, 1, 1 / 2, 1 / 3),
+    sp.log(sp.Abs(x)): (-2.0, np.log(2), -1 / 2, -1 / 4),
+    1 / sp.Abs(x): (-2.0, 1 / 2, 1 / 4, 1 / 4),
+    (x**2 - 1) / (x - 1): (1.0, 2, 1, 0),
+    (1 - sp.cos(x)) / x**2: (0.0, 1 / 2, 0, -1 / 12),
+    x / sp.tanh(x): (0.0, 1, 0, 2 / 3),
+    (x - sp.sin(x)) / x**3: (0.0, 1 / 6, 0, -1 / 60),
+    sp.sin(x) / (x - sp.pi): (0.0, 0, -1 / np.pi, -2 / np.pi**2),
+    sp.Abs(x) ** 3: (0.0, 0, 0, 0),
+    x * sp.Abs(x): (-3.0, -9, 6, -2),
+    sp.sqrt(x**2 + 1): (0.0, 1, 0, 1),
+    sp.exp(-1 / x**2): (0.0, 0, 0, 0),
+    sp.Max(0, x) ** 3: (-1.0, 0, 0, 0),
+    sp.sqrt(x): (4.0, 2, 1 / 4, -1 / 32),
+    sp.log(x - 20): (21.0, 0, 1, -1),
+    sp.Abs(x**2 + 1): (2.0, 5, 4, 2),
+    sp.Piecewise((x**2 / 2, sp.Abs(x) < 1), (sp.Abs(x) - R(1, 2), True)): (3.0, 2.5, 1, 0),
+    sp.tan(x): (0.0, 0, 1, 0),
+    sp.acos(x): (0.0, np.pi / 2, -1, 0),
+    sp.sqrt(sp.exp(x)): (0.0, 1, 1 / 2, 1 / 4),
+    sp.sqrt(2 + sp.cos(x)): (0.0, np.sqrt(3), 0, -1 / (2 * np.sqrt(3))),
+    sp.sign(x) * x**3: (0.0, 0, 0, 0),
+    sp.Piecewise((0, sp.Eq(x, 0)), (x**2, True)): (0.0, 0, 0, 2),
+    sp.sqrt(x**6): (0.0, 0, 0, 0),
+    sp.Abs(x - 5) ** 3: (4.0, 1, -3, 6),
+    1 / x: (2.0, 1 / 2, -1 / 4, 1 / 4),
+    sp.cot(x): (1.0, 1 / np.tan(1), -1 / np.sin(1) ** 2, 2 * np.cos(1) / np.sin(1) ** 3),
+    sp.log(x**2): (-1.0, 0, -2, -2),
+    sp.Mul(2, x, evaluate=False): (3.0, 6, 2, 0),
+    sp.besselj(0, x): (0.0, 1, 0, -1 / 2),
+    sp.LambertW(x): (0.0, 0, 1, -2),
+    sp.Max(x**2, -1): (2.0, 4, 4, 2),
+    sp.asinh(x): (0.0, 0, 1, 0),
 }
 
 
@@ -110,7 +213,9 @@ def test_smooth_functions_are_taken_and_their_removable_singularities_filled(exp
         np.testing.assert_allclose(found(np.array([place, place + 1]))[0], right, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("expr", [sp.sin(x) / x, (sp.exp(x) - 1) / x, sp.log(1 + x) / x, (x - sp.sin(x)) / x**3, (1 - sp.cos(x)) / x**2], ids=str)
+@pytest.mark.parametrize(
+    "expr", [sp.sin(x) / x, (sp.exp(x) - 1) / x, sp.log(1 + x) / x, (x - sp.sin(x)) / x**3, (1 - sp.cos(x)) / x**2], ids=str
+)
 @pytest.mark.parametrize("at", [1e-12, -1e-9, 1e-7, 3e-5, -1e-3, 8e-3, 2e-2])
 def test_close_to_a_removable_singularity_no_digits_are_lost(expr, at):
     f = Objective(expr, x)
@@ -130,13 +235,26 @@ def test_what_cannot_be_decided_is_taken_and_says_so():
 
 softplus, sigmoid = sp.log(1 + sp.exp(x)), 1 / (1 + sp.exp(-x))
 STEADY = {
-    "softplus": softplus, "sigmoid": sigmoid, "sigmoid, other form": sp.exp(x) / (1 + sp.exp(x)), "log-sigmoid": sp.log(sigmoid),
-    "log(1 − sigmoid)": -sp.log(1 - sigmoid), "cross-entropy": -R(1, 3) * sp.log(sigmoid) - R(2, 3) * sp.log(1 - sigmoid),
-    "log-cosh": sp.log(sp.cosh(x)), "tanh by exponentials": (sp.exp(x) - sp.exp(-x)) / (sp.exp(x) + sp.exp(-x)), "sech²": 1 / sp.cosh(x) ** 2,
-    "logistic loss": sp.log(1 + sp.exp(-3 * x)), "softmax": sp.exp(2 * x) / (sp.exp(2 * x) + sp.exp(-x) + 5), "swish": x * sigmoid,
-    "log-sum-exp": sp.log(sp.exp(x) + sp.exp(2 * x) + sp.exp(-x)), "−log softmax": -sp.log(sp.exp(x) / (sp.exp(x) + sp.exp(3) + sp.exp(-x))),
-    "mish": x * sp.tanh(softplus), "sum": softplus + sp.log(1 + sp.exp(1 - x)), "square of sigmoid": (sigmoid - R(1, 2)) ** 2, "sinh/cosh": sp.sinh(x) / sp.cosh(x),
-    "hypot": sp.sqrt(1 + x**2), "pseudo-Huber": 4 * (sp.sqrt(1 + (x / 2) ** 2) - 1),
+    "softplus": softplus,
+    "sigmoid": sigmoid,
+    "sigmoid, other form": sp.exp(x) / (1 + sp.exp(x)),
+    "log-sigmoid": sp.log(sigmoid),
+    "log(1 − sigmoid)": -sp.log(1 - sigmoid),
+    "cross-entropy": -R(1, 3) * sp.log(sigmoid) - R(2, 3) * sp.log(1 - sigmoid),
+    "log-cosh": sp.log(sp.cosh(x)),
+    "tanh by exponentials": (sp.exp(x) - sp.exp(-x)) / (sp.exp(x) + sp.exp(-x)),
+    "sech²": 1 / sp.cosh(x) ** 2,
+    "logistic loss": sp.log(1 + sp.exp(-3 * x)),
+    "softmax": sp.exp(2 * x) / (sp.exp(2 * x) + sp.exp(-x) + 5),
+    "swish": x * sigmoid,
+    "log-sum-exp": sp.log(sp.exp(x) + sp.exp(2 * x) + sp.exp(-x)),
+    "−log softmax": -sp.log(sp.exp(x) / (sp.exp(x) + sp.exp(3) + sp.exp(-x))),
+    "mish": x * sp.tanh(softplus),
+    "sum": softplus + sp.log(1 + sp.exp(1 - x)),
+    "square of sigmoid": (sigmoid - R(1, 2)) ** 2,
+    "sinh/cosh": sp.sinh(x) / sp.cosh(x),
+    "hypot": sp.sqrt(1 + x**2),
+    "pseudo-Huber": 4 * (sp.sqrt(1 + (x / 2) ** 2) - 1),
 }
 
 
@@ -172,6 +290,7 @@ def test_sums_of_squares_do_not_overflow(at):
 
 # --- what has a numerical counterpart ---------------------------------------------------------------------------------
 
+
 def test_what_was_said_to_have_no_numerical_counterpart_has_one():
     assert np.isclose(Objective(x - 21 * sp.log(x) + sp.log(sp.factorial(21)), x)(5.0), 16.5815, atol=1e-3)
     i = sp.Symbol("i")
@@ -179,20 +298,30 @@ def test_what_was_said_to_have_no_numerical_counterpart_has_one():
     np.testing.assert_allclose(f.grad([1.0, 0.0]), [-340, -80])
     losses = Objective(sp.Sum(sp.log(1 + sp.exp(-i * x)), (i, 1, 4)), x)
     assert np.isclose(losses.grad(0.0), -5) and np.isclose(losses(-1000.0), 10000)
-    assert np.isclose(Objective(sp.Integral(sp.exp(-y**2), (y, 0, x)), x)(0.7), 0.60068567)
+    assert np.isclose(Objective(sp.Integral(sp.exp(-(y**2)), (y, 0, x)), x)(0.7), 0.60068567)
     assert Objective(sp.Derivative(x**3, x), x)(2.0) == 12 and Objective(sp.Derivative(x**3, x), x).grad(2.0) == 12
-    assert np.isclose(Objective(x / sp.Integer(10) ** 30, x).grad(2.0), 1e-30) and np.isclose(Objective(x**2 * 2**70, x)(1.0), 2.0**70)
+    assert np.isclose(Objective(x / sp.Integer(10) ** 30, x).grad(2.0), 1e-30) and np.isclose(
+        Objective(x**2 * 2**70, x)(1.0), 2.0**70
+    )
     assert np.isclose(Objective(sp.Product(x + i, (i, 1, 3)), x).grad(0.0), 11)
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: Objective(sp.sin(x).series(x, 0, 5), x), "removeO"), (lambda: Objective(sp.Lambda(x, x**2), x), "single SymPy expression"),
-    (lambda: Objective(x**2 * sp.Integer(10) ** 400, x)(1.0), "floating point"), (lambda: Objective(S("x", real=True) ** 2, x), "assumptions"),
-    (lambda: Objective(sp.IndexedBase("w")[0] ** 2, sp.IndexedBase("w")[0]), "Symbol|symbol"),
-    (lambda: Objective(sp.MatrixSymbol("w", 2, 1)[0] ** 2, [sp.MatrixSymbol("w", 2, 1)[0]]), "none, but a MatrixElement"),
-    (lambda: Objective(sp.Integral(sp.exp(sp.sin(y * x) ** y), (y, 0, x)), x), "expr must"), (lambda: Objective(sp.floor(x) * x, x), "differentiable"),
-    (lambda: Objective(x**2, x)("3"), "theta must"), (lambda: Objective(x**2, x)(None), "theta must"), (lambda: Objective(x**2, x)(2j), "theta must"),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: Objective(sp.sin(x).series(x, 0, 5), x), "removeO"),
+        (lambda: Objective(sp.Lambda(x, x**2), x), "single SymPy expression"),
+        (lambda: Objective(x**2 * sp.Integer(10) ** 400, x)(1.0), "floating point"),
+        (lambda: Objective(S("x", real=True) ** 2, x), "assumptions"),
+        (lambda: Objective(sp.IndexedBase("w")[0] ** 2, sp.IndexedBase("w")[0]), "Symbol|symbol"),
+        (lambda: Objective(sp.MatrixSymbol("w", 2, 1)[0] ** 2, [sp.MatrixSymbol("w", 2, 1)[0]]), "none, but a MatrixElement"),
+        (lambda: Objective(sp.Integral(sp.exp(sp.sin(y * x) ** y), (y, 0, x)), x), "expr must"),
+        (lambda: Objective(sp.floor(x) * x, x), "differentiable"),
+        (lambda: Objective(x**2, x)("3"), "theta must"),
+        (lambda: Objective(x**2, x)(None), "theta must"),
+        (lambda: Objective(x**2, x)(2j), "theta must"),
+    ],
+)
 def test_what_cannot_be_is_refused_in_words(make, words):
     with pytest.raises(ValueError, match=words):
         make()

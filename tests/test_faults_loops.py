@@ -111,7 +111,9 @@ def test_adamw_is_adam_and_a_pull_to_0():
         adamw().update(1.0, adamw().init(1.0))
     with pytest.raises(ValueError, match="^weight_decay"):
         adamw(-1)
-    np.testing.assert_allclose(gradient_descent(grad, 1.0, 0.05, 5, clipped(adamw(0.0), 1e9)), gradient_descent(grad, 1.0, 0.05, 5, adam()))
+    np.testing.assert_allclose(
+        gradient_descent(grad, 1.0, 0.05, 5, clipped(adamw(0.0), 1e9)), gradient_descent(grad, 1.0, 0.05, 5, adam())
+    )
 
 
 def test_rules_of_two_arguments_go_on_working():
@@ -122,12 +124,21 @@ def test_rules_of_two_arguments_go_on_working():
 
 square = lambda t: 2 * t
 BAD_LOOPS = [
-    (lambda: gradient_descent(square, 1.0, 10**400, 3), "eta"), (lambda: gradient_descent(lambda t: [1j], [1.0], 0.1, 3), "grad must return"),
-    (lambda: gradient_descent(square, 1.0, 0.1, 3, Rule(None, None)), "rule"), (lambda: gradient_descent(square, 1.0, 0.1, 3, Rule(lambda t: None, lambda g, m: g)), "rule"),
-    (lambda: newton(square, None, 1.0, 3), "hess"), (lambda: newton(None, square, 1.0, 3), "grad"), (lambda: backtracking(None, square, 1.0, 3), "f "),
-    (lambda: backtracking(lambda t: np.array([1.0]), square, 1.0, 3), "f must return"), (lambda: convergence_factor([0.1, 0.2], [0.1, 0.2, 0.3], [1.0, 2.0]), "eigenvalues"),
-    (lambda: diverged(None), "path"), (lambda: diverged([1.0], limit=None), "limit"), (lambda: finite_difference(lambda t: t, []), "theta"), (lambda: finite_difference(3, [1.0]), "f "),
-    (lambda: gradient_descent(lambda t: None, 1.0, 0.1, 3), "grad must return"), (lambda: gradient_descent(square, 1.0, lambda t: "a", 3), "eta"),
+    (lambda: gradient_descent(square, 1.0, 10**400, 3), "eta"),
+    (lambda: gradient_descent(lambda t: [1j], [1.0], 0.1, 3), "grad must return"),
+    (lambda: gradient_descent(square, 1.0, 0.1, 3, Rule(None, None)), "rule"),
+    (lambda: gradient_descent(square, 1.0, 0.1, 3, Rule(lambda t: None, lambda g, m: g)), "rule"),
+    (lambda: newton(square, None, 1.0, 3), "hess"),
+    (lambda: newton(None, square, 1.0, 3), "grad"),
+    (lambda: backtracking(None, square, 1.0, 3), "f "),
+    (lambda: backtracking(lambda t: np.array([1.0]), square, 1.0, 3), "f must return"),
+    (lambda: convergence_factor([0.1, 0.2], [0.1, 0.2, 0.3], [1.0, 2.0]), "eigenvalues"),
+    (lambda: diverged(None), "path"),
+    (lambda: diverged([1.0], limit=None), "limit"),
+    (lambda: finite_difference(lambda t: t, []), "theta"),
+    (lambda: finite_difference(3, [1.0]), "f "),
+    (lambda: gradient_descent(lambda t: None, 1.0, 0.1, 3), "grad must return"),
+    (lambda: gradient_descent(square, 1.0, lambda t: "a", 3), "eta"),
     (lambda: gradient_descent(square, np.ma.masked_array([1.0, 2.0], [0, 1]), 0.1, 3), "theta0"),
 ]
 
@@ -157,22 +168,64 @@ PRIOR = GaussianPrior([3.0, 4.0], [[1.0, 0.5], [0.5, 1.0]], 1.0)
 RATINGS = np.arange(24.0).reshape(4, 6)
 
 BAD_MODELS = [
-    (lambda: MLP((1, 2, 1), activation=[]), "activation"), (lambda: MLP((1, 2, 1), criterion={}), "criterion"), (lambda: MLP("ab"), "sizes"), (lambda: NET.loss("a", X, Y), "theta"),
-    (lambda: NET.loss(None, X, Y), "theta"), (lambda: NET.loss(THETA + 1j, X, Y), "theta"), (lambda: NET.loss([[1, 2], [3]], X, Y), "theta"), (lambda: NET.hvp(THETA, "v", X, Y), "v"),
-    (lambda: NET.hvp(THETA, None, X, Y), "v"), (lambda: NET.hvp(THETA, THETA * 1j, X, Y), "v"), (lambda: NET.grad(THETA, X, "y"), "y"), (lambda: NET.grad(THETA, X, None), "y"),
-    (lambda: NET.grad(THETA, X * 1j, Y), "x"), (lambda: sharpness(NET, THETA, X, Y, only=7), "only|n_|x"), (lambda: NET.with_new_head(THETA[:2], 2), "theta"),
-    (lambda: NET.init(np.random.default_rng(0), int), "dtype"), (lambda: NET.init(np.random.RandomState(0)), "rng"), (lambda: NET.init(0), "rng"),
-    (lambda: maml(None, THETA, BATCH, 0.1), "model"), (lambda: maml(NET, THETA, None, 0.1), "batch"), (lambda: maml(NET, THETA + 1j, BATCH, 0.1), "theta"),
-    (lambda: with_rates([1.0, 2.0], [0.1, 0.2, 0.3]), "alpha"), (lambda: with_rates("ab", 0.1), "theta"), (lambda: with_rates([1.0], None), "alpha"), (lambda: with_rates([1j], 0.1), "theta"),
-    (lambda: rate_schedule(Quadratic(1), [0.1], None, [1.0]), "batch"), (lambda: rate_schedule(Quadratic(1), [0.1 + 1j], BATCH, [1.0]), "theta"), (lambda: BATCH["a"], "tasks"),
-    (lambda: BATCH[7], "tasks"), (lambda: BATCH[0], "tasks"), (lambda: Batch(X * 1j, Y, X, Y), "x_support"), (lambda: Batch(X, Y, X, np.full(Y.shape, "a")), "y_query"),
-    (lambda: CLASSES.sample(0, 3), "rng"), (lambda: Pooled(np.eye(4), np.arange(4)).sample(None, 2), "rng"), (lambda: RatingTasks(RATINGS, 2, 2).sample(0, 2), "rng"),
-    (lambda: NextLetter({"a": ["bcd", "cde", "def"]}, 1, 1).sample(None, 2), "rng"), (lambda: WAVES.sample(np.random.RandomState(0), 2), "rng"), (lambda: Sinusoids(amplitude=("a", "b")), "amplitude"),
-    (lambda: Sinusoids(amplitude=("0", "1")), "amplitude"), (lambda: Quadratics(curvature=("1", "2")), "curvature"), (lambda: Sinusoids(dtype="x"), "dtype"),
-    (lambda: FewShotClassification(np.eye(6).repeat(4, axis=0), np.where(np.arange(24) < 4, np.nan, np.arange(24) // 4), 3, 1, 2), "labels"), (lambda: CLASSES.with_shots(10**4), "k_shots"),
-    (lambda: RatingTasks(RATINGS, 2, 2).split([-1]), "test_people"), (lambda: nearest_mean([[[0.0], [2.0]]], [[0, 2]], [[[3.0]]]), "y_support"), (lambda: damped_offset([3.0, 4.0], 1.0, [[1.7]], [[5.0]]), "items"),
-    (lambda: damped_offset([3.0, 4.0], 1.0, [[-1]], [[5.0]]), "items"), (lambda: damped_offset([3.0, 4.0], 1.0, [[0, 0]], [[5.0, 4.0]]), "items"), (lambda: damped_offset([3.0, 4.0], 1.0, [[0]], [[5.0, 4.0]]), "y"),
-    (lambda: PRIOR.log_likelihood([[1.0]]), "ratings"), (lambda: GaussianPrior.fit([[np.inf, 1]]), "ratings"), (lambda: GaussianPrior.fit(np.zeros((0, 2))), "ratings"), (lambda: folds(seed=None), "seed"),
+    (lambda: MLP((1, 2, 1), activation=[]), "activation"),
+    (lambda: MLP((1, 2, 1), criterion={}), "criterion"),
+    (lambda: MLP("ab"), "sizes"),
+    (lambda: NET.loss("a", X, Y), "theta"),
+    (lambda: NET.loss(None, X, Y), "theta"),
+    (lambda: NET.loss(THETA + 1j, X, Y), "theta"),
+    (lambda: NET.loss([[1, 2], [3]], X, Y), "theta"),
+    (lambda: NET.hvp(THETA, "v", X, Y), "v"),
+    (lambda: NET.hvp(THETA, None, X, Y), "v"),
+    (lambda: NET.hvp(THETA, THETA * 1j, X, Y), "v"),
+    (lambda: NET.grad(THETA, X, "y"), "y"),
+    (lambda: NET.grad(THETA, X, None), "y"),
+    (lambda: NET.grad(THETA, X * 1j, Y), "x"),
+    (lambda: sharpness(NET, THETA, X, Y, only=7), "only|n_|x"),
+    (lambda: NET.with_new_head(THETA[:2], 2), "theta"),
+    (lambda: NET.init(np.random.default_rng(0), int), "dtype"),
+    (lambda: NET.init(np.random.RandomState(0)), "rng"),
+    (lambda: NET.init(0), "rng"),
+    (lambda: maml(None, THETA, BATCH, 0.1), "model"),
+    (lambda: maml(NET, THETA, None, 0.1), "batch"),
+    (lambda: maml(NET, THETA + 1j, BATCH, 0.1), "theta"),
+    (lambda: with_rates([1.0, 2.0], [0.1, 0.2, 0.3]), "alpha"),
+    (lambda: with_rates("ab", 0.1), "theta"),
+    (lambda: with_rates([1.0], None), "alpha"),
+    (lambda: with_rates([1j], 0.1), "theta"),
+    (lambda: rate_schedule(Quadratic(1), [0.1], None, [1.0]), "batch"),
+    (lambda: rate_schedule(Quadratic(1), [0.1 + 1j], BATCH, [1.0]), "theta"),
+    (lambda: BATCH["a"], "tasks"),
+    (lambda: BATCH[7], "tasks"),
+    (lambda: BATCH[0], "tasks"),
+    (lambda: Batch(X * 1j, Y, X, Y), "x_support"),
+    (lambda: Batch(X, Y, X, np.full(Y.shape, "a")), "y_query"),
+    (lambda: CLASSES.sample(0, 3), "rng"),
+    (lambda: Pooled(np.eye(4), np.arange(4)).sample(None, 2), "rng"),
+    (lambda: RatingTasks(RATINGS, 2, 2).sample(0, 2), "rng"),
+    (lambda: NextLetter({"a": ["bcd", "cde", "def"]}, 1, 1).sample(None, 2), "rng"),
+    (lambda: WAVES.sample(np.random.RandomState(0), 2), "rng"),
+    (lambda: Sinusoids(amplitude=("a", "b")), "amplitude"),
+    (lambda: Sinusoids(amplitude=("0", "1")), "amplitude"),
+    (lambda: Quadratics(curvature=("1", "2")), "curvature"),
+    (lambda: Sinusoids(dtype="x"), "dtype"),
+    (
+        lambda: FewShotClassification(
+            np.eye(6).repeat(4, axis=0), np.where(np.arange(24) < 4, np.nan, np.arange(24) // 4), 3, 1, 2
+        ),
+        "labels",
+    ),
+    (lambda: CLASSES.with_shots(10**4), "k_shots"),
+    (lambda: RatingTasks(RATINGS, 2, 2).split([-1]), "test_people"),
+    (lambda: nearest_mean([[[0.0], [2.0]]], [[0, 2]], [[[3.0]]]), "y_support"),
+    (lambda: damped_offset([3.0, 4.0], 1.0, [[1.7]], [[5.0]]), "items"),
+    (lambda: damped_offset([3.0, 4.0], 1.0, [[-1]], [[5.0]]), "items"),
+    (lambda: damped_offset([3.0, 4.0], 1.0, [[0, 0]], [[5.0, 4.0]]), "items"),
+    (lambda: damped_offset([3.0, 4.0], 1.0, [[0]], [[5.0, 4.0]]), "y"),
+    (lambda: PRIOR.log_likelihood([[1.0]]), "ratings"),
+    (lambda: GaussianPrior.fit([[np.inf, 1]]), "ratings"),
+    (lambda: GaussianPrior.fit(np.zeros((0, 2))), "ratings"),
+    (lambda: folds(seed=None), "seed"),
     (lambda: interval(np.ma.masked_array([1.0, 2.0, 3.0], [0, 0, 1])), "values"),
 ]
 
@@ -192,12 +245,18 @@ def test_odd_but_right():
     half = maml(NET, THETA.astype(np.float16), BATCH, 0.01)[1]
     np.testing.assert_allclose(half, maml(NET, THETA, BATCH, 0.01)[1], rtol=0.1, atol=0.1)
     np.testing.assert_allclose(maml(NET, THETA.astype(">f8"), BATCH, 0.01)[1], maml(NET, THETA, BATCH, 0.01)[1], rtol=1e-9)
-    np.testing.assert_array_equal(GaussianPrior([0, 0, 0.0], [[4, 0, 0], [0, 3, 2.9], [0, 2.9, 3]], 10).best_questions(range(3), 1), [1])
+    np.testing.assert_array_equal(
+        GaussianPrior([0, 0, 0.0], [[4, 0, 0], [0, 3, 2.9], [0, 2.9, 3]], 10).best_questions(range(3), 1), [1]
+    )
 
 
 # --- learners -----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("method, settings", [(maml, {"alpha": 0.02, "k": 2}), (fomaml, {"alpha": 0.02}), (anil, {"alpha": 0.05, "k": 2}), (meta_sgd, {})])
+
+@pytest.mark.parametrize(
+    "method, settings",
+    [(maml, {"alpha": 0.02, "k": 2}), (fomaml, {"alpha": 0.02}), (anil, {"alpha": 0.05, "k": 2}), (meta_sgd, {})],
+)
 def test_what_a_run_gives_evaluates_as_the_method_adapts(method, settings):
     run = meta_train(partial(method, **settings), NET, WAVES, 30, seed=1, progress=False)
     found = evaluate(run.learner, WAVES, steps=(0, 3), n_tasks=40, seed=5)
@@ -209,7 +268,9 @@ def test_what_a_run_gives_evaluates_as_the_method_adapts(method, settings):
         step = np.zeros_like(phi)
         step[:, only] = (rate * NET.grad(phi, batch.x_support, batch.y_support))[:, only]
         phi = phi - step
-    np.testing.assert_allclose(found.mean, [NET.loss(theta, batch.x_query, batch.y_query).mean(), NET.loss(phi, batch.x_query, batch.y_query).mean()])
+    np.testing.assert_allclose(
+        found.mean, [NET.loss(theta, batch.x_query, batch.y_query).mean(), NET.loss(phi, batch.x_query, batch.y_query).mean()]
+    )
     in_settings = meta_train(method, NET, WAVES, 30, seed=1, progress=False, **settings)
     np.testing.assert_array_equal(in_settings.theta, run.theta)
 
@@ -227,8 +288,18 @@ def test_a_learner_without_a_rate_says_so():
 # --- runs and their checkpoints -----------------------------------------------------------------------------------------
 
 RUN = dict(method=partial(maml, alpha=0.1), model=Quadratic(2), tasks=Quadratics(2), n_iters=6, n_tasks=3, progress=False)
-BAD_RUNS = [(dict(method=3), "method"), (dict(model=None), "model"), (dict(tasks=None), "tasks"), (dict(callback=3), "callback"), (dict(checkpoint=3), "checkpoint"), (dict(checkpoint=""), "checkpoint"),
-            (dict(callback=lambda *_: np.zeros(2)), "callback"), (dict(checkpoint="/"), "checkpoint"), (dict(eta=lambda t: -1.0), "eta"), (dict(theta0=np.ma.masked_array([1.0, 2.0], [1, 0])), "theta0")]
+BAD_RUNS = [
+    (dict(method=3), "method"),
+    (dict(model=None), "model"),
+    (dict(tasks=None), "tasks"),
+    (dict(callback=3), "callback"),
+    (dict(checkpoint=3), "checkpoint"),
+    (dict(checkpoint=""), "checkpoint"),
+    (dict(callback=lambda *_: np.zeros(2)), "callback"),
+    (dict(checkpoint="/"), "checkpoint"),
+    (dict(eta=lambda t: -1.0), "eta"),
+    (dict(theta0=np.ma.masked_array([1.0, 2.0], [1, 0])), "theta0"),
+]
 
 
 @pytest.mark.parametrize("change, name", BAD_RUNS)
@@ -249,7 +320,9 @@ def test_a_disk_that_is_full_loses_nothing_of_what_was_trained(tmp_path, monkeyp
     ready = []
     monkeypatch.setattr(builtins, "open", full)
     with pytest.warns(UserWarning, match="could not be written") as said:
-        run = meta_train(**RUN | dict(checkpoint=tmp_path / "run.npz", checkpoint_every=1, callback=lambda t, *_: ready.append(t) and None))
+        run = meta_train(
+            **RUN | dict(checkpoint=tmp_path / "run.npz", checkpoint_every=1, callback=lambda t, *_: ready.append(t) and None)
+        )
     assert len(said) == 1 and run.n_iters == 6
     np.testing.assert_array_equal(run.theta, whole.theta)
     ready.clear()
@@ -285,14 +358,24 @@ def test_what_counts_as_the_same_run(tmp_path):
             return self.rate / (t + 1)
 
     table, box = np.array([0.1, 0.2, 0.3, 0.1, 0.1, 0.1, 0.1]), {"rate": 0.1}
-    same = [(dict(method=maml, alpha=0.1), dict(method=maml, alpha=np.float64(0.1), k=1)), (dict(tasks=Own(1.0)), dict(tasks=Own(1.0))), (dict(eta=Schedule(0.1)), dict(eta=Schedule(0.1))),
-            (dict(eta=np.float64(0.05)), dict(eta=0.05)), (dict(method=partial(maml, alpha=0.1)), dict(method=maml, alpha=0.1))]
+    same = [
+        (dict(method=maml, alpha=0.1), dict(method=maml, alpha=np.float64(0.1), k=1)),
+        (dict(tasks=Own(1.0)), dict(tasks=Own(1.0))),
+        (dict(eta=Schedule(0.1)), dict(eta=Schedule(0.1))),
+        (dict(eta=np.float64(0.05)), dict(eta=0.05)),
+        (dict(method=partial(maml, alpha=0.1)), dict(method=maml, alpha=0.1)),
+    ]
     for one, other in same:
         path.unlink(missing_ok=True)
         meta_train(**RUN | dict(checkpoint=path, n_iters=3) | one)
         assert meta_train(**RUN | dict(checkpoint=path) | other).n_iters == 6
-    apart = [(dict(tasks=Own(1.0)), dict(tasks=Own(2.0))), (dict(eta=Schedule(0.1)), dict(eta=Schedule(0.2))), (dict(eta=lambda t: table[t]), dict(eta=lambda t: (2 * table)[t])),
-             (dict(eta=lambda t, r=0.1: r), dict(eta=lambda t, r=0.2: r)), (dict(method=partial(maml, alpha=0.1)), dict(method=partial(maml, alpha=0.2)))]
+    apart = [
+        (dict(tasks=Own(1.0)), dict(tasks=Own(2.0))),
+        (dict(eta=Schedule(0.1)), dict(eta=Schedule(0.2))),
+        (dict(eta=lambda t: table[t]), dict(eta=lambda t: (2 * table)[t])),
+        (dict(eta=lambda t, r=0.1: r), dict(eta=lambda t, r=0.2: r)),
+        (dict(method=partial(maml, alpha=0.1)), dict(method=partial(maml, alpha=0.2))),
+    ]
     for one, other in apart:
         path.unlink(missing_ok=True)
         meta_train(**RUN | dict(checkpoint=path, n_iters=3) | one)
@@ -314,11 +397,16 @@ def test_other_checkpoints_are_refused_in_words(tmp_path):
     with np.load(path) as saved:
         parts = dict(saved)
     head = json.loads(str(parts["head"]))
-    old = {key: value for key, value in head.items() if key != "format"} | {"run": "[\"maml(...)\"]"}
+    old = {key: value for key, value in head.items() if key != "format"} | {"run": '["maml(...)"]'}
     np.savez(path, **parts | {"head": json.dumps(old)})
     with pytest.raises(ValueError, match="earlier version of metacalc"):
         meta_train(**RUN | dict(checkpoint=path))
-    for spoiled in ({"theta": np.array(["a", "b"])}, {"means": np.array([[1.0]])}, {"memory0": np.zeros(5)}, {"theta": np.zeros(3)}):
+    for spoiled in (
+        {"theta": np.array(["a", "b"])},
+        {"means": np.array([[1.0]])},
+        {"memory0": np.zeros(5)},
+        {"theta": np.zeros(3)},
+    ):
         np.savez(path, **parts | spoiled)
         with pytest.raises(ValueError, match="^checkpoint .* cannot be read"):
             meta_train(**RUN | dict(checkpoint=path))
@@ -359,11 +447,17 @@ def test_a_callback_that_writes_to_theta_changes_nothing():
 def test_evaluation_counts_as_it_says():
     class Three:
         def sample(self, rng, n_tasks):
-            return Batch(np.ones((3, 1, 1)), np.array([[1.0], [3.0], [1e3]]), np.ones((3, 1, 1)), np.array([[1.0], [3.0], [1e3]]))
+            return Batch(
+                np.ones((3, 1, 1)), np.array([[1.0], [3.0], [1e3]]), np.ones((3, 1, 1)), np.array([[1.0], [3.0], [1e3]])
+            )
 
     found = evaluate(Learner(Quadratic(1), [0.0], 0.5), Three(), steps=(0,), n_tasks=3, limit=100.0)
     losses = np.array([0.5, 4.5])
-    np.testing.assert_allclose([found.mean[0], found.ci[0], found.diverged[0]], [losses.mean(), 1.96 * losses.std(ddof=1) / np.sqrt(2), 1 / 3])
-    assert evaluate(Learner(Quadratic(1), [0.0], 0.5), Three(), steps=(0,), n_tasks=3, limit=0.5).diverged[0] == pytest.approx(2 / 3)
+    np.testing.assert_allclose(
+        [found.mean[0], found.ci[0], found.diverged[0]], [losses.mean(), 1.96 * losses.std(ddof=1) / np.sqrt(2), 1 / 3]
+    )
+    assert evaluate(Learner(Quadratic(1), [0.0], 0.5), Three(), steps=(0,), n_tasks=3, limit=0.5).diverged[0] == pytest.approx(
+        2 / 3
+    )
     with pytest.raises(ValueError, match="^metric must be 'loss'"):
         evaluate(Learner(NET, THETA, 0.1), WAVES, metric="accuracy", n_tasks=10)

@@ -14,12 +14,52 @@ from metacalc.formulas import parsed
 a, h, lam, theta, x, y, tau2, theta_0 = symbols = sp.symbols("a h lambda theta x y tau2 theta_0")
 
 MEANT = {
-    "2xy": 2 * x * y, "x^2": x**2, "x**2": x**2, "2x^2y": 2 * x**2 * y, "h×exp(θ)/2": h * sp.exp(theta) / 2, "a*lambda/(a+lambda)": a * lam / (a + lam),
-    "a·λ/(a + λ)": a * lam / (a + lam), "−5": -5, "– 5": -5, "x²y³": x**2 * y**3, "x⁻¹": 1 / x, "√2 x": sp.sqrt(2) * x, "√(x+1)": sp.sqrt(x + 1), "√x y": sp.sqrt(x) * y,
-    "|x-1|": sp.Abs(x - 1), "3|x|y": 3 * sp.Abs(x) * y, "2(x+1)(y-1)": 2 * (x + 1) * (y - 1), "e^x": sp.exp(x), "ln(x)": sp.log(x), "πx": sp.pi * x, "thetah": theta * h,
-    "x(y+1)": x * (y + 1), "-x^2": -(x**2), "10/23": sp.Rational(10, 23), "1/2x": x / 2, "np.exp(x)": sp.exp(x), "sp.sqrt(2)": sp.sqrt(2), "sympy.Rational(1, 3)": sp.Rational(1, 3),
-    "math.pi": sp.pi, "θ₀": theta_0, "τ2": tau2, "x/2*y": x * y / 2, "3x^(-1/2)": 3 / sp.sqrt(x), "arctan(x)": sp.atan(x), "½x": x / 2, " x ": x, "x y": x * y, "((x))": x,
-    "max(x, 0)": sp.Max(x, 0), "+x": x, "2**10": 1024, "x÷y": x / y, "x⋅y": x * y, "theta_0": theta_0, "foo": sp.Symbol("foo"), "sin(cos(x))": sp.sin(sp.cos(x)),
+    "2xy": 2 * x * y,
+    "x^2": x**2,
+    "x**2": x**2,
+    "2x^2y": 2 * x**2 * y,
+    "h×exp(θ)/2": h * sp.exp(theta) / 2,
+    "a*lambda/(a+lambda)": a * lam / (a + lam),
+    "a·λ/(a + λ)": a * lam / (a + lam),
+    "−5": -5,
+    "– 5": -5,
+    "x²y³": x**2 * y**3,
+    "x⁻¹": 1 / x,
+    "√2 x": sp.sqrt(2) * x,
+    "√(x+1)": sp.sqrt(x + 1),
+    "√x y": sp.sqrt(x) * y,
+    "|x-1|": sp.Abs(x - 1),
+    "3|x|y": 3 * sp.Abs(x) * y,
+    "2(x+1)(y-1)": 2 * (x + 1) * (y - 1),
+    "e^x": sp.exp(x),
+    "ln(x)": sp.log(x),
+    "πx": sp.pi * x,
+    "thetah": theta * h,
+    "x(y+1)": x * (y + 1),
+    "-x^2": -(x**2),
+    "10/23": sp.Rational(10, 23),
+    "1/2x": x / 2,
+    "np.exp(x)": sp.exp(x),
+    "sp.sqrt(2)": sp.sqrt(2),
+    "sympy.Rational(1, 3)": sp.Rational(1, 3),
+    "math.pi": sp.pi,
+    "θ₀": theta_0,
+    "τ2": tau2,
+    "x/2*y": x * y / 2,
+    "3x^(-1/2)": 3 / sp.sqrt(x),
+    "arctan(x)": sp.atan(x),
+    "½x": x / 2,
+    " x ": x,
+    "x y": x * y,
+    "((x))": x,
+    "max(x, 0)": sp.Max(x, 0),
+    "+x": x,
+    "2**10": 1024,
+    "x÷y": x / y,
+    "x⋅y": x * y,
+    "theta_0": theta_0,
+    "foo": sp.Symbol("foo"),
+    "sin(cos(x))": sp.sin(sp.cos(x)),
 }
 SUBSTITUTE = {"θ₀": parsed("θ_0", symbols)}
 
@@ -36,9 +76,54 @@ def test_lists_of_formulas():
     assert parsed("(2xy, x^2 + 1)", symbols) == (2 * x * y, x**2 + 1)
 
 
-NO_FORMULA = ["", " ", "(", "((((", "x.y", "().__class__", "f'x'", "'x'", '"x"', "x;y", "x=3", "x<y", "~x", "@", "x[0", "2 3", "sin x", "√", "5!", "x:=3", "\\x41",
-              "9**9**9", "9**9**9**9", "factorial(10**7)", "(((2**50)**50)**50)**50", "exp(exp(exp(10)))", "x**10**9", "2**(10**6)", "1" * 60, "x" * 501, "(" * 60 + "x" + ")" * 60,
-              "-" * 400 + "x", "10**400**2", "gamma(10**6)", "binomial(10**9, 10**8)", "exp", "(1,2)+1", "sin()", "sin(x, y)", "x\x00y", "{x}", "x,,y", "lambda: x", "`x`", "$x$", "x % y"]
+NO_FORMULA = [
+    "",
+    " ",
+    "(",
+    "((((",
+    "x.y",
+    "().__class__",
+    "f'x'",
+    "'x'",
+    '"x"',
+    "x;y",
+    "x=3",
+    "x<y",
+    "~x",
+    "@",
+    "x[0",
+    "2 3",
+    "sin x",
+    "√",
+    "5!",
+    "x:=3",
+    "\\x41",
+    "9**9**9",
+    "9**9**9**9",
+    "factorial(10**7)",
+    "(((2**50)**50)**50)**50",
+    "exp(exp(exp(10)))",
+    "x**10**9",
+    "2**(10**6)",
+    "1" * 60,
+    "x" * 501,
+    "(" * 60 + "x" + ")" * 60,
+    "-" * 400 + "x",
+    "10**400**2",
+    "gamma(10**6)",
+    "binomial(10**9, 10**8)",
+    "exp",
+    "(1,2)+1",
+    "sin()",
+    "sin(x, y)",
+    "x\x00y",
+    "{x}",
+    "x,,y",
+    "lambda: x",
+    "`x`",
+    "$x$",
+    "x % y",
+]
 
 
 @pytest.mark.parametrize("text", NO_FORMULA)
@@ -47,20 +132,54 @@ def test_what_is_no_formula_is_refused_in_words(text):
         parsed(text, symbols)
 
 
-ATTACKS = ["__import__('os').system('touch {}')", "__import__('os').system('touch {}') or 12", "exec('open(\"{}\",\"w\")')", "eval('1')", "open('{}','w')",
-           "().__class__.__bases__[0].__subclasses__()", "(lambda: open('{}','w'))()", "[c for c in ().__class__.__mro__]", "print(1)", "globals()", "getattr(x, 'func')",
-           "Symbol('x').__class__", "sympify('__import__(\"os\")')", "f\"{{__import__('os')}}\"", "x.__class__", "S('1')", "lambdify(x, x)", "Function('f')(x)", "exec", "__builtins__"]
+ATTACKS = [
+    "__import__('os').system('touch {}')",
+    "__import__('os').system('touch {}') or 12",
+    'exec(\'open("{}","w")\')',
+    "eval('1')",
+    "open('{}','w')",
+    "().__class__.__bases__[0].__subclasses__()",
+    "(lambda: open('{}','w'))()",
+    "[c for c in ().__class__.__mro__]",
+    "print(1)",
+    "globals()",
+    "getattr(x, 'func')",
+    "Symbol('x').__class__",
+    "sympify('__import__(\"os\")')",
+    "f\"{{__import__('os')}}\"",
+    "x.__class__",
+    "S('1')",
+    "lambdify(x, x)",
+    "Function('f')(x)",
+    "exec",
+    "__builtins__",
+]
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_text_is_never_evaluated(attack, tmp_path):
     mark = tmp_path / "mark"
     text = attack.format(mark)
-    places = [lambda: parsed(text, symbols), lambda: check("bg-ex-derivative", text), lambda: check("bg-ex-derivative", [text]), lambda: check("bg-ex-derivative", {text: 1}),
-              lambda: check("cl-ex-gradient", (text, text)), lambda: check("cl-ex-gradient", [text, text]), lambda: check("cl-ex-disagree", (text, text, text)),
-              lambda: check("cl-ex-disagree", (sp.Symbol(text), sp.Symbol(text), 0)), lambda: check("rc-ex-question", [[text] * 3] * 3), lambda: check("ml-ex-disagree", (text, text)),
-              lambda: check("bg-ex-quotient", lambda u: text), lambda: number(text), lambda: formula(text, symbols), lambda: step(Objective(x**2, x), text),
-              lambda: Objective(text, x), lambda: Objective(x**2, text), lambda: check("gd-ex-momentum", np.array([text] * 3)), lambda: check("bg-ex-derivative", np.str_(text))]
+    places = [
+        lambda: parsed(text, symbols),
+        lambda: check("bg-ex-derivative", text),
+        lambda: check("bg-ex-derivative", [text]),
+        lambda: check("bg-ex-derivative", {text: 1}),
+        lambda: check("cl-ex-gradient", (text, text)),
+        lambda: check("cl-ex-gradient", [text, text]),
+        lambda: check("cl-ex-disagree", (text, text, text)),
+        lambda: check("cl-ex-disagree", (sp.Symbol(text), sp.Symbol(text), 0)),
+        lambda: check("rc-ex-question", [[text] * 3] * 3),
+        lambda: check("ml-ex-disagree", (text, text)),
+        lambda: check("bg-ex-quotient", lambda u: text),
+        lambda: number(text),
+        lambda: formula(text, symbols),
+        lambda: step(Objective(x**2, x), text),
+        lambda: Objective(text, x),
+        lambda: Objective(x**2, text),
+        lambda: check("gd-ex-momentum", np.array([text] * 3)),
+        lambda: check("bg-ex-derivative", np.str_(text)),
+    ]
     for place in places:
         try:
             verdict = place()
@@ -71,8 +190,14 @@ def test_text_is_never_evaluated(attack, tmp_path):
 
 
 def test_exercises_take_the_spellings_that_readers_use():
-    assert check("gd-ex-count", "(461, 65)") and check("gd-ex-count", "461, 65") and check("ml-ex-envelope", "a*lambda/(a+lambda)")
-    assert check("bg-ex-error", "h×exp(θ)/2") and check("cl-ex-gradient", "(2xy + y cos(xy), x² + x cos(xy))") and check("cl-ex-two-steps", "(1 − ηa)^2")
+    assert (
+        check("gd-ex-count", "(461, 65)") and check("gd-ex-count", "461, 65") and check("ml-ex-envelope", "a*lambda/(a+lambda)")
+    )
+    assert (
+        check("bg-ex-error", "h×exp(θ)/2")
+        and check("cl-ex-gradient", "(2xy + y cos(xy), x² + x cos(xy))")
+        and check("cl-ex-two-steps", "(1 − ηa)^2")
+    )
     assert check("gd-ex-decay", "2/(λ_max + γ)") and check("bg-ex-derivative", " 12 ") and check("rc-ex-offset", "noise/τ2")
     assert check("cl-ex-disagree", ("(theta - 1/3)^2", "(θ + 1)²", "-1/3"))
     assert "empty" in check("bg-ex-derivative", "").reason and "brackets" in check("bg-ex-derivative", "(12").reason

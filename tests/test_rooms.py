@@ -42,8 +42,10 @@ def imports(tree, inside=None):
         if isinstance(node, ast.Import):
             yield from ((alias.name, inside) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else node.module, inside)
-                        for alias in node.names)
+            yield from (
+                (f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in MODULES else node.module, inside)
+                for alias in node.names
+            )
         else:
             yield from imports(node, here)
 
@@ -55,8 +57,11 @@ def of(path):
 def foreign(listed):
     """The top names that are neither Python's own nor ours."""
     own = {"metacalc", *(path.stem for folder in ("tests", "book", "studies", "hub") for path in (ROOT / folder).glob("*.py"))}
-    return {(module.split(".")[0], where) for module, where in listed} - {(name, where) for name in own for _, where in listed} - {
-        (module.split(".")[0], where) for module, where in listed if module.split(".")[0] in sys.stdlib_module_names}
+    return (
+        {(module.split(".")[0], where) for module, where in listed}
+        - {(name, where) for name in own for _, where in listed}
+        - {(module.split(".")[0], where) for module, where in listed if module.split(".")[0] in sys.stdlib_module_names}
+    )
 
 
 def distributions(requirements):
@@ -87,8 +92,17 @@ def test_the_library_imports_nothing_from_the_course():
 
 def test_nothing_but_the_course_names_a_chapter():
     stems = [path.stem for path in (ROOT / "chapters").rglob("*.ipynb") if path.stem[0].isdigit()]
-    files = [*LIBRARY.values(), *CODE.rglob("*.js"), *CODE.rglob("*.css"), *(
-        path for folder in ("book", "benchmarks", "hub") for path in (ROOT / folder).glob("*.*") if path.suffix in (".py", ".js", ".css"))]
+    files = [
+        *LIBRARY.values(),
+        *CODE.rglob("*.js"),
+        *CODE.rglob("*.css"),
+        *(
+            path
+            for folder in ("book", "benchmarks", "hub")
+            for path in (ROOT / folder).glob("*.*")
+            if path.suffix in (".py", ".js", ".css")
+        ),
+    ]
     for path in files:
         text = path.read_text(encoding="utf-8")
         assert not [stem for stem in stems if stem in text] and "results/" not in text.replace("chapters/results/*", ""), path
@@ -119,12 +133,20 @@ def notebook_imports():
                 yield from imports(ast.parse("".join(cell["source"])))
 
 
-@pytest.mark.parametrize("extras, where", [
-    (["course", "oracles"], "chapters"), (["test", "book", "course", "hub", "oracles"], "tests"), (["book", "test", "course"], "book"),
-    (["course", "oracles"], "studies")])
+@pytest.mark.parametrize(
+    "extras, where",
+    [
+        (["course", "oracles"], "chapters"),
+        (["test", "book", "course", "hub", "oracles"], "tests"),
+        (["book", "test", "course"], "book"),
+        (["course", "oracles"], "studies"),
+    ],
+)
 def test_what_is_imported_is_declared(extras, where):
     listed = list(notebook_imports()) if where == "chapters" else [i for path in (ROOT / where).glob("*.py") for i in of(path)]
-    declared = distributions(PROJECT["dependencies"]).union(*(distributions(PROJECT["optional-dependencies"][e]) for e in extras))
+    declared = distributions(PROJECT["dependencies"]).union(
+        *(distributions(PROJECT["optional-dependencies"][e]) for e in extras)
+    )
     wanted = {distribution_of(module) for module, _ in foreign(listed)}
     assert wanted - declared <= {"tensorflow"}, sorted(wanted - declared)  # by another name on some machines
 
@@ -140,8 +162,13 @@ def bare(tmp_path_factory):
     (folder / "metacalc").symlink_to(CODE / "metacalc")
 
     def run(program, *arguments):
-        done = subprocess.run([sys.executable, "-S", "-c", program, *arguments], capture_output=True, text=True, cwd=folder,
-                              env={"PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"})
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env={"PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        )
         assert not done.returncode, done.stderr
         return done.stdout
 
@@ -190,7 +217,9 @@ NEEDS_MORE = {"pr-ex-family": "scipy", "vi-ex-interval": "scipy", "vi-ex-leak": 
 
 def test_exercises_are_checked_with_numpy_and_sympy_alone(bare):
     solutions = {label: re.search(r"```python\n(.*?)```", body, re.DOTALL).group(1) for label, body in SOLUTIONS.items()}
-    printed = json.loads(bare("""
+    printed = json.loads(
+        bare(
+            """
 import json, sys
 import numpy as np, sympy as sp, metacalc
 from metacalc.course import check
@@ -203,7 +232,10 @@ for label, code in json.loads(sys.argv[1]).items():
     except Exception as error:
         verdicts[label] = repr(error)
 print(json.dumps(verdicts))
-""", json.dumps(solutions)))
+""",
+            json.dumps(solutions),
+        )
+    )
     assert len(printed) == len(SOLUTIONS)
     wrong = {label: verdict for label, verdict in printed.items() if verdict != "✓ Right."}
     assert wrong.keys() == NEEDS_MORE.keys(), wrong
@@ -225,7 +257,9 @@ def test_the_readme_s_maps_are_those_of_the_tree():
     folders = {name.split("/")[0] for name in listed if "/" in name and not name.startswith(".")}
     assert folders - {"code"} <= places
     rooms = {name.rstrip("/") for row in table_after(text, "| room of `metacalc` |") for name in row}
-    there = {path.relative_to(CODE / "metacalc").parts[0].removesuffix(".py") for path in (CODE / "metacalc").rglob("*.py")} - {"__init__"}
+    there = {path.relative_to(CODE / "metacalc").parts[0].removesuffix(".py") for path in (CODE / "metacalc").rglob("*.py")} - {
+        "__init__"
+    }
     assert rooms == there
     row = {name.rstrip("/"): i for i, names in enumerate(table_after(text, "| room of `metacalc` |")) for name in names}
     room = lambda module: (module.split(".") + [""])[1]
@@ -234,7 +268,10 @@ def test_the_readme_s_maps_are_those_of_the_tree():
             if module in MODULES and room(module) and room(name):
                 assert row[room(module)] <= row[room(name)], (name, module)
     wing = {name.rstrip("/") for row in table_after(text, "| in `metacalc.course` |") for name in row}
-    there = {path.relative_to(CODE / "metacalc/course").parts[0].removesuffix(".py") for path in (CODE / "metacalc/course").rglob("*.py")}
+    there = {
+        path.relative_to(CODE / "metacalc/course").parts[0].removesuffix(".py")
+        for path in (CODE / "metacalc/course").rglob("*.py")
+    }
     assert wing == there - {"__init__"}
 
 
@@ -248,6 +285,7 @@ def test_what_the_guides_name_is_there():
 
 def test_the_import_costs_little_more_than_numpy_s_and_sympy_s():
     """CPU time of fresh interpreters, interleaved; the least of each, as other work on the machine only ever adds."""
+
     def seconds(program):
         timed = f"import time; start = time.process_time(); {program}; print(time.process_time() - start)"
         return float(subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=True).stdout)
