@@ -295,7 +295,8 @@ FIGURES = {
     "chapters/intro": [LiveFigure(intro.learning_to_learn, learning_to_learn, check_learning_to_learn)],
     "chapters/01_background": [
         LiveFigure(lambda: background.secant(Objective(sp.sin(x), x)), secant, check_secant),
-        LiveFigure(lambda: background.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2, (x, y))),
+        LiveFigure(lambda: background.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2,
+                                                            (x, y))),
                    euler_steps, check_euler_steps),
     ],
     "chapters/02_calculus_link": [

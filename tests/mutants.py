@@ -1,4 +1,4 @@
-"""Small faults put into the code, one at a time: do the tests notice? `make mutants`, or `python tests/mutants.py descent meta`.
+"""Small faults put into the code, one at a time: do the tests notice? `make mutants`.
 
 Of each module a number of places is drawn with a stated seed; at each, one operator, number, comparison or condition is
 changed, the tests that belong to the module run, and a mutant that they let pass has survived. Survivors that no test could

@@ -1,4 +1,4 @@
-"""Right, or refused with the reason, continued: loops, rules, models, tasks, checkpoints; inputs reduced from public bug reports."""
+"""Right, or refused with the reason: loops, rules, models, tasks and checkpoints, reduced from public bug reports."""
 
 import builtins
 import json

@@ -195,7 +195,8 @@ joint = mc.meta_train(mc.joint, net, waves, 20)
 mc.evaluate(mc.Learner(net, joint.theta, 0.01), waves, n_tasks=20)
 mc.meta_train(mc.rate_schedule, mc.Quadratic(1), mc.Quadratics(), 20, theta0=[0.1, 0.1], start=[1.0])
 mc.FewShotClassification(np.eye(6).repeat(4, axis=0), np.arange(6).repeat(4), 3, 1, 2).sample(np.random.default_rng(0), 3)
-for wanted, extra in ((lambda: mc.Stage, "figures"), (lambda: mc.printed_characters, "data"), (lambda: mc.interval([1, 2, 3]), "studies"),
+for wanted, extra in ((lambda: mc.Stage, "figures"), (lambda: mc.printed_characters, "data"),
+                      (lambda: mc.interval([1, 2, 3]), "studies"),
                       (lambda: mc.Objective(sp.besselj(0, t), t)(1.0), "special")):
     try:
         wanted()

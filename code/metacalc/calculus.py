@@ -170,7 +170,8 @@ def step(objective, eta, k=1):
     Raises
     ------
     ValueError
-        If `objective` is no Objective, `eta` is a number that is not positive and finite or depends on the variables, or `k` is no integer ≥ 0.
+        If `objective` is no Objective, `eta` is a number that is not positive and finite or depends on the variables, or `k` is
+        no integer ≥ 0.
 
     Examples
     --------
@@ -243,7 +244,8 @@ def _checked_variables(variables):
     variables = tuple(variables)
     others = [v for v in variables if not isinstance(v, sp.Symbol)]
     if others:
-        raise ValueError(f"variables must be Symbols, such as sympy.symbols makes; {others[0]!r} is none, but a {type(others[0]).__name__}")
+        raise ValueError(f"variables must be Symbols, such as sympy.symbols makes; {others[0]!r} is none, but a "
+                         f"{type(others[0]).__name__}")
     if not variables or len({v.name for v in variables}) < len(variables):
         raise ValueError(f"variables must be one or more symbols with distinct names, got {variables!r}")
     return variables
@@ -263,8 +265,8 @@ def _checked_expression(expr, symbols):
     if unknown:
         twins = {s.name for s in symbols} & {s.name for s in unknown}
         if twins:
-            raise ValueError(f"expr has the unknown symbols {sorted(twins)}: those of the variables are spelt alike, and are others, made "
-                             "with other assumptions such as real=True; make each symbol once")
+            raise ValueError(f"expr has the unknown symbols {sorted(twins)}: those of the variables are spelt alike, and are "
+                             "others, made with other assumptions such as real=True; make each symbol once")
         raise ValueError(f"expr has the unknown symbols {sorted(map(str, unknown))}; variables are {symbols}")
     if expr.has(sp.nan, sp.zoo, sp.oo, -sp.oo):
         raise ValueError(f"expr must be finite, got {expr}")

@@ -385,7 +385,8 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
         for _ in range(n_iters):
             value, gradient = np.asarray(f(theta)), np.asarray(_first_gradient(grad, theta))
             if value.shape not in (theta.shape, theta.shape[:-1]):
-                raise ValueError(f"f must return a number for each start, an array of shape {theta.shape} or {theta.shape[:-1]}, got {value.shape}")
+                raise ValueError(f"f must return a number for each start, an array of shape {theta.shape} or "
+                                 f"{theta.shape[:-1]}, got {value.shape}")
             as_theta = (lambda a: a[..., None]) if value.ndim < theta.ndim else (lambda a: a)
             squared = (gradient**2).sum(axis=-1) if value.ndim < theta.ndim else gradient**2
             rate = np.full(value.shape, eta)
@@ -439,7 +440,8 @@ def convergence_factor(eta, beta, eigenvalues):
     try:
         half = (1 + beta[..., None] - eta[..., None] * eigenvalues) / 2
     except ValueError:
-        raise ValueError(f"eigenvalues of shape {eigenvalues.shape} must go with eta of shape {eta.shape} and beta of shape {beta.shape}") from None
+        raise ValueError(f"eigenvalues of shape {eigenvalues.shape} must go with eta of shape {eta.shape} and beta of shape "
+                         f"{beta.shape}") from None
     spread = np.sqrt(half**2 - beta[..., None] + 0j)
     return np.maximum(np.abs(half + spread), np.abs(half - spread)).max(axis=-1)[()]
 

@@ -120,7 +120,7 @@ def entries(answer, n, asked):
 
 
 def formula(value, symbols):
-    """A formula in text, or a SymPy expression, in these very symbols, which count by their names; ValueError for anything else.
+    """A formula in text, or a SymPy expression, in these very symbols, which count by their names; else ValueError.
 
     Examples
     --------

@@ -16,21 +16,25 @@ __all__ = ["FUNCTIONS", "GREEK", "named", "parsed", "sympified"]
 
 LONGEST, DEEPEST, DIGITS = 500, 40, 1000  # letters, brackets, and digits of a number that is worked out
 FUNCTIONS = {
-    "sqrt": sp.sqrt, "exp": sp.exp, "log": sp.log, "ln": sp.log, "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "cot": sp.cot, "asin": sp.asin,
-    "arcsin": sp.asin, "acos": sp.acos, "arccos": sp.acos, "atan": sp.atan, "arctan": sp.atan, "sinh": sp.sinh, "cosh": sp.cosh, "tanh": sp.tanh,
-    "asinh": sp.asinh, "acosh": sp.acosh, "atanh": sp.atanh, "abs": sp.Abs, "Abs": sp.Abs, "sign": sp.sign, "floor": sp.floor, "ceil": sp.ceiling,
-    "ceiling": sp.ceiling, "max": sp.Max, "Max": sp.Max, "min": sp.Min, "Min": sp.Min, "erf": sp.erf, "gamma": sp.gamma, "factorial": sp.factorial,
+    "sqrt": sp.sqrt, "exp": sp.exp, "log": sp.log, "ln": sp.log, "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "cot": sp.cot,
+    "asin": sp.asin, "arcsin": sp.asin, "acos": sp.acos, "arccos": sp.acos, "atan": sp.atan, "arctan": sp.atan, "sinh": sp.sinh,
+    "cosh": sp.cosh, "tanh": sp.tanh, "asinh": sp.asinh, "acosh": sp.acosh, "atanh": sp.atanh, "abs": sp.Abs, "Abs": sp.Abs,
+    "sign": sp.sign, "floor": sp.floor, "ceil": sp.ceiling, "ceiling": sp.ceiling, "max": sp.Max, "Max": sp.Max, "min": sp.Min,
+    "Min": sp.Min, "erf": sp.erf, "gamma": sp.gamma, "factorial": sp.factorial,
     "binomial": sp.binomial, "Rational": lambda p, q=1: p / q, "O": sp.Order, "cbrt": lambda u: u ** sp.Rational(1, 3),
 }
 CONSTANTS = {"pi": sp.pi, "π": sp.pi, "e": sp.E, "E": sp.E}
 GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ", "kappa": "κ", "lambda": "λ", "lam": "λ",
-    "mu": "μ", "nu": "ν", "xi": "ξ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ", "kappa": "κ",
+    "lambda": "λ", "lam": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ",
+    "psi": "ψ", "omega": "ω",
 }
-_WRITTEN = {"−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "^": "**", "ϕ": "φ", "ϵ": "ε", "½": "(1/2)", "¼": "(1/4)"}
+_WRITTEN = {"−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "^": "**", "ϕ": "φ", "ϵ": "ε", "½": "(1/2)",
+            "¼": "(1/4)"}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_TOKEN = re.compile(r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)|(?P<sign>\*\*|[-+*/(),\[\]|√])|(?P<other>\S))")
+_TOKEN = re.compile(r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[^\W\d]\w*)"
+                    r"|(?P<sign>\*\*|[-+*/(),\[\]|√])|(?P<other>\S))")
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
@@ -270,7 +274,8 @@ def _power(base, exponent):
     """base ** exponent, where that can be worked out."""
     if exponent.is_number:
         size = abs(exponent.evalf(5))
-        if not size.is_comparable or size > 10**4 or base.is_Rational and base not in (0, 1, -1) and size * len(str(max(abs(base.p), base.q))) > DIGITS:
+        digits = len(str(max(abs(base.p), base.q))) if base.is_Rational and base not in (0, 1, -1) else 0
+        if not size.is_comparable or size > 10**4 or size * digits > DIGITS:
             raise ValueError("it has a number that is too large to work out")
     return base**exponent
 

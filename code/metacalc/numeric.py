@@ -46,7 +46,8 @@ def _folded(expr):
     def number(e):
         value = e.evalf(20)
         if not value.is_Float or abs(value) > LARGEST:
-            raise ValueError(f"expr must have numbers that floating point can hold, got {value.evalf(4) if value.is_number else e}")
+            raise ValueError(f"expr must have numbers that floating point can hold, got "
+                             f"{value.evalf(4) if value.is_number else e}")
         return sp.Float(value, 17)
 
     def large(e):
@@ -74,7 +75,8 @@ def _hyperbolic(expr):
         powers = e.as_powers_dict()
         for base in [b for b in powers if isinstance(b, sp.sinh)]:
             other = sp.cosh(base.args[0])
-            n = min(powers[base], -powers.get(other, 0)) if powers[base].is_Integer and powers.get(other, sp.S.Zero).is_Integer else 0
+            above, below = powers[base], -powers.get(other, sp.S.Zero)
+            n = min(above, below) if above.is_Integer and below.is_Integer else 0
             if n > 0:
                 e = e * (sp.tanh(base.args[0]) * other / base) ** n
         return e
@@ -131,7 +133,7 @@ def _log_sum(terms):
 
 
 def _factors(e):
-    """A product as (number, exponent, [(terms, power)], other factors): number · exp(exponent) · Π (Σ c exp(a))^power · others."""
+    """A product as number · exp(exponent) · Π (Σ c exp(a))^power · others: (number, exponent, [(terms, power)], others)."""
     number, exponent, sums, others = sp.S.One, sp.S.Zero, [], []
 
     def take(base, power):
@@ -265,7 +267,7 @@ def _with_squares(e):
                 if n > 0 and (power.q == 2 or n % 2 == 0):
                     e = sp.Mul(e, base ** (n / 2), plain**-n)
                     left -= n
-                    e = sp.Mul(e, (plain / h) ** n, evaluate=False) if n == 1 else sp.Mul(e, sp.Pow(plain / h, n, evaluate=False), evaluate=False)
+                    e = sp.Mul(e, sp.Pow(plain / h, n, evaluate=n == 1), evaluate=False)
     return e
 
 
@@ -307,7 +309,8 @@ def elementwise(expr, symbol, removable=()):
     near = NEAR * np.maximum(1, np.abs(removable))
     (argument,), (entry,) = _anonymous([robust(expr)], [symbol])
     try:
-        on_floats = sp.lambdify([argument], entry, modules=[{"logaddexp": _logaddexp}, "math"], cse=not entry.has(sp.Sum, sp.Product, sp.Integral))
+        on_floats = sp.lambdify([argument], entry, modules=[{"logaddexp": _logaddexp}, "math"],
+                                cse=not entry.has(sp.Sum, sp.Product, sp.Integral))
     except NotImplementedError:
         on_floats = None  # calling it is a TypeError, which is handled like others
     quick = None if removable.size else float
@@ -337,7 +340,8 @@ def elementwise(expr, symbol, removable=()):
 
 def _reach(entries):
     """How large a point may be: exponentials of exponentials take digits without end."""
-    tall = any(e.has(sp.exp, sp.cosh, sp.sinh, sp.gamma, sp.factorial) or any(p.exp.free_symbols for p in e.atoms(sp.Pow)) for e in entries)
+    tall = any(e.has(sp.exp, sp.cosh, sp.sinh, sp.gamma, sp.factorial) or any(p.exp.free_symbols for p in e.atoms(sp.Pow))
+               for e in entries)
     return 1e4 if tall else math.inf
 
 
@@ -371,7 +375,8 @@ def _at(function, point):
     if here is not None and again is not None and None not in again and all(map(_alike, here, again)):
         return again
     with mpmath.workdps(400):
-        beside = [[p + sign * mpmath.mpf(10) ** -30 * (1 + abs(p)) * (1 + mpmath.mpf(i) / 7) for i, p in enumerate(point)] for sign in (-1, 1)]
+        beside = [[p + sign * mpmath.mpf(10) ** -30 * (1 + abs(p)) * (1 + mpmath.mpf(i) / 7) for i, p in enumerate(point)]
+                  for sign in (-1, 1)]
     sides = [_values(function, place, 400) for place in beside]
     if None in sides:
         return here

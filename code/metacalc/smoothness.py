@@ -22,12 +22,13 @@ DIGITS, DISTANCES = 250, (1e-12, 1e-24, 1e-48)
 PROBES = tuple(map(sp.Rational, ("7/10", "-7/10", "23/10", "-113/10", "530/7")))  # for the variables that a line leaves alone
 JUMPS = (sp.floor, sp.ceiling, sp.frac, sp.Mod, sp.arg, sp.re, sp.im, sp.conjugate, sp.DiracDelta, sp.Derivative, sp.Subs)
 # Smooth wherever they are finite; every other function is no longer known to be, and is reported.
-SMOOTH = (sp.exp, sp.log, sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc, sp.sinh, sp.cosh, sp.tanh, sp.coth, sp.sech, sp.csch, sp.asinh,
-          sp.acosh, sp.atanh, sp.atan, sp.asin, sp.acos, sp.acot, sp.asec, sp.acsc, sp.atan2, sp.erf, sp.erfc, sp.erfi, sp.gamma,
-          sp.loggamma, sp.digamma, sp.polygamma, sp.beta, sp.LambertW, sp.zeta, sp.factorial, sp.besselj, sp.bessely, sp.besseli,
-          sp.besselk, sp.Ei, sp.li, sp.Si, sp.Ci, sp.Shi, sp.Chi, sp.fresnels, sp.fresnelc, sp.airyai, sp.airybi, sp.lowergamma,
-          sp.uppergamma, sp.legendre, sp.chebyshevt, sp.chebyshevu, sp.hermite, sp.laguerre, sp.Abs, sp.sign, sp.Heaviside, sp.Max, sp.Min,
-          sp.Piecewise, sp.binomial, sp.elliptic_k, sp.elliptic_e, sp.expint, sp.erfinv, sp.erfcinv, sp.rf, sp.ff, sp.harmonic)
+SMOOTH = (sp.exp, sp.log, sp.sin, sp.cos, sp.tan, sp.cot, sp.sec, sp.csc, sp.sinh, sp.cosh, sp.tanh, sp.coth, sp.sech, sp.csch,
+          sp.asinh, sp.acosh, sp.atanh, sp.atan, sp.asin, sp.acos, sp.acot, sp.asec, sp.acsc, sp.atan2, sp.erf, sp.erfc,
+          sp.erfi, sp.gamma, sp.loggamma, sp.digamma, sp.polygamma, sp.beta, sp.LambertW, sp.zeta, sp.factorial, sp.besselj,
+          sp.bessely, sp.besseli, sp.besselk, sp.Ei, sp.li, sp.Si, sp.Ci, sp.Shi, sp.Chi, sp.fresnels, sp.fresnelc, sp.airyai,
+          sp.airybi, sp.lowergamma, sp.uppergamma, sp.legendre, sp.chebyshevt, sp.chebyshevu, sp.hermite, sp.laguerre, sp.Abs,
+          sp.sign, sp.Heaviside, sp.Max, sp.Min, sp.Piecewise, sp.binomial, sp.elliptic_k, sp.elliptic_e, sp.expint, sp.erfinv,
+          sp.erfcinv, sp.rf, sp.ff, sp.harmonic)
 
 
 class Kinks(NamedTuple):
@@ -61,7 +62,8 @@ def prepared(expr):
 
 def _off_points(condition):
     """A condition as it is almost everywhere: an equation of the variables fails there."""
-    return condition.replace(lambda e: isinstance(e, sp.Eq | sp.Ne) and e.free_symbols, lambda e: sp.true if isinstance(e, sp.Ne) else sp.false)
+    return condition.replace(lambda e: isinstance(e, sp.Eq | sp.Ne) and e.free_symbols,
+                             lambda e: sp.true if isinstance(e, sp.Ne) else sp.false)
 
 
 def differentiated(expr, symbols):
@@ -152,7 +154,8 @@ def _places(switch, symbols):
             along = switch.subs({s: p for s, p in others.items() if s != v})
             roots, known = _roots(along, v) if along.free_symbols else ([], True)
             complete &= known
-            places += [(tuple(root if s == v else others[s] for s in symbols), tuple(int(s == v) for s in symbols)) for root in roots[:6]]
+            places += [(tuple(root if s == v else others[s] for s in symbols), tuple(int(s == v) for s in symbols))
+                       for root in roots[:6]]
     return places, complete
 
 
@@ -214,7 +217,8 @@ def _searched(u, x):
         brackets = np.flatnonzero(values[:-1] * values[1:] < 0)[:8]
         exact = sp.lambdify(x, u, "mpmath")
         with mpmath.workdps(DIGITS):
-            found = [mpmath.findroot(exact, (float(grid[i]), float(grid[i + 1])), solver="anderson", tol=1e-240, verify=False) for i in brackets]
+            found = [mpmath.findroot(exact, (float(grid[i]), float(grid[i + 1])), solver="anderson", tol=1e-240, verify=False)
+                     for i in brackets]
             return [sp.Float(root, DIGITS) for root in found if abs(exact(root)) < 1e-100]
     except (NameError, TypeError, ValueError, ArithmeticError, NotImplementedError):
         return []
@@ -257,7 +261,8 @@ def _side(function, place, direction, sign):
     values = []
     for h in DISTANCES:
         try:
-            values.append([mpmath.mpmathify(v) for v in function(*(p + sign * mpmath.mpf(h) * d for p, d in zip(place, direction)))])
+            values.append([mpmath.mpmathify(v)
+                           for v in function(*(p + sign * mpmath.mpf(h) * d for p, d in zip(place, direction)))])
         except ZeroDivisionError:
             return ["none"]
         except (TypeError, ValueError, ArithmeticError, NameError, NotImplementedError):
