@@ -3,6 +3,7 @@
 import json
 import operator
 import os
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -32,7 +33,10 @@ class State(NamedTuple):
 
 def place(path: PathLike) -> Path:
     """The path of a checkpoint, which can be written; ValueError that names it if not."""
-    path = Path(path)
+    try:
+        path = Path(path)
+    except TypeError:
+        raise ValueError(f"checkpoint must be the path of a file, got {path!r}") from None
     if not path.name or path.is_dir():
         raise ValueError(f"checkpoint must name a file, got {str(path)!r}")
     if not path.absolute().parent.is_dir():
@@ -171,8 +175,8 @@ def _differences(saved, run):
 
 
 def _part(path):
-    """A file beside `path` that no other process writes to."""
-    return Path(f"{os.fspath(path)}.{os.getpid()}.part")
+    """A file beside `path` that no other process or thread writes to."""
+    return Path(f"{os.fspath(path)}.{os.getpid()}-{threading.get_ident()}.part")
 
 
 def _leaves(memory):

@@ -16,7 +16,7 @@ import numpy as np
 
 from metacalc.arrays import Array, ArrayLike, Entries, Numbers
 from metacalc.checks import count, instance, positive, real_array, scalar
-from metacalc.models import Model
+from metacalc.models import Model, moving
 from metacalc.tasks.base import Batch
 
 __all__ = [
@@ -351,6 +351,7 @@ def rate_schedule(model: Model, theta: ArrayLike, batch: Batch, start: ArrayLike
     (np.float64(0.0625), array([-0.5, -0.5]))
     """
     theta, start = real_array(theta, "theta"), real_array(start, "start")
+    instance(batch, Batch, "batch", "a Batch, as a task distribution samples it")
     if theta.ndim == 0 or theta.shape[-1] == 0:
         raise ValueError(f"theta must have a last axis of one or more rates, got shape {theta.shape}")
     if start.shape != (model.n_params,):
@@ -464,7 +465,11 @@ def with_rates(theta: ArrayLike, alpha: ArrayLike) -> Array:
     array([1.  , 2.  , 0.01, 0.01])
     """
     theta, alpha = real_array(theta, "theta"), real_array(alpha, "alpha")
-    return np.concatenate([theta, np.broadcast_to(alpha.astype(theta.dtype), theta.shape)], axis=-1)
+    try:
+        rates = np.broadcast_to(alpha.astype(theta.dtype), theta.shape)
+    except ValueError:
+        raise ValueError(f"alpha of shape {alpha.shape} must broadcast to that of theta, {theta.shape}") from None
+    return np.concatenate([theta, rates], axis=-1)
 
 
 def _iterates(model: Model, theta: Array, x: ArrayLike, y: ArrayLike, alpha: Numbers, k: int,
@@ -525,6 +530,8 @@ def _over_tasks(theta: Array) -> Array:
 def _start(model: Model, theta: ArrayLike, alpha: ArrayLike | None, k: int, *batches: Batch) -> tuple[Array, Numbers]:
     """θ as floats; α positive and ready to broadcast with (..., n_tasks, p), taken out of θ if None; the rest checked."""
     count(k, "k", 1)
+    if not hasattr(model, "n_params"):
+        raise ValueError(f"model must have n_params, loss, grad and the like, as an MLP has, got {model!r}")
     for batch in batches:
         instance(batch, Batch, "batch", "a Batch, as a task distribution samples it")
     theta = real_array(theta, "theta")
@@ -549,11 +556,4 @@ def _start(model: Model, theta: ArrayLike, alpha: ArrayLike | None, k: int, *bat
 
 def _masked(theta: Array, alpha: Numbers, only: Entries | None) -> Numbers:
     """α where the inner loop moves θ, and 0 elsewhere."""
-    if only is None:
-        return alpha
-    mask = np.zeros(theta.shape[-1], theta.dtype)
-    try:
-        mask[only] = 1
-    except (IndexError, ValueError):
-        raise ValueError(f"only must be a slice or indices into {len(mask)} parameters, got {only!r}") from None
-    return alpha * mask
+    return alpha if only is None else alpha * moving(theta.shape[-1], only, theta.dtype)

@@ -18,7 +18,7 @@ import numpy as np
 
 from metacalc import lowrank
 from metacalc.arrays import AnyArray, Array, ArrayLike, DTypeLike, Entries, Numbers
-from metacalc.checks import count, generator, real_array, tensor
+from metacalc.checks import count, generator, precision, real_array, tensor
 
 if TYPE_CHECKING:
     from metacalc.tasks.base import Batch
@@ -118,7 +118,7 @@ class MLP:
         sizes = tuple(sizes) if np.iterable(sizes) else ()
         if len(sizes) < 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sizes):
             raise ValueError(f"sizes must be two or more positive integers, got {sizes!r}")
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
         if criterion not in ("squared", "cross-entropy"):
             raise ValueError(f"criterion must be 'squared' or 'cross-entropy', got {criterion!r}")
@@ -138,7 +138,7 @@ class MLP:
 
         `rng` is a `numpy.random.Generator`. Before the outputs g is 1. Source: He et al. 2015, equation 10.
         """
-        theta, rng = np.zeros(self.n_params, dtype), generator(rng)
+        theta, rng = np.zeros(self.n_params, precision(dtype)), generator(rng)
         for l, (W, _) in enumerate(self.unflatten(theta)):
             gain = 2 if self.activation == "relu" and l < len(self.layers) - 1 else 1
             W[...] = rng.normal(scale=math.sqrt(gain / W.shape[0]), size=W.shape)
@@ -167,6 +167,8 @@ class MLP:
         ((2, 3, 2), array([[0.5, 0.5]]))
         """
         fresh = MLP((*self.sizes[:-1], n_out), self.activation, self.criterion)
+        if np.shape(theta)[-1:] != (self.n_params,):
+            raise ValueError(f"theta must have a last axis of length {self.n_params}, got shape {np.shape(theta)}")
         theta = np.asarray(theta)
         body = theta[..., :self.head.start]
         return fresh, np.concatenate([body, np.zeros((*body.shape[:-1], fresh.n_params - self.head.start), body.dtype)], -1)
@@ -299,13 +301,13 @@ class MLP:
             np.matmul(ones, d, out=b[..., None, :])
         return out
 
-    def checked(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array, Any]:
+    def checked(self, theta: ArrayLike, x: ArrayLike, y: Any = ...) -> tuple[Array, Array, Any]:
         """θ, x and y as arrays of θ's precision that go together; class numbers become one-hot rows."""
         x = tensor(x, "x", getattr(theta, "dtype", np.float64))
         if x.ndim < 2 or x.shape[-1] != self.sizes[0] or x.shape[-2] == 0:
             raise ValueError(f"x must have shape (..., n, {self.sizes[0]}) with n ≥ 1 examples, got {x.shape}")
         theta = _parameters(theta, "theta", self.n_params, x)
-        if y is None:
+        if y is ...:
             return theta, x, None
         if self.criterion == "squared":
             values = tensor(y, "y", theta.dtype)
@@ -382,7 +384,7 @@ class Quadratic:
 
     def init(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Array:
         """Random θ, shape (d,), standard normal; `rng` is a `numpy.random.Generator`."""
-        return generator(rng).normal(size=self.n_params).astype(dtype)
+        return generator(rng).normal(size=self.n_params).astype(precision(dtype))
 
     @np.errstate(all="ignore")
     def predict(self, theta: ArrayLike, x: ArrayLike) -> Array:
@@ -410,7 +412,7 @@ class Quadratic:
         v = _parameters(v, "v", self.n_params, A, theta.dtype)
         return _times(A, np.broadcast_to(v, np.broadcast_shapes(v.shape, theta.shape)))
 
-    def checked(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array, Any]:
+    def checked(self, theta: ArrayLike, x: ArrayLike, y: Any = ...) -> tuple[Array, Array, Any]:
         """θ, A and c as arrays of θ's precision that go together."""
         d, A = self.n_params, tensor(x, "x", getattr(theta, "dtype", np.float64))
         if A.ndim < 2 or A.shape[-2:] != (d, d):
@@ -418,7 +420,7 @@ class Quadratic:
         if d > 1 and not np.allclose(A, _transposed(A), rtol=1e-5):
             raise ValueError("x must hold symmetric matrices A")
         theta = _parameters(theta, "theta", d, A)
-        if y is not None:
+        if y is not ...:
             y = tensor(y, "y", theta.dtype)
             if y.shape != A.shape[:-1]:
                 raise ValueError(f"y must hold the minima c, shape {A.shape[:-1]} as x has {A.shape}; got {y.shape}")
@@ -477,14 +479,30 @@ def sharpness(model: Model, theta: Array, x: AnyArray, y: AnyArray, only: Entrie
     >>> sharpness(Quadratic(2), np.zeros(2), np.diag([1.0, 3.0])[None], np.zeros((1, 2))).round(6)
     array([3.])
     """
-    n_iters = count(n_iters, "n_iters", 1)
-    moves = np.zeros(theta.shape[-1])
-    moves[slice(None) if only is None else only] = 1
+    n_iters, theta = count(n_iters, "n_iters", 1), real_array(theta, "theta")
+    moves = moving(theta.shape[-1], only)
     v = moves * np.random.default_rng(0).normal(size=(len(x), theta.shape[-1]))
     for _ in range(n_iters):
-        v /= np.linalg.norm(v, axis=-1, keepdims=True)
+        length = np.linalg.norm(v, axis=-1, keepdims=True)
+        v = v / np.where(length > 0, length, 1)  # without curvature there is nothing to turn to
         v, last = moves * model.hvp(theta, v, x, y), v
     return (v * last).sum(axis=-1)
+
+
+def moving(p, only, dtype=np.float64):
+    """1 for each of p parameters that moves, and 0 for the others: all move unless `only` names some.
+
+    Raises
+    ------
+    ValueError
+        If `only` is no slice or indices into p parameters.
+    """
+    mask = np.zeros(p, dtype)
+    try:
+        mask[slice(None) if only is None else only] = 1
+    except (IndexError, ValueError, TypeError):
+        raise ValueError(f"only must be a slice or indices into {p} parameters, got {only!r}") from None
+    return mask
 
 
 def _check_targets(y, expected, x):

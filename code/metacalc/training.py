@@ -190,6 +190,13 @@ def meta_train(method: Method, model: Model, tasks: Tasks, n_iters: int, *, eta:
     """
     n_iters, n_tasks = count(n_iters, "n_iters", 1), count(n_tasks, "n_tasks", 1)
     checkpoint_every, seed = count(checkpoint_every, "checkpoint_every", 1), count(seed, "seed")
+    for name, value in (("method", method), ("callback", callback)):
+        if not callable(value) and not (name == "callback" and value is None):
+            raise ValueError(f"{name} must be a function, got {value!r}")
+    if not hasattr(tasks, "sample"):
+        raise ValueError(f"tasks must have a method sample, as Sinusoids has, got {tasks!r}")
+    if theta0 is None and not hasattr(model, "init"):
+        raise ValueError(f"model must have init, loss, grad and the like, as an MLP has, got {model!r}")
     rate = _rate(eta)
     rule = adam() if rule is None else as_rule(rule)
     place = None if checkpoint is None else checkpoints.place(checkpoint)
@@ -221,13 +228,21 @@ def meta_train(method: Method, model: Model, tasks: Tasks, n_iters: int, *, eta:
                 bar.update()
                 if state.t % checkpoint_every == 0:
                     keep(state)
-                if callback is not None and callback(state.t - 1, float(loss), state.theta.copy()):
+                if callback is not None and _ends(callback(state.t - 1, float(loss), state.theta.copy())):
                     break
         except KeyboardInterrupt:
             interrupted = True
         keep(state)
     means, block = state.trace[:2]
     return Training(state.theta, state.t, np.array(means), block, interrupted, _learner(method, model, state.theta, settings))
+
+
+def _ends(returned):
+    """Whether a callback's answer ends the run."""
+    try:
+        return bool(returned)
+    except ValueError:
+        raise ValueError(f"callback must return True to end the run, or nothing, got {returned!r}") from None
 
 
 def _rate(eta):

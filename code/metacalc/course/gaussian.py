@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metacalc.arrays import Array, ArrayLike, Integers, Numbers
-from metacalc.checks import count, scalar
+from metacalc.checks import count, real_array, scalar
 
 __all__ = ["GaussianPrior", "damped_offset", "implied_variance"]
 
@@ -185,8 +185,10 @@ class GaussianPrior:
 
     def log_likelihood(self, ratings: ArrayLike) -> float:
         """Logarithm of the density of the ratings that are there, summed over people."""
-        total = 0.0
-        for row in np.asarray(ratings, float):
+        total, ratings = 0.0, real_array(ratings, "ratings")
+        if ratings.ndim != 2 or ratings.shape[1] != self.mean.size:
+            raise ValueError(f"ratings must have shape (n_people, {self.mean.size}), got {ratings.shape}")
+        for row in ratings:
             (items,) = np.nonzero(~np.isnan(row))
             within = self.cov[np.ix_(items, items)] + self.noise * np.eye(items.size)
             r = row[items] - self.mean[items]
@@ -194,18 +196,22 @@ class GaussianPrior:
         return total
 
     def _checked(self, items: ArrayLike, y: ArrayLike) -> tuple[Integers, Array]:
-        items = np.asarray(items)
-        if items.size == 0:
-            items = items.astype(int)
-        y = np.asarray(y, float)
-        if (items.ndim != 2 or items.dtype.kind not in "iu"
-                or (items.size and not 0 <= items.min() <= items.max() < self.mean.size)):
-            raise ValueError(f"items must hold numbers of items below {self.mean.size}, shape (n_people, K)")
-        if (np.diff(np.sort(items, axis=1), axis=1) == 0).any():
-            raise ValueError("items must be different ones for each person")
-        if y.shape != items.shape or not np.isfinite(y).all():
-            raise ValueError(f"y must hold a finite rating for each of the items, shape {items.shape}; got shape {y.shape}")
-        return items, y
+        return _rated(items, y, self.mean.size)
+
+
+def _rated(items: ArrayLike, y: ArrayLike, d: int) -> tuple[Integers, Array]:
+    """Which of d items each person has rated, different ones, and the ratings."""
+    items = np.asarray(items)
+    if items.size == 0:
+        items = items.astype(int)
+    y = real_array(y, "y")
+    if items.ndim != 2 or items.dtype.kind not in "iu" or (items.size and not 0 <= items.min() <= items.max() < d):
+        raise ValueError(f"items must hold numbers of items below {d}, shape (n_people, K)")
+    if (np.diff(np.sort(items, axis=1), axis=1) == 0).any():
+        raise ValueError("items must be different ones for each person")
+    if y.shape != items.shape or not np.isfinite(y).all():
+        raise ValueError(f"y must hold a finite rating for each of the items, shape {items.shape}; got shape {y.shape}")
+    return items, y
 
 
 def damped_offset(mean: ArrayLike, ratio: float, items: ArrayLike, y: ArrayLike) -> Array:
@@ -231,8 +237,9 @@ def damped_offset(mean: ArrayLike, ratio: float, items: ArrayLike, y: ArrayLike)
     """
     if not (np.ndim(ratio) == 0 and ratio >= 0):
         raise ValueError(f"ratio must not be negative, got {ratio!r}")
-    mean, items = np.asarray(mean, float), np.asarray(items, int)
-    offset = (np.asarray(y, float) - mean[items]).sum(axis=1) / np.maximum(items.shape[1] + ratio, 1e-300)
+    mean = real_array(mean, "mean")
+    items, y = _rated(items, y, mean.size)
+    offset = (y - mean[items]).sum(axis=1) / np.maximum(items.shape[1] + ratio, 1e-300)
     return mean + offset[:, None]
 
 

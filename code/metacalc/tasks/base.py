@@ -65,6 +65,8 @@ class Batch:
 
     def __getitem__(self, tasks: Entries) -> "Batch":
         """The batch of the tasks that a slice or an array of indices names."""
+        if not isinstance(tasks, slice) and (np.ndim(tasks) != 1 or np.asarray(tasks).dtype.kind not in "iub"):
+            raise ValueError(f"tasks must be a slice or a list of indices, got {tasks!r}")
         return Batch(self.x_support[tasks], self.y_support[tasks], self.x_query[tasks], self.y_query[tasks])
 
 

@@ -227,6 +227,8 @@ def nearest_mean(x_support: ArrayLike, y_support: ArrayLike, x_query: ArrayLike)
     array([[0, 1]])
     """
     x_support, x_query, y = np.asarray(x_support), np.asarray(x_query), np.asarray(y_support)
+    if y.dtype.kind not in "iu" or not (y[..., None] == np.arange(y.max() + 1)).any(axis=-2).all():
+        raise ValueError("y_support must hold class numbers 0, 1, ..., each of them in every task")
     members = (y[..., None] == np.arange(y.max() + 1)).swapaxes(-1, -2).astype(x_support.dtype)
     means = members @ x_support / members.sum(axis=-1, keepdims=True)
     # ‖q − m‖² up to ‖q‖², which all classes share.
@@ -240,4 +242,6 @@ def _labelled(x, labels):
         raise ValueError(f"x must have shape (n_examples, d_in), got {x.shape}")
     if labels.shape != x.shape[:1]:
         raise ValueError(f"labels must have shape {x.shape[:1]}, one for each example; got {labels.shape}")
+    if any(label != label for label in labels.tolist()):
+        raise ValueError("labels must name a class for each example, but some are NaN")
     return x, labels
