@@ -19,11 +19,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "code/metacalc"
 SEED, DRAWN, SECONDS = 14, 10, 300
 TESTS = {  # module: its tests, the likeliest first
-    "checks": "test_descent test_tasks test_models",
+    "checks": "test_faults_loops test_descent test_tasks test_models",
     "smoothness": "test_calculus test_faults",
     "numeric": "test_calculus test_faults",
     "calculus": "test_calculus test_faults",
-    "formulas": "test_formulas",
+    "formulas": "test_formulas test_exercises",
     "descent": "test_descent test_faults_loops",
     "models": "test_models test_meta",
     "lowrank": "test_meta",
@@ -73,8 +73,6 @@ COMPUTED = {
     ast.FloorDiv: ast.Div,
     ast.Mod: ast.Mult,
     ast.MatMult: ast.Mult,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
 }
 SIGNS = {
     "===": "!==",

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 def real_array(value: Any, name: str) -> Array:
     """`value` as an array of floats, whose precision is kept. Exact numbers, such as SymPy's or fractions, are converted."""
+    if type(value) is np.ndarray and value.dtype.kind == "f":
+        return value
     array = None
     if not np.ma.is_masked(value):  # what is masked is not there, and a plain array would bring it back
         try:
