@@ -33,17 +33,7 @@ import numpy as np
 import threadpoolctl
 
 from metacalc import adam
-from metacalc.meta import (
-    Learner,
-    anil,
-    fomaml,
-    imaml,
-    joint,
-    maml,
-    meta_sgd,
-    reptile,
-    with_rates,
-)
+from metacalc.meta import Learner, anil, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
 from metacalc.training import _keep_freed_memory, evaluate, meta_train

@@ -5,16 +5,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from metacalc.course.language import (
-    MODEL,
-    RATES,
-    STEPS,
-    TRAINING,
-    bits,
-    contenders,
-    counted_bits,
-    prior_mean,
-)
+from metacalc.course.language import MODEL, RATES, STEPS, TRAINING, bits, contenders, counted_bits, prior_mean
 from metacalc.data.languages import folds, split
 from metacalc.meta import Learner, joint, maml
 from metacalc.studies import Results, best_adaptation, choose, packed

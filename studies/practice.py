@@ -5,14 +5,7 @@
 
 from pathlib import Path
 
-from metacalc.course.practice import (
-    ASIDE,
-    CONTENDERS,
-    SHOTS,
-    STEPS,
-    evaluated,
-    train,
-)
+from metacalc.course.practice import ASIDE, CONTENDERS, SHOTS, STEPS, evaluated, train
 from metacalc.studies import Results, packed
 
 ROOT = Path(__file__).parent.parent

@@ -10,14 +10,7 @@ from babel import Locale, localedata
 from scipy.special import logsumexp
 
 from metacalc import MLP, Learner
-from metacalc.course.language import (
-    MODEL,
-    bits,
-    counted_bits,
-    posterior_mean,
-    prior_mean,
-    spell,
-)
+from metacalc.course.language import MODEL, bits, counted_bits, posterior_mean, prior_mean, spell
 from metacalc.data.languages import (
     COPIES,
     FAMILIES,

@@ -14,18 +14,7 @@ from hypothesis import strategies as st
 from conftest import optional
 from metacalc import Objective, finite_difference, lowrank, step
 from metacalc.course.figures.outlook import best_rates
-from metacalc.meta import (
-    adapt,
-    anil,
-    fomaml,
-    imaml,
-    joint,
-    maml,
-    meta_sgd,
-    rate_schedule,
-    reptile,
-    with_rates,
-)
+from metacalc.meta import adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
 from metacalc.models import MLP, Quadratic
 from metacalc.tasks import Batch, Quadratics, Sinusoids
 from metacalc.training import meta_train

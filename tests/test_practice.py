@@ -10,17 +10,7 @@ import pytest
 
 from conftest import ROOT, number_of, only_for_the_legend
 from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, sinusoid_fits
-from metacalc.course.practice import (
-    CONTENDERS,
-    MODEL,
-    SHOTS,
-    STEPS,
-    comparison_table,
-    evaluated,
-    load_runs,
-    outside,
-    train,
-)
+from metacalc.course.practice import CONTENDERS, MODEL, SHOTS, STEPS, comparison_table, evaluated, load_runs, outside, train
 from metacalc.meta import Learner
 from metacalc.studies import packed, unpacked
 from metacalc.training import Evaluation

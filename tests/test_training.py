@@ -13,17 +13,7 @@ import pytest
 
 from conftest import optional
 from metacalc import adam, clipped, momentum, nesterov, sgd
-from metacalc.meta import (
-    Learner,
-    adapt,
-    fomaml,
-    imaml,
-    joint,
-    maml,
-    meta_sgd,
-    reptile,
-    with_rates,
-)
+from metacalc.meta import Learner, adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import MLP, Quadratic, logistic_regression
 from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids
 from metacalc.training import evaluate, in_parallel, meta_train

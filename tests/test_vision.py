@@ -12,14 +12,7 @@ import pytest
 
 from conftest import ROOT, number_of
 from metacalc.course.figures.vision import outline, recognition
-from metacalc.course.vision import (
-    NAMES,
-    comparison_table,
-    episodes,
-    load_scores,
-    load_starts,
-    runs_of,
-)
+from metacalc.course.vision import NAMES, comparison_table, episodes, load_scores, load_starts, runs_of
 from metacalc.data.characters import printed_characters, script_of
 from metacalc.data.download import fetch
 from metacalc.meta import Learner

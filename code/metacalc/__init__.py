@@ -23,34 +23,10 @@ from metacalc.descent import (
     sgd,
 )
 from metacalc.exercises import Checker, Exercise
-from metacalc.meta import (
-    Learner,
-    adapt,
-    anil,
-    fomaml,
-    imaml,
-    joint,
-    maml,
-    meta_sgd,
-    rate_schedule,
-    reptile,
-    with_rates,
-)
-from metacalc.models import (
-    MLP,
-    Quadratic,
-    linear_regression,
-    logistic_regression,
-    sharpness,
-)
+from metacalc.meta import Learner, adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
+from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression, sharpness
 from metacalc.studies import Interval, interval
-from metacalc.tasks import (
-    Batch,
-    FewShotClassification,
-    Quadratics,
-    RatingTasks,
-    Sinusoids,
-)
+from metacalc.tasks import Batch, FewShotClassification, Quadratics, RatingTasks, Sinusoids
 from metacalc.training import Evaluation, Training, evaluate, in_parallel, meta_train
 
 if TYPE_CHECKING:

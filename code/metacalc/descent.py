@@ -12,14 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metacalc.checks import (
-    count,
-    instance,
-    positive,
-    real_array,
-    scalar,
-    unit_interval,
-)
+from metacalc.checks import count, instance, positive, real_array, scalar, unit_interval
 
 __all__ = [
     "Rule", "adam", "adamw", "as_rule", "backtracking", "clipped", "convergence_factor", "diverged", "gradient_descent",

@@ -9,17 +9,7 @@ from metacalc import studies
 from metacalc.arrays import Array, Integers, PathLike
 from metacalc.checks import count
 from metacalc.extras import extra
-from metacalc.meta import (
-    Learner,
-    Method,
-    anil,
-    fomaml,
-    joint,
-    maml,
-    meta_sgd,
-    reptile,
-    with_rates,
-)
+from metacalc.meta import Learner, Method, anil, fomaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
 from metacalc.training import Evaluation, evaluate, meta_train

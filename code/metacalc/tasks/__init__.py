@@ -4,12 +4,7 @@ Whatever is random comes from the `numpy.random.Generator` that is passed in, so
 """
 
 from metacalc.tasks.base import Batch, Tasks
-from metacalc.tasks.few_shot import (
-    FewShotClassification,
-    Pooled,
-    Shifted,
-    nearest_mean,
-)
+from metacalc.tasks.few_shot import FewShotClassification, Pooled, Shifted, nearest_mean
 from metacalc.tasks.letters import NextLetter
 from metacalc.tasks.ratings import RatingTasks
 from metacalc.tasks.synthetic import Quadratics, Sinusoids

@@ -4,15 +4,7 @@ import numpy as np
 
 from metacalc.calculus import Objective
 from metacalc.descent import gradient_descent
-from metacalc.stage import (
-    COLORS,
-    Curve,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, Curve, Point, Readout, Slider, Stage, panel
 
 __all__ = ["euler_steps", "secant"]
 

@@ -4,16 +4,7 @@ import numpy as np
 
 from metacalc.calculus import Objective
 from metacalc.descent import convergence_factor, gradient_descent, momentum
-from metacalc.stage import (
-    COLORS,
-    Curve,
-    Path,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage, panel
 
 __all__ = ["hills", "parabola", "valley"]
 

@@ -9,17 +9,7 @@ import sympy as sp
 
 from metacalc.calculus import Objective, step
 from metacalc.descent import gradient_descent
-from metacalc.stage import (
-    COLORS,
-    STYLE,
-    Arrow,
-    Curve,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, STYLE, Arrow, Curve, Point, Readout, Slider, Stage, panel
 
 __all__ = ["learning_path", "learning_to_learn"]
 

@@ -10,16 +10,7 @@ from metacalc.course.figures import picture
 from metacalc.course.language import MODEL, Study, counted_bits, prior_mean, spell
 from metacalc.data.languages import english, families, folds, names, split
 from metacalc.meta import Learner
-from metacalc.stage import (
-    COLORS,
-    STYLE,
-    Curve,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, STYLE, Curve, Point, Readout, Slider, Stage, panel
 from metacalc.studies import interval
 from metacalc.tasks import Batch
 from metacalc.tasks.letters import ALPHABET, encode, one_hot

@@ -9,17 +9,7 @@ from matplotlib.axes import Axes
 from metacalc.descent import gradient_descent
 from metacalc.meta import adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import Quadratic
-from metacalc.stage import (
-    COLORS,
-    Arrow,
-    Curve,
-    Path,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, Arrow, Curve, Path, Point, Readout, Slider, Stage, panel
 from metacalc.tasks import Batch
 
 __all__ = ["landscape", "quadratic_tasks", "step_graph", "two_levels", "update_arrows"]

@@ -9,16 +9,7 @@ from metacalc.arrays import Array, ArrayLike
 from metacalc.descent import adam, gradient_descent
 from metacalc.meta import imaml, maml, rate_schedule
 from metacalc.models import MLP, Quadratic
-from metacalc.stage import (
-    COLORS,
-    Curve,
-    Path,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage, panel
 from metacalc.tasks import Batch, Sinusoids
 
 __all__ = ["best_rates", "bowls", "learned_schedule", "truncation"]

@@ -7,16 +7,7 @@ import numpy as np
 from metacalc.arrays import ArrayLike
 from metacalc.course.practice import ALPHA, MODEL, STEPS
 from metacalc.meta import Learner
-from metacalc.stage import (
-    COLORS,
-    Curve,
-    Path,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage, panel
 
 __all__ = ["outer_learning", "sinusoid_fits"]
 

@@ -9,17 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metacalc.course.recommendation import N_STEPS, Taste
-from metacalc.stage import (
-    COLORS,
-    STYLE,
-    Curve,
-    Path,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, STYLE, Curve, Path, Point, Readout, Slider, Stage, panel
 
 __all__ = ["comparison", "cuisines", "gaps"]
 

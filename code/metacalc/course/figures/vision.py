@@ -14,16 +14,7 @@ from metacalc.course.figures import picture
 from metacalc.course.vision import episodes
 from metacalc.data.characters import printed_characters, script_of
 from metacalc.meta import Learner
-from metacalc.stage import (
-    COLORS,
-    Curve,
-    Path,
-    Point,
-    Readout,
-    Slider,
-    Stage,
-    panel,
-)
+from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage, panel
 from metacalc.studies import interval
 
 __all__ = ["accuracies", "outline", "pictures", "recognition"]
