@@ -103,6 +103,10 @@ def test_printed_characters_are_what_they_say():
         PRINTED.x[0, 0] = 1.0
 
 
+def test_printed_classes_are_as_many_as_the_chapter_counts():
+    assert len(PRINTED.classes) == 460 and len(PRINTED.scripts) == 9
+
+
 def test_an_image_is_the_ink_within_its_outline():
     rng = np.random.default_rng(0)
     for i in rng.integers(len(PRINTED.x), size=60):

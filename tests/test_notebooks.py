@@ -47,6 +47,20 @@ def test_folded_checks_have_one_name(path):
             assert look.get("code_prompt_show") == look.get("code_prompt_hide") == "Check it", cell["source"]
 
 
+def test_the_committed_form_knows_equal_cells_apart_and_joins_a_stream_that_was_cut():
+    code, stream = nbformat.v4.new_code_cell, lambda text, name="stdout": nbformat.v4.new_output("stream", text=text, name=name)
+    cells = [code("1 + 1", execution_count=7), code("1 + 1"),
+             code("print()", outputs=[stream("a"), stream("b"), stream("c", "stderr"), stream("d")])]
+    cells[0].outputs = [nbformat.v4.new_output("execute_result", data={"text/plain": "2", "image/png": "x"}, execution_count=7,
+                                               metadata={"a": 1})]
+    found = nbformat.reads(normalised(nbformat.v4.new_notebook(cells=cells)), as_version=4).cells
+    assert len({cell.id for cell in found}) == 3 and all(cell.execution_count is None for cell in found)
+    assert [(o.name, o.text) for o in found[2].outputs] == [("stdout", "ab"), ("stderr", "c"), ("stdout", "d")]
+    (result,) = found[0].outputs
+    assert result.data == {"text/plain": "2"} and result.metadata == {} and result.execution_count is None
+    assert normalised(nbformat.v4.new_notebook(cells=found)) == normalised(nbformat.v4.new_notebook(cells=cells))
+
+
 def test_the_seed_s_program_prints_what_the_chapter_says():
     program = Path(__file__).with_name("seed_program.py")
     printed = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True).stdout

@@ -13,6 +13,7 @@ from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, sinu
 from metacalc.course.practice import CONTENDERS, MODEL, SHOTS, STEPS, comparison_table, evaluated, load_runs, outside, train
 from metacalc.meta import Learner
 from metacalc.studies import packed, unpacked
+from metacalc.tasks import Sinusoids
 from metacalc.training import Evaluation
 
 PATH = ROOT / "chapters/results/practice.json"
@@ -148,6 +149,28 @@ def test_all_contenders_start_alike_and_scratch_stays_there():
         np.testing.assert_array_equal(theta[:MODEL.n_params], starts["scratch"])
     text = comparison_table({"scratch": evaluated(train("scratch", n_validation=5), n_tasks=5)})
     assert text.count("\n") == 2 and "±" in text
+
+
+def test_anil_is_trained_as_a_loop_by_hand_trains_it():
+    """Twenty iterations of Adam on the gradient through one step of the head, by autograd."""
+    run = train("ANIL", 20, looks=1, n_validation=5, progress=False)
+    rng, head = np.random.default_rng(0), slice(1720, 1761)
+    theta, m, v = run.snapshots[0].astype(float), 0, 0
+
+    def loss(theta, x, y, xq, yq):
+        body, start = theta[:1720], theta[1720:]
+        inner = autograd.grad(lambda h: anp.mean((net(anp.concatenate([body, h]), x) - y) ** 2))
+        return anp.mean((net(anp.concatenate([body, start - 0.01 * inner(start)]), xq) - yq) ** 2)
+
+    for t in range(1, 21):
+        batch = Sinusoids(dtype=np.float32).sample(rng, 25)
+        tasks = zip(*(getattr(batch, name)[..., 0].astype(float) for name in ("x_support", "y_support", "x_query", "y_query")),
+                    strict=True)
+        g = np.mean([autograd.grad(loss)(theta, *task) for task in tasks], axis=0)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        theta = theta - 1e-3 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(run.snapshots[-1], theta, atol=2e-4)
+    assert run.learner.only == head
 
 
 def test_a_mean_without_many_of_the_tasks_is_not_printed():

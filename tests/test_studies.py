@@ -127,6 +127,15 @@ def test_a_missing_or_damaged_file_says_where_it_goes_and_leaves_nothing(small, 
         fetch("small/other.txt")
 
 
+def test_without_leave_nothing_is_downloaded(small, monkeypatch):
+    def no(*_, **__):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr(pooch, "retrieve", no)
+    with pytest.raises(FileNotFoundError, match="by hand"):
+        fetch("small/file.txt", download=False)
+
+
 def test_a_download_arrives_where_it_is_looked_for(small, monkeypatch):
     def get(url, output_file, *_):
         with open(output_file, "w") as file:

@@ -1,0 +1,105 @@
+"""Every documented default, in one table: one that changes changes what a reader's program does."""
+
+import importlib
+import inspect
+
+DEFAULTS = {
+    "calculus.finite_difference": {"h": 1e-06},
+    "calculus.step": {"k": 1},
+    "course.gaussian.GaussianPrior.best_questions": {"n": 3},
+    "course.gaussian.GaussianPrior.fit": {"n_iters": 30, "noise": 0.3, "spread": 0.25, "strength": 0.0},
+    "course.language.prior_mean": {"order": 1, "strength": 100.0},
+    "course.language.spell": {"longest": 14},
+    "course.practice.comparison_table": {"shots": 5},
+    "course.practice.evaluated": {"n_tasks": 1000, "seed": 1000},
+    "course.practice.outside": {"confidence": 0.99},
+    "course.practice.train": {"looks": 15, "n_validation": 400, "progress": True, "seed": 0},
+    "course.vision.comparison_table": {"reference": "joint"},
+    "course.vision.episodes": {"n_examples": 12, "n_way": 5, "seed": 0},
+    "course.vision.load_scores": {"kind": ""},
+    "data.characters.Characters": {"outlines": ()},
+    "data.characters.Characters.by_script": {"k_shots": 1, "n_query": 5, "n_way": 5},
+    "data.characters.Characters.pool": {"n_examples": 100},
+    "data.characters.Characters.split": {"validation": ()},
+    "data.characters.Characters.tasks": {"k_shots": 1, "n_query": 5, "n_way": 5},
+    "data.characters.omniglot": {"download": True, "size": 14},
+    "data.characters.printed_characters": {"seed": 0, "size": 14},
+    "data.download.fetch": {"download": True},
+    "data.food.food_world_cup": {"download": True},
+    "data.food.person_folds": {"n_folds": 5, "n_validation": 100, "seed": 0},
+    "data.languages.folds": {"by": "language", "n_folds": 5, "seed": 0},
+    "data.languages.split": {"part": 0, "seed": 0},
+    "descent.adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-08},
+    "descent.adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.01},
+    "descent.backtracking": {"eta": 1.0, "shrink": 0.5, "slope": 0.0001},
+    "descent.diverged": {"limit": 1000000.0},
+    "descent.momentum": {"beta": 0.9},
+    "descent.nesterov": {"beta": 0.9},
+    "descent.newton": {"eta": 1.0},
+    "meta.Learner": {"lam": 0.0},
+    "meta.Learner.adapt": {"k": 1},
+    "meta.adapt": {"k": 1, "lam": 0.0},
+    "meta.anil": {"k": 1},
+    "meta.fomaml": {"fast": True, "k": 1},
+    "meta.imaml": {"cg_steps": 10, "k": 10, "lam": 1.0},
+    "meta.joint": {"fast": True},
+    "meta.maml": {"fast": True, "k": 1},
+    "meta.meta_sgd": {"k": 1},
+    "meta.reptile": {"k": 1},
+    "models.MLP": {"activation": "relu", "criterion": "squared"},
+    "models.MLP.meta_gradient": {"k": 1, "second_order": True},
+    "models.Quadratic": {"d": 1},
+    "models.linear_regression": {"d_out": 1},
+    "models.logistic_regression": {"n_classes": 2},
+    "models.sharpness": {"n_iters": 50},
+    "stage.Slider": {"format": ".4g", "names": (), "unit": ""},
+    "stage.panel": {"size": (3.7, 3.2), "title": "", "yscale": "linear"},
+    "studies.Interval.markdown": {"spec": ".3f"},
+    "tasks.few_shot.FewShotClassification": {"k_shots": 1, "n_query": 15, "n_way": 5},
+    "tasks.few_shot.Pooled": {"n_examples": 100},
+    "tasks.few_shot.Shifted": {"pixels": 1},
+    "tasks.letters.NextLetter": {"k_shots": 10, "n_query": 10},
+    "tasks.ratings.RatingTasks": {"k_shots": 5, "n_query": 10},
+    "tasks.ratings.RatingTasks.episodes": {"n_draws": 1},
+    "tasks.synthetic.Quadratics": {"curvature": (0.5, 2.0), "d": 1, "spread": 1.0},
+    "tasks.synthetic.Sinusoids": {
+        "amplitude": (0.1, 5.0),
+        "k_shots": 10,
+        "n_query": 10,
+        "phase": (0.0, 3.141592653589793),
+        "x_range": (-5.0, 5.0),
+    },
+    "training.evaluate": {"limit": 100.0, "metric": "loss", "n_tasks": 600, "seed": 1, "steps": (0, 1, 5, 10)},
+    "training.meta_train": {"checkpoint_every": 1000, "eta": 0.001, "n_tasks": 25, "progress": True, "seed": 0},
+}
+
+
+def defaults():
+    """{place: {parameter: default}} of all public functions and methods whose defaults are plain."""
+    found = {}
+    for place in {".".join(place.rsplit(".", 2 if place.split(".")[-2][0].isupper() else 1)[:-1]) for place in DEFAULTS}:
+        place = ".".join(part for part in place.split(".") if not part[0].isupper())
+        module = importlib.import_module(f"metacalc.{place}")
+        for name in module.__all__:
+            public = getattr(module, name)
+            if getattr(public, "__module__", None) != module.__name__ or not callable(public):
+                continue
+            listed = [(name, public)]
+            if inspect.isclass(public):
+                own = [
+                    (k, v)
+                    for k, v in vars(public).items()
+                    if k[0] != "_" and (inspect.isfunction(v) or isinstance(v, classmethod))
+                ]
+                listed = [(name, public.__init__), *((f"{name}.{k}", v) for k, v in own)]
+            for key, function in listed:
+                signature = inspect.signature(getattr(function, "__func__", function))
+                plain = {
+                    k: p.default for k, p in signature.parameters.items() if isinstance(p.default, int | float | str | tuple)
+                }
+                found |= {f"{place}.{key}": plain} if plain else {}
+    return found
+
+
+def test_every_default_is_the_documented_one():
+    assert defaults() == DEFAULTS
