@@ -395,7 +395,7 @@ def backtracking(f: Callable[[Any], Any], grad: Callable[[Any], Any], theta0: Ar
                                  f"{theta.shape[:-1]}, got {value.shape}")
             as_theta = (lambda a: a[..., None]) if value.ndim < theta.ndim else (lambda a: a)
             squared = (gradient**2).sum(axis=-1) if value.ndim < theta.ndim else gradient**2
-            rate = np.full(value.shape, largest)
+            rate, too_long = np.full(value.shape, largest), np.full(value.shape, True)
             for _ in range(trials):
                 too_long = ~(f(theta - as_theta(rate) * gradient) <= value - slope * rate * squared)
                 if not too_long.any():

@@ -480,7 +480,7 @@ def sharpness(model: Model, theta: Array, x: AnyArray, y: AnyArray, only: Entrie
     n_iters = count(n_iters, "n_iters", 1)
     moves = np.zeros(theta.shape[-1])
     moves[slice(None) if only is None else only] = 1
-    v = moves * np.random.default_rng(0).normal(size=(len(x), theta.shape[-1]))
+    v = last = moves * np.random.default_rng(0).normal(size=(len(x), theta.shape[-1]))
     for _ in range(n_iters):
         v /= np.linalg.norm(v, axis=-1, keepdims=True)
         v, last = moves * model.hvp(theta, v, x, y), v
