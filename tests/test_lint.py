@@ -15,6 +15,7 @@ def test_the_checkout_is_clean(command):
     program = Path(sys.executable).with_name(command[0])
     if not program.exists():
         missing(f"{command[0]} is not installed: the code is not read by it")
-    done = subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    # Half a minute of one core for basedpyright, and ten times that on a busy machine before it counts as stuck.
+    done = subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=300)
     if done.returncode:
         pytest.fail(done.stdout + done.stderr, pytrace=False)

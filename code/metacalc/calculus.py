@@ -3,16 +3,18 @@
 SymPy derives; `sympy.lambdify` turns the very expression that a chapter shows into the function that its loop runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import sympy as sp
 
+from metacalc.arrays import Array, ArrayLike
 from metacalc.checks import count, real_array, scalar
 from metacalc.formulas import sympified
 from metacalc.numeric import compiled, elementwise, real_part, repaired
-from metacalc.smoothness import JUMPS, PROBES, differentiated, examined, prepared
+from metacalc.smoothness import JUMPS, PROBES, Kinks, differentiated, examined, prepared
 
 __all__ = ["Objective", "finite_difference", "step"]
 
@@ -76,7 +78,7 @@ class Objective:
            [ 0., 12.]])
     """
 
-    def __init__(self, expr, variables):
+    def __init__(self, expr: Any, variables: sp.Symbol | Sequence[sp.Symbol]) -> None:
         self.variables = _checked_variables(variables)
         self._symbols = self.variables if self.is_vector else (self.variables,)
         self.expr = _checked_expression(expr, self._symbols)
@@ -88,9 +90,9 @@ class Objective:
         self._removable = found.removable
         partials = [self._named(p) for p in self._partials]
         self.gradient = sp.Matrix(partials) if self.is_vector else partials[0]
-        self._functions = {}
+        self._functions: dict[str, Any] = {}
 
-    def _named(self, expr):
+    def _named(self, expr: Any) -> Any:
         """An expression in the stand-ins, in the variables."""
         return expr.subs(dict(zip(self._real, self._symbols)), simultaneous=True)
 
@@ -101,28 +103,32 @@ class Objective:
         return f"$\\displaystyle {sp.latex(self.expr)}$"
 
     @property
-    def is_vector(self):
+    def is_vector(self) -> bool:
         """True if f is a function of a vector, False if of a number."""
         return isinstance(self.variables, tuple)
 
     @cached_property
-    def _second(self):
+    def _second(self) -> list[list[sp.Expr]]:
         """The rows of the Hessian in the stand-ins."""
         return [differentiated(partial, self._real) for partial in self._partials]
 
     @cached_property
-    def hessian(self):
+    def hessian(self) -> Any:
         rows = [[self._named(e) for e in row] for row in self._second]
         return sp.Matrix(rows) if self.is_vector else rows[0][0]
 
-    def _evaluate(self, name, theta, rank):
+    def _made(self, rank: int) -> Any:
+        """The NumPy function of a number; or that of a vector, and what repairs its values."""
+        entries = [self._prepared] if rank == 0 else self._partials if rank == 1 else sum(self._second, [])
+        if self.is_vector:
+            return compiled(entries, self._real), repaired(entries, self._real)
+        return elementwise(entries[0], self._real[0], self._removable)
+
+    def _evaluate(self, name: str, theta: ArrayLike, rank: int) -> Any:
         """Value at `theta` of f (rank 0), its gradient (1) or its Hessian (2)."""
         function = self._functions.get(name)
         if function is None:
-            entries = [[self._prepared], self._partials, sum(self._second, []) if rank == 2 else None][rank]
-            function = self._functions[name] = (
-                (compiled(entries, self._real), repaired(entries, self._real)) if self.is_vector
-                else elementwise(entries[0], self._real[0], self._removable))
+            function = self._functions[name] = self._made(rank)
         if not self.is_vector:
             return function(theta)
         function, repair = function
@@ -139,20 +145,20 @@ class Objective:
             entries = _mended(entries, theta, repair)
         return np.stack(entries, axis=-1).reshape(batch + (d,) * rank) if rank else entries[0][()]
 
-    def __call__(self, theta):
+    def __call__(self, theta: ArrayLike) -> Any:
         """Value f(theta): shape of `theta`, without its last axis if `variables` is a sequence."""
         return self._evaluate("value", theta, 0)
 
-    def grad(self, theta):
+    def grad(self, theta: ArrayLike) -> Any:
         """Gradient at `theta`, in the shape of `theta`."""
         return self._evaluate("grad", theta, 1)
 
-    def hess(self, theta):
+    def hess(self, theta: ArrayLike) -> Any:
         """Second derivative at `theta`: the shape of `theta`, with its last axis twice if `variables` is a sequence."""
         return self._evaluate("hess", theta, 2)
 
 
-def step(objective, eta, k=1):
+def step(objective: Objective, eta: Any, k: int = 1) -> Any:
     """Gradient-descent update θ ↦ θ − η∇f(θ), applied `k` times, as an expression in the starting point.
 
     Parameters
@@ -198,7 +204,7 @@ def step(objective, eta, k=1):
     return theta
 
 
-def finite_difference(f, theta, h=1e-6):
+def finite_difference(f: Callable[[Any], Any], theta: ArrayLike, h: float = 1e-6) -> Array:
     """Gradient by central differences, one coordinate at a time: the oracle that knows no formula.
 
     Parameters
@@ -227,7 +233,7 @@ def finite_difference(f, theta, h=1e-6):
     return np.stack([(f(theta + s) - f(theta - s)) / (2 * h) for s in shifts], axis=-1)
 
 
-def _mended(entries, theta, repair):
+def _mended(entries: list[Array], theta: Array, repair: Callable[[Array, Array], Array]) -> list[Array]:
     """The entries with those that are not a number, at points that are, worked out anew."""
     table = np.stack(entries, axis=-1)
     odd = np.isnan(table).any(axis=-1) & np.isfinite(theta).all(axis=-1)
@@ -236,7 +242,7 @@ def _mended(entries, theta, repair):
     return list(np.moveaxis(table, -1, 0))
 
 
-def _checked_variables(variables):
+def _checked_variables(variables: Any) -> Any:
     if isinstance(variables, sp.Symbol):
         return variables
     if not isinstance(variables, (Sequence, sp.MatrixBase, sp.Tuple)) or isinstance(variables, str):
@@ -251,7 +257,7 @@ def _checked_variables(variables):
     return variables
 
 
-def _checked_expression(expr, symbols):
+def _checked_expression(expr: Any, symbols: tuple[sp.Symbol, ...]) -> Any:
     """`expr` as a SymPy expression in these symbols that is finite and real."""
     try:
         expr = sympified(expr)
@@ -273,7 +279,8 @@ def _checked_expression(expr, symbols):
     return expr
 
 
-def _checked_smooth(given, expr, real, symbols):
+def _checked_smooth(given: Any, expr: Any, real: tuple[sp.Symbol, ...], symbols: tuple[sp.Symbol, ...]
+                    ) -> tuple[sp.Expr, list[sp.Expr], Kinks]:
     """What is to be computed for an expression in real stand-ins, its partial derivatives, and what is known of its kinks."""
     try:
         smooth = prepared(given)
@@ -294,7 +301,7 @@ def _checked_smooth(given, expr, real, symbols):
     return smooth, partials, found
 
 
-def _is_real_at(expr, symbols, probe):
+def _is_real_at(expr: Any, symbols: tuple[sp.Symbol, ...], probe: Any) -> bool:
     """False only where the value has an imaginary part; a pole decides nothing."""
     value = expr.subs({s: float(probe) * (1 + 0.13 * i) for i, s in enumerate(symbols)}).evalf()
     return not value.is_finite or abs(sp.im(value)) <= 1e-12 * (1 + abs(value))

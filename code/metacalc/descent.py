@@ -8,10 +8,11 @@ import inspect
 import math
 import numbers
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from metacalc.arrays import Array, ArrayLike, Flags
 from metacalc.checks import count, instance, positive, real_array, scalar, unit_interval
 
 __all__ = [
@@ -28,12 +29,12 @@ class Rule(NamedTuple):
     number, where each entry is a run of its own.
     """
 
-    init: Callable
-    update: Callable
-    by_entry: Callable | None = None
+    init: Callable[[Any], Any]
+    update: Callable[..., tuple[Any, Any]]
+    by_entry: Callable[..., tuple[Any, Any]] | None = None
 
 
-def sgd():
+def sgd() -> Rule:
     """Plain gradient step, direction = g (Cauchy 1847); with a noisy gradient, stochastic gradient descent.
 
     Examples
@@ -44,7 +45,7 @@ def sgd():
     return Rule(init=lambda theta: None, update=lambda gradient, memory, theta=None: (gradient, memory))
 
 
-def momentum(beta=0.9):
+def momentum(beta: ArrayLike = 0.9) -> Rule:
     """Heavy ball: v ← βv + g, direction = v (Polyak 1964).
 
     Parameters
@@ -66,7 +67,7 @@ def momentum(beta=0.9):
     return Rule(init=lambda theta: 0.0 * theta, update=update)
 
 
-def nesterov(beta=0.9):
+def nesterov(beta: ArrayLike = 0.9) -> Rule:
     """Nesterov's accelerated gradient: v ← βv + g, direction = g + βv (Nesterov 1983).
 
     In this form (Bengio, Boulanger-Lewandowski & Pascanu 2013) θ is the look-ahead point, where the gradient is taken.
@@ -89,7 +90,7 @@ def nesterov(beta=0.9):
     return Rule(init=lambda theta: 0.0 * theta, update=update)
 
 
-def adam(beta1=0.9, beta2=0.999, eps=1e-8):
+def adam(beta1: ArrayLike = 0.9, beta2: ArrayLike = 0.999, eps: float = 1e-8) -> Rule:
     """Adam: m / (√v + ε), from bias-corrected means of g and g² (Kingma & Ba 2015, algorithm 1).
 
     Parameters
@@ -105,19 +106,19 @@ def adam(beta1=0.9, beta2=0.999, eps=1e-8):
         If an argument is outside its range.
     """
     beta1, beta2 = unit_interval(beta1, "beta1"), unit_interval(beta2, "beta2")
-    eps = positive(eps, "eps")
+    least = positive(eps, "eps")
 
     def update(gradient, memory, theta=None):
         m, v, t = memory
         gradient, t = _squarable(gradient), t + 1
         m = beta1 * m + (1 - beta1) * gradient
         v = beta2 * v + (1 - beta2) * gradient * gradient
-        return m / (1 - beta1**t) / ((v / (1 - beta2**t)) ** 0.5 + eps), (m, v, t)
+        return m / (1 - beta1**t) / ((v / (1 - beta2**t)) ** 0.5 + least), (m, v, t)
 
     return Rule(init=lambda theta: (0.0 * theta, 0.0 * theta, 0), update=update)
 
 
-def adamw(weight_decay=0.01, beta1=0.9, beta2=0.999, eps=1e-8):
+def adamw(weight_decay: float = 0.01, beta1: ArrayLike = 0.9, beta2: ArrayLike = 0.999, eps: float = 1e-8) -> Rule:
     """Adam with decoupled weight decay: Adam's direction + λθ (Loshchilov & Hutter 2019, algorithm 2).
 
     The decay is no part of the gradient, so that Adam's scaling leaves it alone: θ ← (1 − ηλ) θ − η · Adam's direction.
@@ -151,7 +152,7 @@ def adamw(weight_decay=0.01, beta1=0.9, beta2=0.999, eps=1e-8):
     return Rule(plain.init, update)
 
 
-def _squarable(gradient):
+def _squarable(gradient: Any) -> Any:
     """The gradient, its finite entries no larger than what can be squared: Adam's direction would be 0 for ever after."""
     if np.ndim(gradient) == 0:
         flat, total = gradient, gradient * gradient
@@ -164,7 +165,7 @@ def _squarable(gradient):
     return np.where(np.isinf(gradient), gradient, np.clip(gradient, -bound, bound))[()]
 
 
-def _norm(gradient):
+def _norm(gradient: Any) -> Any:
     """Length of a gradient, or of each along the last axis, whatever its squares would overflow."""
     if np.ndim(gradient) == 0:
         return abs(gradient)
@@ -173,7 +174,7 @@ def _norm(gradient):
     return np.where(np.isfinite(largest), largest, 1) * np.sqrt((scaled * scaled).sum(axis=-1, keepdims=True))
 
 
-def clipped(rule, max_norm):
+def clipped(rule: Rule, max_norm: float) -> Rule:
     """The same rule, its gradients longer than `max_norm` shortened to that length (Pascanu et al. 2013, algorithm 1).
 
     Parameters
@@ -207,7 +208,7 @@ def clipped(rule, max_norm):
     return Rule(rule.init, update, by_entry)
 
 
-def as_rule(rule):
+def as_rule(rule: Any) -> Rule:
     """The rule, its `update` ready to be told θ; ValueError if it is none."""
     instance(rule, Rule, "rule", "a Rule, such as momentum(0.9)")
     if not callable(rule.init) or not callable(rule.update):
@@ -221,7 +222,8 @@ def as_rule(rule):
     return rule
 
 
-def gradient_descent(grad, theta0, eta, n_iters, rule=None):
+def gradient_descent(grad: Callable[[Any], Any], theta0: ArrayLike, eta: ArrayLike | Callable[[int], Any], n_iters: int,
+                     rule: Rule | None = None) -> Array:
     """Path of the iteration θ ← θ − η · direction, from `theta0` on.
 
     Parameters
@@ -284,7 +286,8 @@ def gradient_descent(grad, theta0, eta, n_iters, rule=None):
     return np.array(path)
 
 
-def newton(grad, hess, theta0, n_iters, eta=1.0):
+def newton(grad: Callable[[Any], Any], hess: Callable[[Any], Any], theta0: ArrayLike, n_iters: int,
+           eta: ArrayLike = 1.0) -> Array:
     """Path of Newton's method θ ← θ − η [∇²f(θ)]⁻¹ ∇f(θ); η < 1 damps it.
 
     Parameters
@@ -324,12 +327,14 @@ def newton(grad, hess, theta0, n_iters, eta=1.0):
         usable = np.linalg.slogdet(curvature)[0] != 0  # LAPACK would refuse the whole batch for one singular matrix
         return np.linalg.solve(np.where(usable[..., None, None], curvature, np.nan), gradient[..., None])[..., 0]
 
-    _function(grad, "grad"), _function(hess, "hess")
+    _function(grad, "grad")
+    _function(hess, "hess")
     # As floats of NumPy's, which divide by zero without an exception.
     return gradient_descent(newton_direction, np.asarray(_start(theta0)), eta, n_iters)
 
 
-def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
+def backtracking(f: Callable[[Any], Any], grad: Callable[[Any], Any], theta0: ArrayLike, n_iters: int, eta: float = 1.0,
+                 shrink: float = 0.5, slope: float = 1e-4) -> tuple[Array, Array]:
     """Gradient descent that shrinks its rate until the loss falls enough (Armijo 1966).
 
     Every iteration starts from `eta` and multiplies it by `shrink` until f(θ − ηg) ≤ f(θ) − slope · η‖g‖².
@@ -365,10 +370,11 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
     array([0.125, 1.   , 1.   ])
     """
     theta = np.asarray(_start(theta0))
-    _function(f, "f"), _function(grad, "grad")
-    n_iters, eta = count(n_iters, "n_iters"), positive(eta, "eta")
-    if np.ndim(eta):
-        raise ValueError(f"eta must be a single number, got {eta!r}")
+    _function(f, "f")
+    _function(grad, "grad")
+    n_iters, largest = count(n_iters, "n_iters"), positive(eta, "eta")
+    if np.ndim(largest):
+        raise ValueError(f"eta must be a single number, got {largest!r}")
     for name, value in (("shrink", shrink), ("slope", slope)):
         if not (isinstance(value, numbers.Real) and 0 < value < 1):
             raise ValueError(f"{name} must lie strictly between 0 and 1, got {value!r}")
@@ -382,7 +388,7 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
                                  f"{theta.shape[:-1]}, got {value.shape}")
             as_theta = (lambda a: a[..., None]) if value.ndim < theta.ndim else (lambda a: a)
             squared = (gradient**2).sum(axis=-1) if value.ndim < theta.ndim else gradient**2
-            rate = np.full(value.shape, eta)
+            rate, too_long = np.full(value.shape, largest), np.full(value.shape, True)
             for _ in range(trials):
                 too_long = ~(f(theta - as_theta(rate) * gradient) <= value - slope * rate * squared)
                 if not too_long.any():
@@ -395,7 +401,7 @@ def backtracking(f, grad, theta0, n_iters, eta=1.0, shrink=0.5, slope=1e-4):
     return np.array(path), np.array(rates).reshape((n_iters, *np.shape(f(path[0]))))
 
 
-def convergence_factor(eta, beta, eigenvalues):
+def convergence_factor(eta: ArrayLike, beta: ArrayLike, eigenvalues: ArrayLike) -> Any:
     """Factor by which heavy-ball momentum shrinks the error on a quadratic, per iteration and in the long run.
 
     In the eigenbasis of the Hessian the iteration is e_{t+1} = (1 + β − ηλ) e_t − β e_{t−1}; the factor is the
@@ -439,7 +445,7 @@ def convergence_factor(eta, beta, eigenvalues):
     return np.maximum(np.abs(half + spread), np.abs(half - spread)).max(axis=-1)[()]
 
 
-def diverged(path, limit=1e6):
+def diverged(path: ArrayLike, limit: float = 1e6) -> np.bool_ | Flags:
     """Which runs of a path diverged: an entry that is not finite, or larger than `limit` in absolute value.
 
     Parameters
@@ -459,11 +465,11 @@ def diverged(path, limit=1e6):
     >>> diverged(gradient_descent(lambda theta: 2 * theta, 10, [0.5, 1.0, 1.2], n_iters=100))
     array([False, False,  True])
     """
-    limit = positive(limit, "limit")
-    return np.any(~(np.abs(real_array(path, "path")) <= limit), axis=0)[()]
+    bound = positive(limit, "limit")
+    return np.any(~(np.abs(real_array(path, "path")) <= bound), axis=0)[()]
 
 
-def _start(theta0):
+def _start(theta0: ArrayLike) -> Any:
     """`theta0` as a Python float, which a scalar run is fastest with, or as an array of floats of its own."""
     theta = np.array(real_array(theta0, "theta0"))
     if not np.all(np.isfinite(theta)):
@@ -488,7 +494,7 @@ def _scheduled(rate):
     return 0.0 if array.ndim == 0 and array == 0 else positive(rate, "eta")
 
 
-def _updated(update, gradient, memory, theta):
+def _updated(update: Callable[..., Any], gradient: Any, memory: Any, theta: Any) -> tuple[Any, Any]:
     """A rule's first update, with a complaint if it gives anything but a direction and a memory."""
     result = update(gradient, memory, theta)
     if not (isinstance(result, tuple) and len(result) == 2):
@@ -506,7 +512,7 @@ def _of_a_number(grad, theta, gradient):
         return False
 
 
-def _first_gradient(grad, theta):
+def _first_gradient(grad: Callable[[Any], Any], theta: Any) -> Any:
     """The gradient at `theta`, with a complaint about `grad` or `theta0` if the two do not go together."""
     _function(grad, "grad")
     try:
@@ -519,11 +525,11 @@ def _first_gradient(grad, theta):
     return gradient
 
 
-def _gradient(grad, theta):
+def _gradient(grad: Callable[[Any], Any], theta: Any) -> Any:
     return _real(_called(grad, theta))
 
 
-def _called(grad, theta):
+def _called(grad: Callable[[Any], Any], theta: Any) -> Any:
     """grad(theta); where Python's own arithmetic raises, as 1 / 0.0 does, or turns complex, IEEE's values instead."""
     try:
         gradient = grad(theta)
@@ -537,7 +543,7 @@ def _called(grad, theta):
     return gradient
 
 
-def _real(gradient):
+def _real(gradient: Any) -> Any:
     """A gradient as a float or an array of floats, from lists and exact numbers such as SymPy's too."""
     if type(gradient) is float or getattr(getattr(gradient, "dtype", None), "kind", "") == "f":
         return gradient
@@ -547,7 +553,6 @@ def _real(gradient):
         raise ValueError(f"grad must return real numbers, got {gradient!r}") from None
 
 
-def _function(value, name):
+def _function(value: Any, name: str) -> None:
     if not callable(value):
         raise ValueError(f"{name} must be a function, got {value!r}")
-    return value

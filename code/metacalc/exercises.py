@@ -2,8 +2,9 @@
 
 import signal
 import threading
+from collections.abc import Iterable
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy as sp
@@ -29,9 +30,9 @@ class Exercise(NamedTuple):
         Wrong answers that readers arrive at, with what each of them overlooked.
     """
 
-    answer: object
+    answer: Any
     tolerance: float = 0.0
-    mistakes: tuple = ()
+    mistakes: tuple[tuple[Any, str], ...] = ()
 
 
 class Verdict(NamedTuple):
@@ -40,10 +41,10 @@ class Verdict(NamedTuple):
     right: bool
     reason: str
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "✓ Right." if self.right else f"✗ {self.reason}"
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.right
 
 
@@ -72,12 +73,12 @@ class Checker:
     ✓ Right.
     """
 
-    def __init__(self, exercises):
+    def __init__(self, exercises: dict[str, Exercise]) -> None:
         if not isinstance(exercises, dict) or not all(isinstance(one, Exercise) for one in exercises.values()):
             raise ValueError("exercises must be a dictionary of names and Exercise")
         self.exercises = exercises
 
-    def __call__(self, name, answer=...):
+    def __call__(self, name: str, answer: Any = ...) -> Verdict:
         """Verdict on an answer to the exercise of that name.
 
         Parameters
@@ -111,7 +112,7 @@ class Checker:
         return Verdict(not reason, reason)
 
 
-def entries(answer, n, asked):
+def entries(answer: Any, n: int, asked: str) -> tuple[Any, ...]:
     """The n entries of an answer; ValueError that says what was asked for if it has not as many."""
     found = _as_tuple(answer)
     if found is None or len(found) != n:
@@ -119,7 +120,7 @@ def entries(answer, n, asked):
     return found
 
 
-def formula(value, symbols):
+def formula(value: Any, symbols: Iterable[sp.Symbol]) -> sp.Expr:
     """A formula in text, or a SymPy expression, in these very symbols, which count by their names; else ValueError.
 
     Examples
@@ -132,13 +133,13 @@ def formula(value, symbols):
         result = parsed(value, symbols)
     else:
         result = sympified(value)
-    if not isinstance(result, sp.Expr) or isinstance(result, sp.MatrixBase | sp.Lambda):
+    if isinstance(result, tuple) or not isinstance(result, sp.Expr) or isinstance(result, sp.MatrixBase | sp.Lambda):
         raise ValueError(f"{value} is no formula.")
     names = named(symbols)
     return result.subs({s: names[s.name] for s in result.free_symbols if s.name in names})
 
 
-def number(value):
+def number(value: Any) -> float:
     """A number, or a string or SymPy expression that is one, as a float; ValueError for anything else, NaN included."""
     if isinstance(value, str):
         value = parsed(value)
@@ -174,7 +175,7 @@ def _time_limit():
         signal.signal(signal.SIGALRM, before)
 
 
-def _reason(exercise, answer):
+def _reason(exercise: Exercise, answer: Any) -> Any:
     """What is wrong with an answer, or the empty string."""
     if callable(exercise.answer):
         return exercise.answer(answer)
@@ -184,9 +185,11 @@ def _reason(exercise, answer):
     return _difference(exercise.answer, answer, exercise.tolerance)
 
 
-def _as_tuple(answer, symbols=()):
+def _as_tuple(answer: Any, symbols: Iterable[sp.Symbol] = ()) -> tuple[Any, ...] | None:
     """The entries of a tuple, list, vector, row or column, in text too; None if it is nothing of the kind."""
-    if isinstance(answer, str) and "," in answer:
+    if isinstance(answer, str):
+        if "," not in answer:
+            return None
         try:
             answer = parsed(answer, symbols)
         except ValueError:
@@ -198,7 +201,7 @@ def _as_tuple(answer, symbols=()):
     return tuple(answer) if isinstance(answer, (tuple, list, sp.Tuple)) else None
 
 
-def _difference(expected, answer, tolerance):
+def _difference(expected: Any, answer: Any, tolerance: float) -> str:
     """What is wrong with `answer`, or the empty string."""
     if isinstance(expected, tuple):
         found = _as_tuple(answer, set().union(*(sp.sympify(e).free_symbols for e in expected)))
@@ -245,13 +248,13 @@ def _difference(expected, answer, tolerance):
     missing = sorted(s.name for s in expected.free_symbols - answer.free_symbols)
     if missing:
         return f"Your answer does not depend on {', '.join(missing)}. Should it?"
-    ratio = sp.simplify(answer / expected) if expected != 0 else sp.nan
+    ratio = sp.simplify(answer / expected) if expected != sp.S.Zero else sp.nan
     if expected.free_symbols and ratio.is_number and ratio.is_finite:
         return "Right up to a constant factor."
     return "This is not equal to the right answer."
 
 
-def _is_zero(expr):
+def _is_zero(expr: sp.Expr) -> bool:
     """Whether an expression vanishes, by simplification or, where that gives up, at a few points."""
     if sp.simplify(expr) == 0:
         return True

@@ -8,6 +8,8 @@ import ast
 import numbers
 import operator
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -38,7 +40,7 @@ _TOKEN = re.compile(r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P
 _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
-def named(symbols):
+def named(symbols: Iterable[sp.Symbol]) -> dict[str, sp.Symbol]:
     """The symbols by the names that one may write: as in code, or in Greek as in the text.
 
     Examples
@@ -55,7 +57,7 @@ def named(symbols):
     return names
 
 
-def parsed(text, symbols=()):
+def parsed(text: str, symbols: Iterable[sp.Symbol] = ()) -> sp.Expr | tuple[sp.Expr, ...]:
     """A formula, or a tuple of formulas, in text.
 
     Parameters
@@ -99,7 +101,7 @@ def parsed(text, symbols=()):
     return _built(tree.body, names, 0)
 
 
-def sympified(value):
+def sympified(value: Any) -> sp.Basic | sp.MatrixBase:
     """What SymPy makes of an object that is no text: sympify itself would evaluate the text in a dictionary or a list.
 
     Parameters
@@ -115,7 +117,9 @@ def sympified(value):
         return value
     if isinstance(value, numbers.Number | np.generic) and not isinstance(value, bool | np.bool_ | np.str_ | np.bytes_):
         return sp.sympify(value, strict=True)
-    made = value._sympy_() if hasattr(value, "_sympy_") and not isinstance(value, type) else None
+    made = None
+    if hasattr(value, "_sympy_") and not isinstance(value, type):
+        made = value._sympy_()  # pyright: ignore[reportAttributeAccessIssue]  (hasattr has seen it)
     if not isinstance(made, sp.Basic):
         raise ValueError(f"it must be a number or a SymPy expression, got {value!r}")
     return made

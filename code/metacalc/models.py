@@ -481,7 +481,7 @@ def sharpness(model: Model, theta: Array, x: AnyArray, y: AnyArray, only: Entrie
     """
     n_iters, theta = count(n_iters, "n_iters", 1), real_array(theta, "theta")
     moves = moving(theta.shape[-1], only)
-    v = moves * np.random.default_rng(0).normal(size=(len(x), theta.shape[-1]))
+    v = last = moves * np.random.default_rng(0).normal(size=(len(x), theta.shape[-1]))
     for _ in range(n_iters):
         length = np.linalg.norm(v, axis=-1, keepdims=True)
         v = v / np.where(length > 0, length, 1)  # without curvature there is nothing to turn to
@@ -489,7 +489,7 @@ def sharpness(model: Model, theta: Array, x: AnyArray, y: AnyArray, only: Entrie
     return (v * last).sum(axis=-1)
 
 
-def moving(p, only, dtype=np.float64):
+def moving(p: int, only: Entries | None, dtype: Any = np.float64) -> Array:
     """1 for each of p parameters that moves, and 0 for the others: all move unless `only` names some.
 
     Raises

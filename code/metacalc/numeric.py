@@ -5,6 +5,8 @@ SymPy's own `logaddexp` and `hypot`. Where a value is not a number all the same,
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -12,6 +14,7 @@ import sympy as sp
 from sympy.codegen.cfunctions import hypot
 from sympy.codegen.numpy_nodes import logaddexp
 
+from metacalc.arrays import Array, ArrayLike
 from metacalc.checks import real_array
 from metacalc.extras import extra
 
@@ -22,7 +25,7 @@ NEAR = 0.1  # how close to a removable singularity the formula has lost its digi
 MOST = 2000  # values that are repaired in one call
 
 
-def robust(expr):
+def robust(expr: sp.Expr) -> sp.Expr:
     """An equal expression that neither overflows nor cancels where the textbook's form does.
 
     Examples
@@ -277,7 +280,7 @@ def _logaddexp(a, b):
     return high if high == low + math.inf or high == -math.inf else high + math.log1p(math.exp(low - high))
 
 
-def compiled(entries, symbols):
+def compiled(entries: Sequence[sp.Expr], symbols: Sequence[sp.Symbol]) -> Callable[..., list[Any]]:
     """NumPy function of one argument a symbol that returns the list of the entries' values."""
     entries = [robust(e) for e in entries]
     named = _anonymous(entries, symbols)
@@ -302,18 +305,18 @@ def _anonymous(entries, symbols):
     return list(stand_in.values()), [e.xreplace(stand_in) for e in entries]
 
 
-def elementwise(expr, symbol, removable=()):
+def elementwise(expr: sp.Expr, symbol: sp.Symbol, removable: Sequence[float] = ()) -> Callable[[ArrayLike], Any]:
     """NumPy function of a number, elementwise on arrays and fast for plain floats."""
     function, repair = compiled([expr], [symbol]), repaired([expr], [symbol])
-    removable = np.array(removable)
-    near = NEAR * np.maximum(1, np.abs(removable))
+    places = np.array(removable)
+    near = NEAR * np.maximum(1, np.abs(places))
     (argument,), (entry,) = _anonymous([robust(expr)], [symbol])
     try:
-        on_floats = sp.lambdify([argument], entry, modules=[{"logaddexp": _logaddexp}, "math"],
-                                cse=not entry.has(sp.Sum, sp.Product, sp.Integral))
+        on_floats: Any = sp.lambdify([argument], entry, modules=[{"logaddexp": _logaddexp}, "math"],
+                                     cse=not entry.has(sp.Sum, sp.Product, sp.Integral))
     except NotImplementedError:
         on_floats = None  # calling it is a TypeError, which is handled like others
-    quick = None if removable.size else float
+    quick = None if places.size else float
 
     def fast(theta):
         if type(theta) is quick:
@@ -328,7 +331,7 @@ def elementwise(expr, symbol, removable=()):
             value = np.asarray(real_part(function(theta)[0]), theta.dtype)
             value = np.broadcast_to(value, theta.shape).copy() if value.shape != theta.shape else value
             odd = np.isnan(value) & np.isfinite(theta)
-            for place, reach in zip(removable, near):
+            for place, reach in zip(places, near):
                 odd |= np.abs(theta - place) < reach
         if odd.any():
             value = np.array(value)
@@ -345,7 +348,7 @@ def _reach(entries):
     return 1e4 if tall else math.inf
 
 
-def repaired(entries, symbols):
+def repaired(entries: Sequence[sp.Expr], symbols: Sequence[sp.Symbol]) -> Callable[[Array, Array], Array]:
     """A function that works values out anew with 60 digits: `repair(points, values)`, of shapes (n, d) and (n, len(entries)).
 
     At a point itself, or where the formula is singular there, as the limit from two sides that agree. Whatever has no real
@@ -405,6 +408,6 @@ def _as_float(value):
         return math.inf if value > 0 else -math.inf
 
 
-def real_part(value):
+def real_part(value: Any) -> Any:
     """NaN where a value is complex, as NumPy's own square root of −1 has it."""
     return np.where(np.imag(value) == 0, np.real(value), np.nan) if np.iscomplexobj(value) else value

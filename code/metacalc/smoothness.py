@@ -9,6 +9,7 @@ nothing to decide. Zeros that cannot be located, and limits that do not settle, 
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import mpmath
@@ -45,11 +46,11 @@ class Kinks(NamedTuple):
     """
 
     kink: sp.Expr | None
-    undecided: tuple
-    removable: tuple
+    undecided: tuple[sp.Expr, ...]
+    removable: tuple[float, ...]
 
 
-def prepared(expr):
+def prepared(expr: sp.Expr) -> sp.Expr:
     """The expression without what stands for another one: sums, integrals and derivatives worked out, branches that
     hold at single points left out (what they stand for is the limit; `examined` sees to it that it is), sinc written out."""
     expr = expr.doit().replace(sp.SingularityFunction, lambda u, a, n: sp.Piecewise(((u - a) ** n, u >= a), (0, True)))
@@ -66,7 +67,7 @@ def _off_points(condition):
                              lambda e: sp.true if isinstance(e, sp.Ne) else sp.false)
 
 
-def differentiated(expr, symbols):
+def differentiated(expr: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]:
     """The partial derivatives of an expression in real symbols that is continuous.
 
     So a delta, as the derivative of sign has it, only ever comes with the factor 0.
@@ -74,7 +75,7 @@ def differentiated(expr, symbols):
     return [sp.diff(expr, s).replace(sp.DiracDelta, lambda *_: sp.S.Zero) for s in symbols]
 
 
-def examined(given, expr, partials, symbols):
+def examined(given: sp.Expr, expr: sp.Expr, partials: list[sp.Expr], symbols: tuple[sp.Symbol, ...]) -> Kinks:
     """What is known of the kinks of a function.
 
     Parameters

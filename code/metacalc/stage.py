@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase  # of an axes' figure matplotlib says no more
     from numpy.typing import ArrayLike, DTypeLike
 
 __all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage", "panel", "style_sheet"]
@@ -235,9 +236,9 @@ class Stage(anywidget.AnyWidget):
     spec = traitlets.Dict().tag(sync=True)
     table = traitlets.Bytes().tag(sync=True)
 
-    def __init__(self, figure: Figure | list[Figure] | tuple[Figure, ...], marks: Iterable[Mark],
+    def __init__(self, figure: FigureBase | list[FigureBase] | tuple[FigureBase, ...], marks: Iterable[Mark],
                  sliders: Iterable[Slider], readout: Readout | None = None, *, alt: str, play: str | None = None) -> None:
-        figures = list(figure) if isinstance(figure, (list, tuple)) else [figure]
+        figures: list[Any] = list(figure) if isinstance(figure, (list, tuple)) else [figure]
         self.marks, self.sliders, self.readout = list(marks), list(sliders), readout
         if not (isinstance(alt, str) and alt.strip()):
             raise ValueError("alt must describe the picture in words")

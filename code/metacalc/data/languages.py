@@ -249,7 +249,8 @@ def folds(by: str = "language", n_folds: int = 5, seed: int = 0) -> list[Fold]:
     """
     if by not in ("language", "family"):
         raise ValueError(f"by must be 'language' or 'family', got {by!r}")
-    count(n_folds, "n_folds", 3), count(seed, "seed")
+    count(n_folds, "n_folds", 3)
+    count(seed, "seed")
     units = list(FAMILIES.values()) if by == "family" else [[code] for code in families()]
     parts = _dealt(units, n_folds, seed)
 
