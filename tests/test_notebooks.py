@@ -1,5 +1,6 @@
 """Notebooks are committed in one form, and the program that the course grew from still prints what the chapter says."""
 
+import ast
 import json
 import re
 import subprocess
@@ -45,6 +46,18 @@ def test_folded_checks_have_one_name(path):
         if "hide-input" in cell["metadata"].get("tags", []) and "assert " in "".join(cell["source"]):
             look = cell["metadata"].get("mystnb", {})
             assert look.get("code_prompt_show") == look.get("code_prompt_hide") == "Check it", cell["source"]
+
+
+def test_a_name_of_the_library_comes_from_one_place_in_all_chapters():
+    homes = {}
+    for path in NOTEBOOKS:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                for node in ast.walk(ast.parse("".join(cell["source"]))):
+                    if isinstance(node, ast.ImportFrom) and re.match(r"metacalc(?!\.course)", node.module):
+                        for alias in node.names:
+                            homes.setdefault(alias.name, set()).add(node.module)
+    assert not {name: found for name, found in homes.items() if len(found) > 1}
 
 
 def test_the_committed_form_knows_equal_cells_apart_and_joins_a_stream_that_was_cut():
