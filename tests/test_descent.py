@@ -1,5 +1,6 @@
 """The loop = the closed form; every rule = its textbook recurrence; bad input is refused by name."""
 
+import inspect
 import math
 import warnings
 from fractions import Fraction
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from metacalc import (
     Objective,
     adam,
+    adamw,
     backtracking,
     clipped,
     convergence_factor,
+    descent,
     diverged,
     gradient_descent,
     momentum,
@@ -82,14 +85,24 @@ def reference(rule, gradient, theta, eta, n, b=0.9, b1=0.9, b2=0.999, eps=1e-8):
             new = b * v - eta * gradient(look + b * v)
             look, v = look + new, new
             theta = look + b * v
-        else:
+        elif rule in ("adam", "adamw"):
             m, s = b1 * m + (1 - b1) * g, b2 * s + (1 - b2) * g**2
-            theta -= eta * (m / (1 - b1**t)) / (np.sqrt(s / (1 - b2**t)) + eps)
+            theta -= eta * ((m / (1 - b1**t)) / (np.sqrt(s / (1 - b2**t)) + eps) + (0.01 * theta if rule == "adamw" else 0))
+        else:
+            raise ValueError(rule)
         path.append(theta)
     return np.array(path)
 
 
-@pytest.mark.parametrize("name, rule", [("sgd", sgd()), ("momentum", momentum()), ("nesterov", nesterov()), ("adam", adam())])
+RULES = {"sgd": sgd(), "momentum": momentum(), "nesterov": nesterov(), "adam": adam(), "adamw": adamw()}
+
+
+def test_every_rule_is_held_to_its_paper():
+    makers = {name for name in descent.__all__ if inspect.signature(getattr(descent, name)).return_annotation is descent.Rule}
+    assert makers - {"as_rule", "clipped"} == RULES.keys()
+
+
+@pytest.mark.parametrize("name, rule", RULES.items())
 def test_rules_are_their_papers(name, rule):
     objective = Objective(theta**4 / 4 - theta**2 + theta / 3, theta)
     ours = gradient_descent(objective.grad, 1.7, 0.03, 80, rule)

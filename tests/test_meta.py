@@ -1,5 +1,6 @@
 """Meta-learners: closed forms on quadratics, independent differentiation on networks, exact tables."""
 
+import inspect
 import threading
 import tracemalloc
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import optional
-from metacalc import Objective, finite_difference, lowrank, step
+from metacalc import Objective, finite_difference, lowrank, meta, step
 from metacalc.course.figures.outlook import best_rates
 from metacalc.meta import adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
 from metacalc.models import MLP, Quadratic
@@ -46,6 +47,15 @@ def quadratics(d, seed=0, n_tasks=5):
     support, query = Quadratics(d).sample(rng, n_tasks), Quadratics(d, spread=2.0).sample(rng, n_tasks)
     A, c, B, b = support.x_support, support.y_support, query.x_support, query.y_support
     return rng.normal(size=d), A, c, B, b, Batch(A, c, B, b)
+
+
+WITH_RATE = [maml, fomaml, reptile, anil, imaml]  # methods with an inner rate and a number of steps
+
+
+def test_every_method_is_in_the_lists_that_follow():
+    takes = {name: list(inspect.signature(getattr(meta, name)).parameters) for name in meta.__all__}
+    found = {name for name, parameters in takes.items() if parameters[:3] == ["model", "theta", "batch"]}
+    assert found == {method.__name__ for method in WITH_RATE} | {"joint", "meta_sgd", "rate_schedule"}
 
 
 # --- closed forms -----------------------------------------------------------------------------------------------------
@@ -455,7 +465,7 @@ def test_tables_of_theta_and_alpha_are_worked_out_in_one_call():
     model, batch = Quadratic(2), Quadratics(2).sample(np.random.default_rng(0), 4)
     thetas = np.random.default_rng(1).normal(size=(6, 1, 2))
     alphas = np.linspace(0.1, 0.9, 5)[:, None]                 # with the thetas: a 6 × 5 table
-    for method, extra in [(maml, {}), (fomaml, {}), (reptile, {}), (anil, {}), (imaml, dict(lam=0.5))]:
+    for method, extra in zip(WITH_RATE, [{}, {}, {}, {}, dict(lam=0.5)]):
         loss, gradient = method(model, thetas, batch, alphas, 3, **extra)
         assert loss.shape == (6, 5) and gradient.shape == (6, 5, 2)
         one = method(model, thetas[4, 0], batch, alphas[3, 0], 3, **extra)
@@ -473,7 +483,7 @@ def test_tables_of_theta_and_alpha_are_worked_out_in_one_call():
 
 # --- bad input --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("method", [maml, fomaml, reptile, anil, imaml])
+@pytest.mark.parametrize("method", WITH_RATE)
 @pytest.mark.parametrize("change, message", [
     *[(dict(alpha=alpha), "alpha must be positive") for alpha in (0, -0.1, np.nan, np.inf, "fast", [0.1, 0.0])],
     (dict(alpha=np.ones(3)), "alpha of shape"),
