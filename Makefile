@@ -67,7 +67,8 @@ oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet uv
 	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[course,test]'
-	.venv-oldest/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_lint.py code tests
+	.venv-oldest/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore-glob 'tests/test_book*' --ignore tests/test_hub.py \
+	  --ignore tests/test_lab.py --ignore tests/test_lint.py --ignore tests/test_notebooks.py --ignore tests/test_whole.py code tests
 
 clean:
 	rm -rf _build .venv .venv-oldest

@@ -6,6 +6,7 @@ SymPy's own `logaddexp` and `hypot`. Where a value is not a number all the same,
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import mpmath
@@ -282,7 +283,7 @@ def _logaddexp(a, b):
 
 def compiled(entries: Sequence[sp.Expr], symbols: Sequence[sp.Symbol]) -> Callable[..., list[Any]]:
     """NumPy function of one argument a symbol that returns the list of the entries' values."""
-    entries = [robust(e) for e in entries]
+    entries = [_two_by_two(robust(e)) for e in entries]
     named = _anonymous(entries, symbols)
     cse = not any(e.has(sp.Sum, sp.Product, sp.Integral) for e in entries)  # a bound variable is no subexpression
     for modules in ("numpy", ["scipy", "numpy"]):  # SciPy, slower to load, only for functions that NumPy has not
@@ -297,6 +298,15 @@ def compiled(entries: Sequence[sp.Expr], symbols: Sequence[sp.Symbol]) -> Callab
         except (NameError, TypeError, NotImplementedError, AttributeError):
             continue
     raise ValueError(f"expr has a function with no numerical counterpart: {entries}")
+
+
+def _two_by_two(e):
+    """Max and Min of many as NumPy's of two, which broadcast: SymPy 1.13 hands all to `amax` in one list."""
+    for kind, name in ((sp.Max, "maximum"), (sp.Min, "minimum")):
+        if e.has(kind):
+            of = sp.Function(name)
+            e = e.replace(kind, lambda *args: reduce(of, sorted(args, key=sp.default_sort_key)))
+    return e
 
 
 def _anonymous(entries, symbols):
