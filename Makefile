@@ -49,7 +49,7 @@ oracles: .venv/installed
 # Compares the meta-learning loops with the peers, in an environment of its own, and rewrites benchmarks/results.md.
 bench:
 	$(PYTHON) -m venv benchmarks/.venv
-	benchmarks/.venv/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt .
+	benchmarks/.venv/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt '.[figures,studies]'
 	benchmarks/.venv/bin/python benchmarks/bench.py
 	benchmarks/.venv/bin/python benchmarks/bench.py --quality
 
