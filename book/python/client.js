@@ -94,3 +94,30 @@ const Python = {
     document.dispatchEvent(new CustomEvent("metacalc-stopped"));
   },
 };
+
+/** What is kept in this browser, and nowhere else; where a browser keeps nothing, the page works without. */
+const Store = {
+  key: (kind, name) => `metacalc:${kind}:${name}`,
+  get(kind, name) { try { return localStorage.getItem(this.key(kind, name)); } catch { return null; } },
+  set(kind, name, value) {
+    try {
+      if (value == null) localStorage.removeItem(this.key(kind, name));
+      else localStorage.setItem(this.key(kind, name), value);
+    } catch { /* full, or switched off */ }
+  },
+  names(kind) {
+    try { return Object.keys(localStorage).filter((k) => k.startsWith(this.key(kind, ""))).map((k) => k.slice(this.key(kind, "").length)); }
+    catch { return []; }
+  },
+};
+
+/** The status line at the foot of the window: there is none until the reader asks for Python. */
+Python.show = function show(state = null, words = "") {
+  if (state) this.state = state;
+  this.bar ??= document.body.appendChild(element("div", { class: "python-bar", role: "region", "aria-label": "Python in this page" },
+    this.words = element("span", { role: "status" }), this.progress = element("progress", { "aria-label": "Loading Python" }),
+    this.stopper = element("button", { type: "button", onclick: () => this.stop() }, "Stop"),
+    element("button", { type: "button", class: "python-close", "aria-label": "Hide this line", onclick: () => { this.bar.hidden = true; } }, "×")));
+  if (state) this.bar.hidden = false;
+  if (this.state === "loading" && this.received >= this.expected && ![...this.waiting.values()].some((w) => w.loads)) this.state = "ready";
+};

@@ -193,6 +193,10 @@ def lay(folder):
     ----------
     folder : Path
 
+    Returns
+    -------
+    dict
+
     Raises
     ------
     Unavailable
@@ -219,6 +223,7 @@ def lay(folder):
     manifest = {"files": {name: path.stat().st_size for name, path in found.items()}, "sizes": sizes, "archives": archives,
                 "path": [f"{COURSE}/code", PACKAGES], "course": COURSE}
     (folder / "manifest.json").write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
+    return manifest
 
 
 if __name__ == "__main__":
