@@ -149,10 +149,11 @@ class Cell {
       if (alone && this.index && !this.all[0].ranIn(Python.worker)) await this.all[0].run(false);
       this.said.textContent = "running …";
       const shown = new Output(this);
-      const { right } = await Python.ask("cell", { source: this.source }, { archives: WHOLE, hear: (event) => shown.hear(event) });
+      const { right, solved } = await Python.ask("cell", { source: this.source }, { archives: WHOLE, hear: (event) => shown.hear(event) });
       shown.finish();
       Object.assign(this, { ran: true, home: Python.worker });
       this.said.textContent = right ? "done" : "ended with an error";
+      if (solved) this.node.dispatchEvent(new CustomEvent("metacalc-verdict"));
       return right;
     } catch (error) {
       if (!(error instanceof Stopped)) throw error;

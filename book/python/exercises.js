@@ -18,9 +18,7 @@ class Question {
     if (classes.includes("asks-program")) cell.node.querySelector(".cell-tools").after(this.verdict);
     else this.build();
     this.show();
-    document.addEventListener("metacalc-verdict", ({ detail }) => {
-      if (detail.name === this.name && detail.right) this.solve("");
-    });
+    cell.node.addEventListener("metacalc-verdict", () => this.solve(this.field?.value ?? ""));
   }
 
   build() {

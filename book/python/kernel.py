@@ -98,7 +98,10 @@ def typeset(text, symbols):
 def run(source):
     """Run a cell; what it shows goes to the page as it comes."""
     done = shell().run_cell(source, store_history=False)
-    return {"right": done.success, "heap": metacalc_page.heap()}
+    inline = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline:
+        inline.flush_figures()  # which IPython itself does only from the second cell with figures on
+    return {"right": done.success, "heap": metacalc_page.heap(), "solved": type(done.result).__name__ == "Verdict" and bool(done.result)}
 
 
 _shell = None
