@@ -122,6 +122,7 @@ def shell():
         def __call__(self, result=None):
             if result is not None:
                 self.update_user_ns(result)
+                self.fill_exec_result(result)
                 show(*self.compute_format_data(result))
 
     class Publisher(DisplayPublisher):

@@ -55,7 +55,7 @@ DROPPED = re.compile(r"""
     | \.dist-info/(?!METADATA) | ^pygments/(formatters|lexers|styles)/(?!__init__|_mapping|default|html|python|special|term)
     | mpl-data/(images|fonts/(afm|pdfcorefonts|ttf/STIX(Non|Siz))) | ^PIL/_(webp|imagingcms)
     | ^matplotlib/backends/(_?backend_(cairo|gtk|mac|nbagg|qt|tk|web|wx)|web_backend|qt_)
-    | ^babel/(locale-data/(?!([a-z]{2,3}|root)\.dat)|messages)
+    | ^babel/(locale-data/(?!([a-z]{2,3}(_[A-Z]{2})?|root)\.dat)|messages)
     | ^scipy/misc/.*\.(dat|bz2) | ^scipy/datasets | ^numpy/(_core|random)/(lib/.*\.a|_examples/)""", re.VERBOSE)
 MARKER = {"extra": "", "sys_platform": "emscripten", "platform_system": "Emscripten", "python_version": "3.12"}
 
