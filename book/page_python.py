@@ -11,13 +11,13 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.util import logging
-from sphinx.util.fileutil import copy_asset
 
 HERE = Path(__file__).parent / "python"
 sys.path.insert(0, str(HERE))
 import pack  # noqa: E402
 
-SCRIPTS = ("client.js", "cells.js", "exercises.js")
+SCRIPTS = ("client.js", "cells.js", "exercises.js", "own.js")
+STYLES = ("python.css", "own.css")
 CHECK = re.compile(r'^check\("([\w-]+)", \.\.\.\)\s*\Z', re.MULTILINE)
 SYMBOLS = re.compile(r'= sp\.symbols?\("([^"]+)"')
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def prepare(app, config):
         log.info(f"The book is built without Python in its pages: {error}")
         config.html_context["python_in_page"] = False
         return
-    copy_asset(HERE / "python.css", folder)
+    style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
+    (folder / "python.css").write_text(style, encoding="utf-8")
     (folder / "python.js").write_text(page_script(megabytes(manifest)), encoding="utf-8")
     app.add_css_file("python.css")
     app.add_js_file("python.js", loading_method="defer")

@@ -14,7 +14,8 @@ import pytest
 
 from conftest import ROOT, missing
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
-from metacalc.stage import _format, _Tables, panel
+from metacalc.spec import Tables, written
+from metacalc.stage import panel
 
 FILES = sorted((ROOT / "tests/js").glob("*.test.js"))
 SPECS = ["d", "s", ".0f", ".1f", ".2f", ".3f", ".6f", ".1e", ".2e", ".1g", ".3g", ".4g", ".6g"]
@@ -42,7 +43,7 @@ def numbers():
 
 def arrays():
     """Arrays in one buffer, and what is found in each at every position of sliders with 2, 3 and 2 of them."""
-    tables, listed, sizes = _Tables(), [], (2, 3, 2)
+    tables, listed, sizes = Tables(), [], (2, 3, 2)
     for dtype, shape in [(np.float16, (2, 3, 2)), (np.float64, (1, 3, 1)), (np.float16, (2, 1, 2, 5)), (np.uint32, (2, 3, 1)),
                          (np.float16, (1, 1, 1, 3)), (np.float64, (1, 1, 2))]:
         array = np.arange(1, 1 + np.prod(shape)).reshape(shape).astype(dtype)
@@ -75,7 +76,7 @@ def expected(tmp_path_factory):
     path = tmp_path_factory.mktemp("stage") / "expected.json"
     path.write_text(json.dumps({
         "halves": encoded(np.arange(65536, dtype=np.uint16).view(np.float16).astype(float)),
-        "values": encoded(numbers()), "texts": {spec: [_format(v, spec) for v in numbers()] for spec in SPECS},
+        "values": encoded(numbers()), "texts": {spec: [written(v, spec) for v in numbers()] for spec in SPECS},
         **arrays(), "stage": stage(),
     }, allow_nan=False), encoding="utf-8")
     return path

@@ -57,7 +57,8 @@ def answer(request, call, arguments):
     """Answer a request of the page; its result as JSON."""
     global _request
     _request = request
-    return json.dumps({"check": checked, "cell": run, "typeset": typeset, "warm": warm}[call](**json.loads(arguments)))
+    calls = {"check": checked, "cell": run, "typeset": typeset, "warm": warm, "explore": explored}
+    return json.dumps(calls[call](**json.loads(arguments)))
 
 
 def warm():
@@ -88,6 +89,17 @@ def typeset(text, symbols):
         return {"latex": sp.latex(parsed(text, map(sp.Symbol, symbols)))}
     except ValueError as error:
         return {"reason": str(error)}
+
+
+def explored(text, start, rule):
+    """The live figure of a function that was typed, its table in base64, or what is wrong with it."""
+    from metacalc.explore import explore
+
+    try:
+        made = explore(text, start, rule)
+    except (ValueError, ImportError) as error:  # a function may need a package that this page has not
+        return {"reason": str(error)}
+    return made | {"stage": made["stage"] | {"table": _base64(made["stage"]["table"])}}
 
 
 def run(source):

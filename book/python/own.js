@@ -1,0 +1,145 @@
+// "f(θ) of one's own": a reader types a function, SymPy's gradient appears, and a live figure of it. A link can carry the
+// function: it fills the fields and starts nothing, and what it carries is parsed as a formula, never run.
+
+const RULES = { sgd: "plain gradient step", momentum: "momentum, β = 0.9", nesterov: "Nesterov, β = 0.9", adam: "Adam", adamw: "AdamW" };
+const EXAMPLES = [["x^4 - 3x^2 + x", "2", "sgd"], ["log(cosh(x))", "3", "momentum"], ["x^2 + 10y^2", "2, 1", "sgd"],
+  ["(1 - x)^2 + 100(y - x^2)^2", "-1.2, 1", "adam"]];
+const LONGEST = { f: 500, start: 100, rule: 20, link: 2000 };
+
+/** What the page's address carries: of "f", "start" and "rule" those that are there and can be meant. */
+function carried(hash) {
+  const found = {};
+  if (hash.length > LONGEST.link) return found;
+  for (const part of hash.slice(1).split("&")) {
+    const at = part.indexOf("="), key = part.slice(0, at);
+    if (at < 0 || !["f", "start", "rule"].includes(key)) continue;
+    try {  // by hand: URLSearchParams would take the + of a formula for a space
+      const value = decodeURIComponent(part.slice(at + 1));
+      if (value && value.length <= LONGEST[key] && (key !== "rule" || Object.hasOwn(RULES, value))) found[key] = value;
+    } catch { /* no such letter */ }
+  }
+  return found;
+}
+
+/** LaTeX as the page's other formulas are set; its source where MathJax does not answer. */
+async function setFormula(node, latex) {
+  window.MathJax?.typesetClear?.([node]);
+  node.textContent = `\\[${latex}\\]`;
+  await window.MathJax?.startup?.promise;
+  await window.MathJax?.typesetPromise?.([node]);
+}
+
+/** The script that draws live figures: a page with figures of its own has it already. */
+function figures() {
+  if (window.metacalcStage) return Promise.resolve(window.metacalcStage);
+  figures.coming ??= new Promise((resolve, reject) => {
+    document.head.append(element("script", { src: new URL("../stage-host.js", BASE).href,
+      onload: () => resolve(window.metacalcStage),
+      onerror: () => { figures.coming = null; reject(new Error("stage-host.js is missing from this copy of the book.")); } }));
+  });
+  return figures.coming;
+}
+
+class OwnFunction {
+  constructor(place, number) {
+    const field = (name, label, attributes) => {
+      const id = `own-${name}-${number}`;
+      const input = this[name] = element(name === "rule" ? "select" : "input", { id, name, ...attributes });
+      return element("div", { class: `own-field own-field-${name}` }, element("label", { for: id }, label), input);
+    };
+    const typed = { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", "aria-describedby": `own-said-${number}` };
+    this.button = element("button", { type: "submit", class: "own-draw" });
+    this.said = element("p", { class: "own-said", id: `own-said-${number}`, role: "status" });
+    this.formulas = ["f", "gradient"].map(() => element("div", { class: "own-formula math notranslate nohighlight" }));
+    this.figure = element("div", { class: "own-figure" });
+    this.form = element("form", { class: "own-form", novalidate: true, onsubmit: (event) => { event.preventDefault(); this.draw(); },
+      onfocusin: () => this.name(), onpointerenter: () => this.name() },
+    field("f", "f", { ...typed, maxlength: LONGEST.f, placeholder: "x^2 + 10y^2" }),
+    field("start", "start", { ...typed, maxlength: LONGEST.start, placeholder: "2 or 1, −1" }), field("rule", "rule", {}),
+    element("div", { class: "own-buttons" }, this.button,
+      element("button", { type: "button", onclick: () => this.link() }, "Copy link")));
+    this.rule.append(...Object.entries(RULES).map(([value, words]) => element("option", { value }, words)));
+    this.rule.addEventListener("change", () => { if (this.model) this.draw(); });
+    place.replaceChildren(this.form, this.examples(), this.said, ...this.formulas, this.figure);
+    this.fill({ f: EXAMPLES[0][0], start: EXAMPLES[0][1], rule: EXAMPLES[0][2] });
+    this.name();
+    document.addEventListener("metacalc-stopped", () => this.name());
+  }
+
+  examples() {
+    const buttons = EXAMPLES.map(([f, start, rule]) => element("button", { type: "button", onclick: () => {
+      this.fill({ f, start, rule });
+      if (this.model) this.draw(); else this.f.focus();
+    } }, f));
+    return element("div", { class: "own-examples", role: "group", "aria-label": "Examples" }, "Examples:", ...buttons);
+  }
+
+  fill(values) { for (const [name, value] of Object.entries(values)) this[name].value = value; }
+
+  /** The button says what it would load. */
+  name() {
+    const size = Python.megabytes(CORE), text = size ? `Draw (loads Python, ${size} MB)` : "Draw";
+    if (this.button.textContent !== text) this.button.textContent = text;
+  }
+
+  say(words, wrong = false) {
+    this.said.textContent = words;
+    this.said.classList.toggle("own-wrong", wrong);
+    this.f.setAttribute("aria-invalid", String(wrong));
+  }
+
+  async draw() {
+    const turn = this.turn = (this.turn ?? 0) + 1, current = () => turn === this.turn;
+    const given = { text: this.f.value, start: this.start.value, rule: this.rule.value };
+    this.say(Python.megabytes(CORE) ? "Loading Python …" : "Drawing …");
+    try {
+      const [made, host] = await Promise.all([Python.ask("explore", given), figures()]);
+      if (!current()) return;
+      this.name();
+      if (made.reason) return this.say(made.reason, true);
+      await this.show(made, host);
+      if (current()) this.say("");
+    } catch (error) {
+      if (current()) this.say(error.message, true);
+    }
+  }
+
+  /** Mount the figure, with the sliders where the reader has put them. */
+  async show(made, host) {
+    const { stage } = made, kept = Object.fromEntries(
+      stage.spec.sliders.filter(({ name }) => this.moved?.has(name)).map(({ name }) => [name, this.model.get(name)]));
+    const moved = this.moved ?? new Set();
+    this.model = await host.mount(this.figure, { ...stage, ...kept });
+    this.moved = moved;
+    for (const { name } of stage.spec.sliders) this.model.on(`change:${name}`, () => moved.add(name));
+    await Promise.all([setFormula(this.formulas[0], made.latex), setFormula(this.formulas[1], made.gradient)]);
+  }
+
+  /** Put a link to what the fields say into the clipboard; where a page may not, into the address bar. */
+  async link() {
+    const parts = ["f", "start", "rule"].map((name) => `${name}=${encodeURIComponent(this[name].value)}`);
+    const address = `${location.href.split("#")[0]}#${parts.join("&")}`;
+    try {
+      await navigator.clipboard.writeText(address);
+      this.say("The link is in the clipboard.");
+    } catch {
+      history.replaceState(null, "", address);
+      this.say("The link is in the address bar.");
+    }
+  }
+}
+
+function ownFunctions() {
+  const places = [...document.querySelectorAll("div.own-function")].map((place, i) => new OwnFunction(place, i));
+  const take = () => {
+    const values = carried(location.hash);
+    if (!values.f || !places.length) return;
+    places[0].fill(values);
+    places[0].say("The link brought this function. Nothing runs before you press Draw.");
+    places[0].form.scrollIntoView({ block: "center" });
+  };
+  addEventListener("hashchange", take);
+  take();
+}
+
+ownFunctions();
