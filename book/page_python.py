@@ -4,29 +4,48 @@ Marks what a reader can run and answer; the scripts in `python/` bring it to lif
 book is built without, and says so.
 """
 
+import html
 import json
 import re
 import sys
 from pathlib import Path
 
+import nbformat
 from docutils import nodes
 from sphinx.util import logging
 
-HERE = Path(__file__).parent / "python"
+from metacalc.course.answers import EXERCISES
+
+HERE, ROOT = Path(__file__).parent / "python", Path(__file__).parent.parent
 sys.path.insert(0, str(HERE))
 import pack  # noqa: E402
 
-SCRIPTS = ("client.js", "cells.js", "exercises.js", "own.js")
+SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js", "own.js")  # the last two start them
 STYLES = ("python.css", "own.css")
 CHECK = re.compile(r'^check\("([\w-]+)", \.\.\.\)\s*\Z', re.MULTILINE)
 SYMBOLS = re.compile(r'= sp\.symbols?\("([^"]+)"')
 log = logging.getLogger(__name__)
 
 
-def page_script(sizes):
-    """All of a page's scripts as one, which sees nothing of theirs and shows nothing of its own but `metacalc`."""
-    text = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    return f'(() => {{\n"use strict";\nconst SIZES = {json.dumps(sizes)};\n{text}\n}})();\n'
+def page_script(constants):
+    """All of a page's scripts as one, in a scope of its own, after the constants that the build knows."""
+    lines = [f"const {name} = {json.dumps(value, separators=(',', ':'))};" for name, value in constants.items()]
+    lines += [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    return '(() => {\n"use strict";\n' + "\n".join(lines) + "})();\n"
+
+
+def notebooks():
+    """The chapters' notebooks: page → code cells."""
+    for path in sorted((ROOT / "chapters").rglob("*.ipynb")):
+        if ".ipynb_checkpoints" not in path.parts:
+            cells = nbformat.read(path, as_version=4).cells
+            yield path.relative_to(ROOT).with_suffix("").as_posix(), [cell for cell in cells if cell.cell_type == "code"]
+
+
+def exercises():
+    """The names of every page's exercises, where it has any."""
+    asked = {page: [m[1] for cell in cells for m in CHECK.finditer(cell.source)] for page, cells in notebooks()}
+    return {page: names for page, names in asked.items() if names}
 
 
 def megabytes(manifest):
@@ -48,7 +67,7 @@ def prepare(app, config):
         return
     style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     (folder / "python.css").write_text(style, encoding="utf-8")
-    (folder / "python.js").write_text(page_script(megabytes(manifest)), encoding="utf-8")
+    (folder / "python.js").write_text(page_script({"SIZES": megabytes(manifest), "EXERCISES": exercises()}), encoding="utf-8")
     app.add_css_file("python.css")
     app.add_js_file("python.js", loading_method="defer")
 
@@ -63,11 +82,23 @@ def mark_exercises(app, doctree):
         if asked:
             for output in [n for n in cell.findall(nodes.container) if n.get("nb_element") == "cell_code_output"]:
                 output.parent.remove(output)
+            if EXERCISES[asked[1]].program:
+                cell["classes"].append("asks-program")
             names = " ".join(m[1] for m in SYMBOLS.finditer(source)).split()
             cell["classes"] += ["answer-cell", f"exercise-{asked[1]}", *(f"symbol-{name}" for name in names)]
+
+
+def describe(app, pagename, templatename, context, doctree):
+    """Tell the page which it is and what is known of its cells; and it may connect to its own server alone, and its worker with it."""
+    known = json.loads((HERE / "cells.json").read_text(encoding="utf-8")).get(pagename, {})
+    listed = [[cell.id, *known.get(cell.id, [])] for page, cells in notebooks() if page == pagename for cell in cells]
+    metas = {"metacalc-page": pagename, "metacalc-cells": json.dumps(listed, separators=(",", ":"))}
+    context["metatags"] = context.get("metatags", "") + "".join(f'<meta name="{name}" content="{html.escape(value)}">' for name, value in metas.items())
+    context["metatags"] += '<meta http-equiv="Content-Security-Policy" content="connect-src \'self\'">'
 
 
 def setup(app):
     app.connect("config-inited", prepare, priority=600)  # once the folder of assets is there
     app.connect("doctree-read", mark_exercises)
+    app.connect("html-page-context", describe)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,5 +1,5 @@
 // The page's side of its Python: starts the worker when the reader asks, passes requests, shows what is going on. What
-// this file and its neighbours define is one script, in the order of `SCRIPTS` in page_python.py; SIZES and STORE precede them.
+// this file and its neighbours define is one script, in the order of `SCRIPTS` in page_python.py, after the constants that it writes.
 
 const CORE = ["core", "course"], WHOLE = [...CORE, "cells", "figures", "results"];
 const BASE = new URL(`${document.documentElement.dataset.content_root ?? "./"}_static/python/`, location.href).href;
@@ -19,61 +19,68 @@ function element(name, attributes = {}, ...children) {
 class Stopped extends Error {}
 
 const Python = {
-  worker: null, state: "off", loaded: new Set(), waiting: new Map(), last: 0, received: 0, expected: 0,
+  worker: null, starting: null, loaded: new Set(), waiting: new Map(), last: 0, received: 0, expected: 0, note: "",
 
-  /** Megabytes that are still to come before archives can be used; named on every button that loads them. */
+  /** Megabytes that are still to come before archives can be used: every button that loads them names this. */
   megabytes(archives) {
     const missing = archives.filter((name) => !this.loaded.has(name));
-    return Math.round(missing.reduce((sum, name) => sum + SIZES[name], this.worker ? 0 : SIZES.runtime));
+    return Math.round(missing.reduce((sum, name) => sum + SIZES[name], this.starting ? 0 : SIZES.runtime));
   },
 
   async start() {
-    if (location.protocol === "file:") throw new Error("Python cannot run in a page that was opened from a file. Open the book through a server: run make serve, then visit http://localhost:8000.");
+    if (location.protocol === "file:") {
+      throw new Error("Python does not run in a page that was opened from a file. Open the book through a server: make serve.");
+    }
     const [manifest, kernel, code] = await Promise.all(["manifest.json", "kernel.py", "worker.js"].map(async (name) => {
       const response = await fetch(BASE + name);
-      if (!response.ok) throw new Error(`${name} is missing from this copy of the book.`);
+      if (!response.ok) throw new Error(`Python's files are not all here: ${name} is missing.`);
       return name.endsWith(".json") ? response.json() : response.text();
     }));
-    this.manifest = manifest;
     // From a Blob the worker is bound by this page's policy: it may connect to this server alone.
-    this.worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+    const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+    this.worker = new Worker(address);
     this.worker.onmessage = ({ data }) => this.heard(data);
-    this.worker.onerror = (event) => this.stop(`Python broke down: ${event.message ?? "unknown error"}.`);
-    return this.send("start", { base: BASE, manifest, kernel, page: PAGE });
+    this.worker.onerror = (event) => this.stop(`Python broke down: ${event.message || "its worker could not start"}.`);
+    this.begun = this.send("start", { base: BASE, manifest, kernel, page: PAGE }).finally(() => URL.revokeObjectURL(address));
   },
 
   send(call, given, hear = () => {}) {
     const id = ++this.last;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject, hear });
+      this.waiting.set(id, { call, resolve, reject, hear });
       this.worker.postMessage({ id, call, arguments: given });
+      this.show();
     });
   },
 
   heard(data) {
-    if (data.event === "loaded") this.received += data.bytes;
     const request = this.waiting.get(data.id);
-    if (data.event === "done" || data.event === "failed") {
+    if (data.event === "loaded") this.received += data.bytes;
+    else if (data.event === "importing") this.note = `loading ${data.name.replace(".pack", "")}, ${Math.round(data.bytes / 1e6)} MB`;
+    else if (data.event === "done" || data.event === "failed") {
       this.waiting.delete(data.id);
+      this.note = "";
+      if (data.result?.heap) this.heap = data.result.heap;
       if (data.event === "done") request?.resolve(data.result);
       else request?.reject(new Error(data.reason));
     } else request?.hear(data);
-    if (data.event === "importing") this.show("loading", `Loading ${data.name.replace(".pack", "")}, ${Math.round(data.bytes / 1e6)} MB …`);
-    else this.show();
+    this.show();
   },
 
   /** Load archives, and start Python first if it is off. */
   async need(archives) {
+    const missing = archives.filter((name) => !this.loaded.has(name));
+    this.expected += 1e6 * this.megabytes(missing);
+    missing.forEach((name) => this.loaded.add(name));
     this.starting ??= this.start();
+    this.show();
+    const started = this.starting;
     try {
-      this.show("loading");
-      const missing = archives.filter((name) => !this.loaded.has(name));
-      missing.forEach((name) => this.loaded.add(name));
-      await this.starting;
-      if (missing.length) await this.send("load", { archives: missing });
+      await started;
+      await Promise.all([this.begun, missing.length && this.send("load", { archives: missing })]);  // archives come meanwhile
     } catch (error) {
-      if (!(error instanceof Stopped)) this.stop(error.message);
-      throw error;
+      if (this.starting === started) this.stop(error.message);
+      throw error instanceof Stopped ? error : new Stopped(error.message);
     }
   },
 
@@ -83,15 +90,39 @@ const Python = {
     return this.send(call, given, hear);
   },
 
-  /** End the worker, whatever it is doing: there is no gentler way on a server that sends no special headers. */
-  stop(reason = "Stopped. The names that cells had defined are gone.") {
+  /** End the worker, whatever it is doing: on a server that sends no special headers there is no gentler way. */
+  stop(reason = "Python was stopped. What cells had defined is gone; the next run starts it anew.") {
     this.worker?.terminate();
     const waiting = [...this.waiting.values()];
-    Object.assign(this, { worker: null, starting: null, loaded: new Set(), received: 0, expected: 0 });
+    Object.assign(this, { worker: null, starting: null, loaded: new Set(), received: 0, expected: 0, heap: 0, note: "" });
     this.waiting.clear();
     waiting.forEach(({ reject }) => reject(new Stopped(reason)));
-    this.show("off", reason);
-    document.dispatchEvent(new CustomEvent("metacalc-stopped"));
+    this.show(reason);
+    document.dispatchEvent(new CustomEvent("metacalc-python"));
+  },
+
+  /** The line at the foot of the window: what Python is doing. There is none until the reader asks for Python. */
+  show(words) {
+    this.bar ??= document.body.appendChild(element("div", { class: "python-bar", role: "region", "aria-label": "Python in this page" },
+      this.words = element("span", { role: "status" }),
+      this.progress = element("progress", { "aria-label": "Loading Python" }),
+      this.stopper = element("button", { type: "button", onclick: () => this.stop() }, "Stop"),
+      element("button", { type: "button", "aria-label": "Hide this line", onclick: () => { this.bar.hidden = true; } }, "×")));
+    const calls = [...this.waiting.values()].map(({ call }) => call);
+    const loading = calls.some((call) => call === "start" || call === "load") || (this.starting && !this.worker);
+    const running = calls.some((call) => call === "cell");
+    const memory = this.heap ? ` · ${Math.round(this.heap / 1e6)} MB of memory` : "";
+    if (words || loading || running) this.bar.hidden = false;
+    this.bar.dataset.state = loading ? "loading" : running ? "running" : this.worker ? "ready" : "off";
+    const said = words ?? (loading ? `Loading Python, ${Math.round(this.expected / 1e6)} MB` : running ? `Python is running${this.note && `: ${this.note}`} …`
+      : `Python is ready${memory}`);
+    if (this.words.textContent !== said) this.words.textContent = said;  // so that a screen reader says it once
+    this.progress.hidden = !loading;
+    if (loading && this.expected) this.progress.value = Math.min(1, this.received / this.expected);
+    this.stopper.hidden = !this.starting;
+    this.stopper.textContent = loading || running ? "Stop" : "Restart";
+    if (this.bar.dataset.state !== this.shown) document.dispatchEvent(new CustomEvent("metacalc-python"));
+    this.shown = this.bar.dataset.state;
   },
 };
 
@@ -109,15 +140,4 @@ const Store = {
     try { return Object.keys(localStorage).filter((k) => k.startsWith(this.key(kind, ""))).map((k) => k.slice(this.key(kind, "").length)); }
     catch { return []; }
   },
-};
-
-/** The status line at the foot of the window: there is none until the reader asks for Python. */
-Python.show = function show(state = null, words = "") {
-  if (state) this.state = state;
-  this.bar ??= document.body.appendChild(element("div", { class: "python-bar", role: "region", "aria-label": "Python in this page" },
-    this.words = element("span", { role: "status" }), this.progress = element("progress", { "aria-label": "Loading Python" }),
-    this.stopper = element("button", { type: "button", onclick: () => this.stop() }, "Stop"),
-    element("button", { type: "button", class: "python-close", "aria-label": "Hide this line", onclick: () => { this.bar.hidden = true; } }, "×")));
-  if (state) this.bar.hidden = false;
-  if (this.state === "loading" && this.received >= this.expected && ![...this.waiting.values()].some((w) => w.loads)) this.state = "ready";
 };

@@ -1,0 +1,121 @@
+// Every exercise can be answered in the page: a formula or number in a field, a program in the cell. The verdict is `check`'s
+// own. What was solved is kept in this browser alone, counted at the chapter's head and on the first page.
+
+const SECONDS = 20;  // for one answer, as in Python
+const VERDICT_SIGNS = { true: "✓", false: "✗" };
+
+const solved = (names) => names.filter((name) => Store.get("solved", name) !== null).length;
+
+class Question {
+  constructor(cell) {
+    const classes = [...cell.node.classList];
+    const named = (prefix) => classes.filter((c) => c.startsWith(prefix)).map((c) => c.slice(prefix.length));
+    [this.name] = named("exercise-");
+    this.symbols = named("symbol-");
+    this.cell = cell;
+    this.title = document.getElementById(this.name)?.querySelector(".admonition-title")?.textContent.trim() ?? this.name;
+    this.verdict = element("p", { class: "answer-verdict", role: "status" });
+    if (classes.includes("asks-program")) cell.node.querySelector(".cell-tools").after(this.verdict);
+    else this.build();
+    this.show();
+    cell.node.addEventListener("metacalc-verdict", () => this.solve(this.field?.value ?? ""));
+  }
+
+  build() {
+    this.field = element("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", inputmode: "text",
+      maxlength: 500, "aria-label": `Your answer to ${this.title}`, placeholder: this.symbols.length ? `in ${this.symbols.join(", ")}` : "a number or formula",
+      oninput: () => { this.verdict.textContent = ""; clearTimeout(this.timer); this.timer = setTimeout(() => this.preview(), 150); } });
+    this.field.value = Store.get("solved", this.name) ?? "";
+    this.button = element("button", { type: "submit" });
+    this.formula = element("div", { class: "answer-formula", "aria-live": "polite" });
+    const form = element("form", { class: "answer-form", onsubmit: (event) => { event.preventDefault(); this.check(); } },
+      element("div", { class: "answer-row" }, this.field, this.button), this.formula, this.verdict);
+    const details = element("details", { class: "answer-in-cell" }, element("summary", {}, "Answer in a cell"));
+    details.append(...this.cell.node.childNodes);
+    this.cell.node.append(form, details);
+    const label = () => {
+      const megabytes = Python.megabytes(CORE);
+      this.button.replaceChildren("Check", element("small", {}, megabytes ? ` (loads Python, ${megabytes} MB)` : ""));
+    };
+    document.addEventListener("metacalc-python", label);
+    label();
+  }
+
+  /** The answer as Python reads it, typeset while it is typed, once Python runs. */
+  async preview() {
+    const text = this.field.value.trim();
+    if (!text || Python.bar?.dataset.state !== "ready") return this.formula.replaceChildren();
+    const { latex, reason } = await Python.ask("typeset", { text, symbols: this.symbols }).catch(() => ({}));
+    if (text !== this.field.value.trim()) return;
+    this.formula.replaceChildren(latex ? formulaNode(latex) : element("small", {}, reason ?? ""));
+    if (latex) typeset(this.formula);
+  }
+
+  async check() {
+    const text = this.field.value;
+    this.say(null, "Checking …");
+    let timer;
+    try {
+      await Python.need(CORE);
+      timer = setTimeout(() => Python.stop("Your answer takes too long to work out. Is there a simpler form?"), SECONDS * 1000);
+      const { right, reason } = await Python.ask("check", { name: this.name, text });
+      if (right) this.solve(text);
+      else this.say(false, reason);
+      this.preview();
+    } catch (error) {
+      this.say(false, error.message);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  say(right, words) {
+    this.verdict.dataset.right = right ?? "";
+    this.verdict.textContent = right === null ? words : `${VERDICT_SIGNS[right]} ${words}`;
+  }
+
+  solve(text) {
+    Store.set("solved", this.name, text);
+    this.show();
+    document.dispatchEvent(new CustomEvent("metacalc-solved"));
+  }
+
+  show() {
+    if (Store.get("solved", this.name) !== null) this.say(true, "Right.");
+  }
+}
+
+/** How many are solved, where the page says how long it takes to read; on the first page, of the whole course. */
+function countSolved() {
+  const names = EXERCISES[PAGE] ?? Object.values(EXERCISES).flat(), kept = Store.names("solved").length + Store.names("cell").length;
+  const place = document.querySelector(".reading-time") ?? document.querySelector(".bd-article h1");
+  if (!place || (PAGE in EXERCISES ? false : !PAGE.endsWith("intro"))) return;
+  document.querySelector(".solved")?.remove();
+  const line = element("p", { class: "solved" },
+    `${solved(names)} of ${names.length} exercises ${PAGE in EXERCISES ? "here" : "of the course"} solved in this browser`);
+  if (kept) line.append(" · ", forgetButton());
+  place.after(line);
+}
+
+function forgetButton() {
+  const button = element("button", { type: "button", class: "forget", onclick: () => {
+    if (!button.dataset.sure) {
+      button.dataset.sure = "yes";
+      button.textContent = "Forget all answers and changed cells? Press again";
+    } else {
+      for (const kind of ["solved", "cell", "choice", "own"]) Store.names(kind).forEach((name) => Store.set(kind, name, null));
+      location.reload();
+    }
+  }, onblur: () => { delete button.dataset.sure; button.textContent = "Forget"; } }, "Forget");
+  return button;
+}
+
+function mountExercises() {
+  for (const cell of cells) if (cell.node.classList.contains(ANSWERS)) new Question(cell);
+  countSolved();
+  document.addEventListener("metacalc-solved", countSolved);
+  window.addEventListener("storage", countSolved);  // another tab
+}
+
+mountCells();
+mountExercises();

@@ -27,14 +27,17 @@ def say(event, table=None, **fields):
 class OnDemand(MetaPathFinder):
     """Unpacks the archive that a module is in, or needs, when the module is first imported."""
 
-    def __init__(self, archives, loaded):
+    def __init__(self, archives):
         self.archives = archives
-        self.homes = {module: name for name, archive in archives.items() if name not in loaded for module in archive["modules"]}
+        self.homes = {module: name for name, archive in archives.items() for module in archive["modules"]}
+
+    def forget(self, name):
+        self.homes = {module: home for module, home in self.homes.items() if home != name}
 
     def find_spec(self, fullname, path=None, target=None):
         name = self.homes.get(fullname)
         if name is not None:
-            self.homes = {module: home for module, home in self.homes.items() if home != name}
+            self.forget(name)
             whole = gzip.decompress(metacalc_page.fetch(name).to_bytes())
             zipfile.ZipFile(io.BytesIO(whole)).extractall(self.archives[name]["folder"])
             for library in pathlib.Path(self.archives[name]["folder"]).glob("lib*.so"):
@@ -43,32 +46,33 @@ class OnDemand(MetaPathFinder):
         return None  # now the others find it
 
 
-def begin(manifest):
-    """Called once, before the first request."""
-    manifest = json.loads(manifest)
+_on_demand = None
+
+
+def begin(manifest, page):
+    """Called once, before the other requests."""
+    global _on_demand
     sys.path[:0] = manifest["path"]
-    sys.meta_path.insert(0, OnDemand(manifest["archives"], manifest["loaded"]))
-    folder = os.path.join(manifest["course"], os.path.dirname(manifest["page"]))  # a chapter reads files beside itself
+    _on_demand = OnDemand(manifest["archives"])
+    sys.meta_path.insert(0, _on_demand)
+    folder = os.path.join(manifest["course"], os.path.dirname(page))  # a chapter reads files beside itself
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
+
+
+def loaded(loaded):
+    """The page has unpacked archives."""
+    for name in loaded:
+        _on_demand.forget(name)
+    importlib.invalidate_caches()
 
 
 def answer(request, call, arguments):
     """Answer a request of the page; its result as JSON."""
     global _request
     _request = request
-    calls = {"check": checked, "cell": run, "typeset": typeset, "warm": warm, "explore": explored}
+    calls = {"start": begin, "load": loaded, "check": checked, "cell": run, "typeset": typeset, "explore": explored}
     return json.dumps(calls[call](**json.loads(arguments)))
-
-
-def warm():
-    """Pay once, while the reader still reads, for what the first answer would wait for."""
-    import sympy as sp
-
-    from metacalc import Objective
-
-    x = sp.Symbol("x")
-    Objective(x**2, x).grad(1.0)
 
 
 def checked(name, text):
@@ -105,7 +109,10 @@ def explored(text, start, rule):
 def run(source):
     """Run a cell; what it shows goes to the page as it comes."""
     done = shell().run_cell(source, store_history=False)
-    return {"right": done.success, "heap": metacalc_page.heap()}
+    inline = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline:
+        inline.flush_figures()  # which IPython itself does only from the second cell with figures on
+    return {"right": done.success, "heap": metacalc_page.heap(), "solved": type(done.result).__name__ == "Verdict" and bool(done.result)}
 
 
 _shell = None

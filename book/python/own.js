@@ -21,25 +21,6 @@ function carried(hash) {
   return found;
 }
 
-/** LaTeX as the page's other formulas are set; its source where MathJax does not answer. */
-async function setFormula(node, latex) {
-  window.MathJax?.typesetClear?.([node]);
-  node.textContent = `\\[${latex}\\]`;
-  await window.MathJax?.startup?.promise;
-  await window.MathJax?.typesetPromise?.([node]);
-}
-
-/** The script that draws live figures: a page with figures of its own has it already. */
-function figures() {
-  if (window.metacalcStage) return Promise.resolve(window.metacalcStage);
-  figures.coming ??= new Promise((resolve, reject) => {
-    document.head.append(element("script", { src: new URL("../stage-host.js", BASE).href,
-      onload: () => resolve(window.metacalcStage),
-      onerror: () => { figures.coming = null; reject(new Error("stage-host.js is missing from this copy of the book.")); } }));
-  });
-  return figures.coming;
-}
-
 class OwnFunction {
   constructor(place, number) {
     const field = (name, label, attributes) => {
@@ -50,20 +31,20 @@ class OwnFunction {
     const typed = { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", "aria-describedby": `own-said-${number}` };
     this.button = element("button", { type: "submit", class: "own-draw" });
     this.said = element("p", { class: "own-said", id: `own-said-${number}`, role: "status" });
-    this.formulas = ["f", "gradient"].map(() => element("div", { class: "own-formula math notranslate nohighlight" }));
+    this.formulas = element("div", { class: "own-formulas" });
     this.figure = element("div", { class: "own-figure" });
-    this.form = element("form", { class: "own-form", novalidate: true, onsubmit: (event) => { event.preventDefault(); this.draw(); },
-      onfocusin: () => this.name(), onpointerenter: () => this.name() },
+    this.form = element("form", { class: "own-form", novalidate: true, onsubmit: (event) => { event.preventDefault(); this.draw(); } },
     field("f", "f", { ...typed, maxlength: LONGEST.f, placeholder: "x^2 + 10y^2" }),
     field("start", "start", { ...typed, maxlength: LONGEST.start, placeholder: "2 or 1, −1" }), field("rule", "rule", {}),
     element("div", { class: "own-buttons" }, this.button,
       element("button", { type: "button", onclick: () => this.link() }, "Copy link")));
     this.rule.append(...Object.entries(RULES).map(([value, words]) => element("option", { value }, words)));
     this.rule.addEventListener("change", () => { if (this.model) this.draw(); });
-    place.replaceChildren(this.form, this.examples(), this.said, ...this.formulas, this.figure);
-    this.fill({ f: EXAMPLES[0][0], start: EXAMPLES[0][1], rule: EXAMPLES[0][2] });
+    place.replaceChildren(this.form, this.examples(), this.said, this.formulas, this.figure);
+    const [f, start, rule] = EXAMPLES[0];
+    this.fill({ f, start, rule, ...carried(Store.get("own", "function") ?? "") });  // what was drawn last
     this.name();
-    document.addEventListener("metacalc-stopped", () => this.name());
+    document.addEventListener("metacalc-python", () => this.name());
   }
 
   examples() {
@@ -93,12 +74,13 @@ class OwnFunction {
     const given = { text: this.f.value, start: this.start.value, rule: this.rule.value };
     this.say(Python.megabytes(CORE) ? "Loading Python …" : "Drawing …");
     try {
-      const [made, host] = await Promise.all([Python.ask("explore", given), figures()]);
+      const [made, host] = await Promise.all([Python.ask("explore", given), stages()]);
       if (!current()) return;
-      this.name();
       if (made.reason) return this.say(made.reason, true);
       await this.show(made, host);
-      if (current()) this.say("");
+      if (!current()) return;
+      this.say("");
+      Store.set("own", "function", this.fragment());
     } catch (error) {
       if (current()) this.say(error.message, true);
     }
@@ -112,13 +94,16 @@ class OwnFunction {
     this.model = await host.mount(this.figure, { ...stage, ...kept });
     this.moved = moved;
     for (const { name } of stage.spec.sliders) this.model.on(`change:${name}`, () => moved.add(name));
-    await Promise.all([setFormula(this.formulas[0], made.latex), setFormula(this.formulas[1], made.gradient)]);
+    window.MathJax?.typesetClear?.([this.formulas]);
+    this.formulas.replaceChildren(formulaNode(made.latex), formulaNode(made.gradient));
+    await typeset(this.formulas);
   }
+
+  fragment() { return `#${["f", "start", "rule"].map((name) => `${name}=${encodeURIComponent(this[name].value)}`).join("&")}`; }
 
   /** Put a link to what the fields say into the clipboard; where a page may not, into the address bar. */
   async link() {
-    const parts = ["f", "start", "rule"].map((name) => `${name}=${encodeURIComponent(this[name].value)}`);
-    const address = `${location.href.split("#")[0]}#${parts.join("&")}`;
+    const address = location.href.split("#")[0] + this.fragment();
     try {
       await navigator.clipboard.writeText(address);
       this.say("The link is in the clipboard.");

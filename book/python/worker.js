@@ -3,7 +3,7 @@
 // "done" or "failed".
 "use strict";
 
-let base, manifest, kernel;
+let base, manifest, python, kernel;
 const say = (message) => postMessage(message);
 const plainFetch = self.fetch.bind(self);
 
@@ -53,11 +53,9 @@ function bytesAtOnce(name) {
 
 async function start(options) {
   ({ base, manifest } = options);
-  const archives = options.archives.map((name) => [name, unzipped(manifest.archives[name].file)]);
-  archives.forEach(([, loading]) => loading.catch(() => {}));  // the first error is told below
   importScripts(base + "pyodide.js");
-  const python = await loadPyodide({ indexURL: base, stdLibURL: base + "stdlib.pack", env: { MPLBACKEND: "module://matplotlib_inline.backend_inline" } });
-  for (const [name, loading] of archives) python.unpackArchive(await loading, "zip", { extractDir: manifest.archives[name].folder });
+  python = await loadPyodide({ indexURL: base, stdLibURL: base + "stdlib.pack", env: {
+    HOME: "/home/pyodide", MPLBACKEND: "module://matplotlib_inline.backend_inline" } });
   python.registerJsModule("metacalc_page", {
     say: (text, table) => say({ ...JSON.parse(text), ...(table && { table: table.toJs() }) }),
     fetch: (name) => bytesAtOnce(manifest.archives[name].file),
@@ -68,15 +66,37 @@ async function start(options) {
   });
   python.runPython(options.kernel, { filename: "kernel.py" });
   kernel = python.globals.get("answer");
-  python.runPython(`begin(${JSON.stringify(JSON.stringify({ ...manifest, loaded: options.archives, page: options.page }))})`);
+  return { manifest, page: options.page };
 }
 
-onmessage = async ({ data: { id, call, arguments: given } }) => {
-  try {
-    if (call === "start") await start(given);
-    const result = call === "start" ? null : JSON.parse(kernel(id, call, JSON.stringify(given)));
-    say({ id, event: "done", result });
-  } catch (error) {
-    say({ id, event: "failed", reason: String(error?.message ?? error) });
-  }
+/** What an archive has goes to its folder; what comes over the network does so while Pyodide starts. */
+const coming = new Map();
+const fetchAhead = (names) => names.forEach((name) => {
+  if (!coming.has(name)) coming.set(name, unzipped(manifest.archives[name].file));
+  coming.get(name).catch(() => {});  // told when it is awaited
+});
+
+async function load({ archives }) {
+  fetchAhead(archives);
+  for (const name of archives) python.unpackArchive(await coming.get(name), "zip", { extractDir: manifest.archives[name].folder });
+  return { loaded: archives };
+}
+
+async function answered(id, call, given) {
+  if (call === "load") given = await load(given);
+  if (call === "start") given = await start(given);
+  return JSON.parse(kernel(id, call, JSON.stringify(given)));
+}
+
+// One request after the other, though loading waits.
+let before = Promise.resolve();
+onmessage = ({ data: { id, call, arguments: given } }) => {
+  if (call === "load" && manifest) fetchAhead(given.archives);
+  before = before.then(async () => {
+    try {
+      say({ id, event: "done", result: await answered(id, call, given) });
+    } catch (error) {
+      say({ id, event: "failed", reason: String(error?.message ?? error) });
+    }
+  });
 };

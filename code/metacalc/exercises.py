@@ -28,11 +28,14 @@ class Exercise(NamedTuple):
         Largest relative error of a numerical answer; 0 wants it exactly.
     mistakes : tuple of (answer, reason)
         Wrong answers that readers arrive at, with what each of them overlooked.
+    program : bool
+        Whether the answer is something to program, which no line of text can hold.
     """
 
     answer: Any
     tolerance: float = 0.0
     mistakes: tuple[tuple[Any, str], ...] = ()
+    program: bool = False
 
 
 class Verdict(NamedTuple):

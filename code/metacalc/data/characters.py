@@ -267,9 +267,10 @@ def _fonts():
 def _outlines(letter):
     """The letter's outline in each face that has it: [(number of the face, Path)], its longer side 0.8 about (½, ½)."""
     found = []
+    no_hinting = ft2font.LoadFlags.NO_HINTING if hasattr(ft2font, "LoadFlags") else ft2font.LOAD_NO_HINTING  # before 3.10
     for number, (font, known) in enumerate(_fonts()):
         if ord(letter) in known:
-            font.load_char(ord(letter), flags=ft2font.LoadFlags.NO_HINTING)
+            font.load_char(ord(letter), flags=no_hinting)
             vertices, codes = font.get_path()
             low, high = vertices.min(axis=0), vertices.max(axis=0)
             found.append((number, Path(0.5 + 0.8 * (vertices - (low + high) / 2) / (high - low).max(), codes)))

@@ -28,7 +28,7 @@ def _function_with_quotients(answer):
 EXERCISES = {
     "bg-ex-derivative": Exercise(R(12), mistakes=((R(8), "That is f(2), the value. The exercise asks for the slope."),
                                                   (R(4), "That is the exponent's rule without its factor."))),
-    "bg-ex-quotient": Exercise(_function_with_quotients),
+    "bg-ex-quotient": Exercise(_function_with_quotients, program=True),
     "bg-ex-error": Exercise(sp.exp(theta) * h / 2, mistakes=((sp.exp(theta) * h, "The Taylor coefficient of h² is f″/2."),
                                                              (sp.exp(theta) * h**2 / 2,
                                                               "You divided by h, so one power of h is gone."))),

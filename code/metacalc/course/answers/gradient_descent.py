@@ -61,5 +61,5 @@ EXERCISES = {
                             mistakes=((2 / lambda_max, "The new term curves as well."),
                                       (2 / (lambda_max * gamma), "Eigenvalues of a sum with γI add."))),
     "gd-ex-momentum": Exercise(_momentum_pair),
-    "gd-ex-edge": Exercise(_cycle),
+    "gd-ex-edge": Exercise(_cycle, program=True),
 }

@@ -1,5 +1,7 @@
 """Answers to the exercises of the chapter "Language"."""
 
+import re
+
 import sympy as sp
 
 from metacalc.exercises import Exercise
@@ -12,7 +14,10 @@ def _not_apart(answer):
     """For la-ex-apart: two languages of different families that must not stand on two sides."""
     from metacalc.data.languages import SIMILAR, families, overlap
 
-    one, other = answer
+    codes = re.findall(r"\w+", answer) if isinstance(answer, str) else answer
+    if len(codes) != 2:
+        return "Give the codes of two languages."
+    one, other = codes
     family = families()
     if not {one, other} <= family.keys() or one == other:
         return "Give the codes of two different languages of families()."

@@ -34,7 +34,7 @@ EXERCISES = {
                              mistakes=(((1 - a * alpha) ** (t - k), "That is the ratio; the error is what differs from 1."),
                                        ((1 - a * alpha) ** (k - t) - 1,
                                         "The full gradient has more factors than the truncated one."))),
-    "out-ex-convex": Exercise(_convex_and_then_not),
+    "out-ex-convex": Exercise(_convex_and_then_not, program=True),
     "out-ex-even": Exercise((sp.sqrt(3) - 1) / (3 * sp.sqrt(3) - 1),
                             mistakes=(((sp.sqrt(3) + 1) / (3 * sp.sqrt(3) + 1),
                                        "The weights are equal there too, but there is a smaller rate."),

@@ -5,13 +5,15 @@ import sympy as sp
 
 from metacalc.course.gaussian import GaussianPrior
 from metacalc.exercises import Exercise, number
+from metacalc.formulas import parsed
 
 alpha, c, k, K, lam, n, noise, nu, s, t, tau2 = sp.symbols("alpha c k K lam n noise nu s t tau2", positive=True)
 
 
 def _best_question(answer):
     """For rc-ex-question: a 3 × 3 covariance whose most uncertain item is not the best one to ask about (noise 1/2)."""
-    cov = np.array([[number(v) for v in row] for row in np.asarray(answer, object).tolist()])
+    rows = parsed(answer) if isinstance(answer, str) else np.asarray(answer, object).tolist()
+    cov = np.array([[number(v) for v in row] for row in rows])
     if cov.shape != (3, 3):
         return "Give a 3 × 3 matrix, as three lists of three numbers."
     prior = GaussianPrior(np.zeros(3), cov, 0.5)

@@ -50,7 +50,7 @@ EXERCISES = {
                                   mistakes=((a * (1 - a * alpha) * theta,
                                              "That is first-order MAML: there the gradient is detached, not θ."),
                                             (a * (1 - a * alpha) ** 2 * theta, "That is MAML. The straight way is cut here."))),
-    "tl-ex-difference": Exercise(_hessian_from_gradients),
+    "tl-ex-difference": Exercise(_hessian_from_gradients, program=True),
     "tl-ex-checkpoints": Exercise((R(10), R(20)),
                                   mistakes=(((R(10), R(10)), "The kept iterates and those of one stretch count together."),
                                            ((R(50), R(52)), "There is a smaller sum in between."))),

@@ -39,5 +39,5 @@ EXERCISES = {
                                           "That is the spread of one alphabet. The mean of eight is √8 times as sure."),
                                          ((R(2, 100), 0.02 * 1.959964 / sp.sqrt(8)),
                                           "With eight units the normal distribution is too narrow; take Student's t."))),
-    "vi-ex-leak": Exercise(_leak),
+    "vi-ex-leak": Exercise(_leak, program=True),
 }
