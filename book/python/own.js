@@ -1,7 +1,7 @@
 // "f(θ) of one's own": a reader types a function, SymPy's gradient appears, and a live figure of it. A link can carry the
 // function: it fills the fields and starts nothing, and what it carries is parsed as a formula, never run.
 
-const RULES = { sgd: "plain gradient step", momentum: "momentum, β = 0.9", nesterov: "Nesterov, β = 0.9", adam: "Adam", adamw: "AdamW" };
+const RULES = { sgd: "gradient step", momentum: "momentum", nesterov: "Nesterov", adam: "Adam", adamw: "AdamW" };
 const EXAMPLES = [["x^4 - 3x^2 + x", "2", "sgd"], ["log(cosh(x))", "3", "momentum"], ["x^2 + 10y^2", "2, 1", "sgd"],
   ["(1 - x)^2 + 100(y - x^2)^2", "-1.2, 1", "adam"]];
 const LONGEST = { f: 500, start: 100, rule: 20, link: 2000 };
@@ -34,7 +34,7 @@ class OwnFunction {
     this.formulas = element("div", { class: "own-formulas" });
     this.figure = element("div", { class: "own-figure" });
     this.form = element("form", { class: "own-form", novalidate: true, onsubmit: (event) => { event.preventDefault(); this.draw(); } },
-    field("f", "f", { ...typed, maxlength: LONGEST.f, placeholder: "x^2 + 10y^2" }),
+    field("f", "your function f", { ...typed, maxlength: LONGEST.f, placeholder: "x^2 + 10y^2" }),
     field("start", "start", { ...typed, maxlength: LONGEST.start, placeholder: "2 or 1, −1" }), field("rule", "rule", {}),
     element("div", { class: "own-buttons" }, this.button,
       element("button", { type: "button", onclick: () => this.link() }, "Copy link")));
@@ -76,7 +76,7 @@ class OwnFunction {
     try {
       const [made, host] = await Promise.all([Python.ask("explore", given), stages()]);
       if (!current()) return;
-      if (made.reason) return this.say(made.reason, true);
+      if (made.reason) return this.say(`Not drawn: ${made.reason}.`, true);
       await this.show(made, host);
       if (!current()) return;
       this.say("");
@@ -119,7 +119,7 @@ function ownFunctions() {
   const take = () => {
     const values = carried(location.hash);
     if (!values.f || !places.length) return;
-    places[0].fill(values);
+    places[0].fill({ start: "", rule: "sgd", ...values });
     places[0].say("The link brought this function. Nothing runs before you press Draw.");
     places[0].form.scrollIntoView({ block: "center" });
   };

@@ -157,8 +157,8 @@ class Axes:
         """Level lines, the lower ones drawn darker; arguments as of `level_segments`."""
         levels = np.atleast_1d(levels)
         for level, opacity in zip(levels, np.linspace(1, 0.4, len(levels))):
-            ends = self._places(level_segments(x, y, z, level))
-            d = "".join(f"M{a:g},{b:g}L{c:g},{e:g}" for (a, b), (c, e) in ends)
+            ends = self._places(level_segments(x, y, z, level)).reshape(-1, 4)
+            d = ("M%.1f %.1f %.1f %.1f" * len(ends)) % tuple(ends.ravel().tolist())
             self._add(d, color, 1, f' stroke-opacity="{opacity:.2f}" stroke-linecap="round"')
 
     def svg(self) -> str:

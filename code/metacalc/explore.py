@@ -31,7 +31,7 @@ RULES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "
 ITERATIONS, DECADES = 60, 4  # of rates, which makes 41
 SERIES = 1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0  # a decade in ten steps, as Renard had it
 LOWEST = -7  # power of ten of the smallest rate
-SIDE, LINES = 64, 12  # of the grid that level lines are found on, and how many of these
+SIDE, LINES = 56, 10  # of the grid that level lines are found on, and how many of these
 
 
 def explore(text: str, start: str = "", rule: str = "sgd") -> dict[str, Any]:
@@ -68,7 +68,10 @@ def explore(text: str, start: str = "", rule: str = "sgd") -> dict[str, Any]:
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {str(rule)[:40]!r}")
     objective, names = _objective(text)
-    runs = _Runs(objective, names, _start(start, objective, names), rule)
+    runs = _Runs(objective, names, _start(start, names), rule)
+    if not (np.isfinite(runs.loss[0, 0]) and np.all(np.isfinite(objective.grad(runs.start)))):
+        where = ", ".join(f"{name} = {value:g}" for name, value in zip(names, runs.path[0, 0]))
+        raise ValueError(f"start must be where the function and its gradient are finite; at {where} they are not")
     f = f"f({', '.join(map(sp.latex, _symbols(objective)))})"
     if len(names) == 1:
         gradient = f"f'{f[1:]} = {sp.latex(objective.gradient)}"
@@ -98,7 +101,7 @@ def _objective(text: str) -> tuple[Objective, list[str]]:
     return Objective(expr, symbols if len(symbols) == 2 else symbols[0]), names
 
 
-def _start(text: str, objective: Objective, names: list[str]) -> Any:
+def _start(text: str, names: list[str]) -> Any:
     """The start as a float, or as an array of two."""
     wanted = "a number, such as 2" if len(names) == 1 else f"two numbers, {' and '.join(names)}, such as 1, -1"
     if not isinstance(text, str):
@@ -113,11 +116,7 @@ def _start(text: str, objective: Objective, names: list[str]) -> Any:
     if not all(v.is_extended_real and abs(v.evalf(5)) < 1e100 for v in values):
         raise ValueError(f"start must be finite and real, got {text.strip()[:40]}")
     theta = [float(v) for v in values]
-    start = np.array(theta) if len(names) == 2 else theta[0]
-    if not (np.isfinite(objective(start)) and np.all(np.isfinite(objective.grad(start)))):
-        where = ", ".join(f"{name} = {value:g}" for name, value in zip(names, theta))
-        raise ValueError(f"start must be where the function and its gradient are finite; at {where} they are not")
-    return start
+    return np.array(theta) if len(names) == 2 else theta[0]
 
 
 @dataclass
@@ -157,8 +156,8 @@ class _Runs:
         with np.errstate(all="ignore"):
             found = real_part(self._plain(*np.moveaxis(theta, -1, 0))[0])
         found = np.array(np.broadcast_to(found, theta.shape[:-1]), float)
-        single = np.isnan(found) & np.isfinite(theta).all(axis=-1)
-        if 0 < single.sum() <= 20:  # where a formula is 0/0, say
+        single = np.isnan(found) & (np.abs(theta) < 1e6).all(axis=-1)
+        if 0 < single.sum() <= 20:  # where a formula is 0/0, say; what has run away is no matter
             found[single] = self.objective(theta[single][:, 0] if len(self.names) == 1 else theta[single])
         return found
 
