@@ -14,6 +14,7 @@ import pytest
 
 from conftest import ROOT, missing
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
+from metacalc.explore import explore
 from metacalc.spec import Tables, written
 from metacalc.stage import panel
 
@@ -71,13 +72,24 @@ def stage():
     return {"spec": made.spec, "table": base64.b64encode(made.table).decode(), "readouts": readouts}
 
 
+def explored():
+    """A parabola on axes of our own, and what its readout says at some positions, by the closed form."""
+    state = explore("x^2", "3")["stage"]
+    rates, readouts = state["spec"]["sliders"][1]["values"], []
+    for n, k in [(0, 0), (1, 10), (7, 20), (60, 24), (5, 40)]:
+        theta = 3 * (1 - 2 * rates[k]) ** n
+        numbers = f"x = {written(theta, '.4g')}, f = {written(theta**2, '.5g')}"
+        readouts.append([[n, k], f"After {n} iteration{written(n, 's')} {numbers}."])
+    return {"state": state | {"table": base64.b64encode(state["table"]).decode()}, "readouts": readouts}
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     path = tmp_path_factory.mktemp("stage") / "expected.json"
     path.write_text(json.dumps({
         "halves": encoded(np.arange(65536, dtype=np.uint16).view(np.float16).astype(float)),
         "values": encoded(numbers()), "texts": {spec: [written(v, spec) for v in numbers()] for spec in SPECS},
-        **arrays(), "stage": stage(),
+        **arrays(), "stage": stage(), "explored": explored(),
     }, allow_nan=False), encoding="utf-8")
     return path
 

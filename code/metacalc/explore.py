@@ -205,10 +205,10 @@ class _Runs:
             higher = ~(self.loss[-1] <= self.loss[0] + 1e-12 * np.abs(self.loss[0]))
             last = np.abs(np.diff(self.path[-9:], axis=0)).max(axis=(0, 2))
             still = last <= 1e-3 * np.abs(self.path - self.path[0]).max(axis=(0, 2))
+            left = (np.isnan(self.loss) & (np.abs(self.path).max(axis=-1) <= 1e6)).any(axis=0)
         ended = f"after {ITERATIONS} iterations "
         return np.select(
-            [np.isnan(self.path[-1]).any(axis=-1) & ~(np.abs(np.nan_to_num(self.path)) > 1e6).any(axis=(0, 2)), self.grown,
-             higher, still],
+            [left, self.grown, higher, still],
             ["the path leaves where f is defined", "the path diverges", ended + "f is larger than at the start",
              "the path comes to rest"], ended + "the path still moves")
 
