@@ -6,7 +6,7 @@ PAGES := $(shell find chapters -not -path "*/.*") $(wildcard *.yml *.md book/*.*
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
-.PHONY: book test lab hub serve notebooks studies requirements oracles budgets bench oldest mutants clean
+.PHONY: book test lab hub serve notebooks studies requirements oracles budgets bench oldest mutants page-cells clean
 
 book: _build/html/.built
 	@echo "The book is in _build/html/index.html"
@@ -57,6 +57,10 @@ requirements: .venv/installed
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra book --extra lab --extra test --no-annotate \
 	  --custom-compile-command "make requirements" --output-file requirements.txt --upgrade pyproject.toml
+
+# Runs every chapter's cells in the built pages and notes which do not run there, or for how long: a quarter of an hour.
+page-cells: book
+	$(BIN)/python book/python/trial.py
 
 # Puts small faults into the code, one at a time, and counts which the tests notice: hours. Rewrites the table in CONTRIBUTING.md.
 mutants: .venv/installed

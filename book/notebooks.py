@@ -5,6 +5,7 @@ made by the build, and so is what cells tagged `nbval-ignore-output` print: it v
 """
 
 import argparse
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -54,6 +55,14 @@ def normalised(notebook):
                 if "execution_count" in output:
                     output.execution_count = None
     return nbformat.writes(notebook, indent=1) + "\n"
+
+
+@functools.cache
+def code_cells():
+    """The chapters' code cells: page, such as chapters/intro → its notebook's."""
+    paths = [path for path in sorted(CHAPTERS.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
+    return {path.relative_to(CHAPTERS.parent).with_suffix("").as_posix(): [
+        cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"] for path in paths}
 
 
 def _joined(outputs):

@@ -10,8 +10,8 @@ import re
 import sys
 from pathlib import Path
 
-import nbformat
 from docutils import nodes
+from notebooks import code_cells
 from sphinx.util import logging
 
 from metacalc.course.answers import EXERCISES
@@ -34,17 +34,9 @@ def page_script(constants):
     return '(() => {\n"use strict";\n' + "\n".join(lines) + "})();\n"
 
 
-def notebooks():
-    """The chapters' notebooks: page → code cells."""
-    for path in sorted((ROOT / "chapters").rglob("*.ipynb")):
-        if ".ipynb_checkpoints" not in path.parts:
-            cells = nbformat.read(path, as_version=4).cells
-            yield path.relative_to(ROOT).with_suffix("").as_posix(), [cell for cell in cells if cell.cell_type == "code"]
-
-
 def exercises():
     """The names of every page's exercises, where it has any."""
-    asked = {page: [m[1] for cell in cells for m in CHECK.finditer(cell.source)] for page, cells in notebooks()}
+    asked = {page: [m[1] for cell in cells for m in CHECK.finditer(cell.source)] for page, cells in code_cells().items()}
     return {page: names for page, names in asked.items() if names}
 
 
@@ -57,17 +49,17 @@ def megabytes(manifest):
 
 
 def prepare(app, config):
-    """Get what the pages load; without it the book has no Python in its pages."""
+    """Get what the pages load. Without it the book has no Python in its pages."""
     folder = Path(app.doctreedir).parent / "assets"
     try:
         manifest = pack.lay(folder / "python")
     except pack.Unavailable as error:
         log.info(f"The book is built without Python in its pages: {error}")
-        config.html_context["python_in_page"] = False
         return
     style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     (folder / "python.css").write_text(style, encoding="utf-8")
-    (folder / "python.js").write_text(page_script({"SIZES": megabytes(manifest), "EXERCISES": exercises()}), encoding="utf-8")
+    constants = {"SIZES": megabytes(manifest), "EXERCISES": exercises()}
+    (folder / "python.js").write_text(page_script(constants), encoding="utf-8")
     app.add_css_file("python.css")
     app.add_js_file("python.js", loading_method="defer")
 
@@ -89,12 +81,16 @@ def mark_exercises(app, doctree):
 
 
 def describe(app, pagename, templatename, context, doctree):
-    """Tell the page which it is and what is known of its cells; and it may connect to its own server alone, and its worker with it."""
+    """Tell the page which it is and what is known of its cells. It may connect to its own server alone, and its worker too."""
     known = json.loads((HERE / "cells.json").read_text(encoding="utf-8")).get(pagename, {})
-    listed = [[cell.id, *known.get(cell.id, [])] for page, cells in notebooks() if page == pagename for cell in cells]
+    listed = [[cell.id, *known.get(cell.id, [])] for cell in code_cells().get(pagename, [])]
+    policy = '<meta http-equiv="Content-Security-Policy" content="connect-src \'self\'">'
     metas = {"metacalc-page": pagename, "metacalc-cells": json.dumps(listed, separators=(",", ":"))}
-    context["metatags"] = context.get("metatags", "") + "".join(f'<meta name="{name}" content="{html.escape(value)}">' for name, value in metas.items())
-    context["metatags"] += '<meta http-equiv="Content-Security-Policy" content="connect-src \'self\'">'
+    tags = [f'<meta name="{name}" content="{html.escape(value)}">' for name, value in metas.items()]
+    context["metatags"] = context.get("metatags", "") + policy + "".join(tags)
+    if listed and "python.js" not in {Path(str(getattr(file, "filename", file))).name for file in context["script_files"]}:
+        context["body"] = context["body"].replace(
+            "</h1>", '</h1>\n<p class="reading-time">This copy of the book was built without Python in its pages.</p>', 1)
 
 
 def setup(app):

@@ -40,8 +40,8 @@ ARCHIVES = {
 # What hardly a page imports of these has an archive of its own.
 RARE = ("fontTools", "matplotlib/backends/backend_pdf", "matplotlib/backends/backend_pgf", "matplotlib/backends/backend_ps",
         *(f"sympy/{name}" for name in """categories crypto diffgeom holonomic liealgebras parsing/autolev parsing/c
-        parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode printing/rust
-        printing/theanocode stats tensor/array/expressions testing unify utilities/autowrap utilities/codegen
+        parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode
+        printing/rust printing/theanocode stats tensor/array/expressions testing unify utilities/autowrap utilities/codegen
         vector""".split()), r"sympy/physics/(?!units|__init__)\w+")
 FONTS = re.compile(r"mpl-data/fonts/ttf/(DejaVuSansMono|DejaVuSerif|STIX)")  # beside the one that figures are written in
 PACKAGES, COURSE = "/packages", "/course"  # where the archives are unpacked
@@ -52,7 +52,7 @@ UNUSED = {"jedi", "jupyterlab-widgets", "parso", "pexpect", "ptyprocess", "reque
 DROPPED = re.compile(r"""
     (^|/)(tests|benchmarks|__pycache__|sample_data|locale-data|labextension|sboms|include)/ | ^\.\.
     | \.(pyi|pyc|c|h|pxd|f|mo|js\.map|so(?<!wasm32-emscripten\.so)(?<!openblas\.so))$
-    | \.dist-info/(?!METADATA) | ^pygments/(formatters|lexers|styles)/(?!__init__|_mapping|default|python|_lua|special|html|terminal)
+    | \.dist-info/(?!METADATA) | ^pygments/(formatters|lexers|styles)/(?!__init__|_mapping|default|html|python|special|term)
     | mpl-data/(images|fonts/(afm|pdfcorefonts|ttf/STIX(Non|Siz))) | ^PIL/_(webp|imagingcms)
     | ^matplotlib/backends/(_?backend_(cairo|gtk|mac|nbagg|qt|tk|web|wx)|web_backend|qt_)
     | ^scipy/misc/.*\.(dat|bz2) | ^scipy/datasets | ^numpy/(_core|random)/(lib/.*\.a|_examples/)""", re.VERBOSE)

@@ -1,7 +1,7 @@
 """Run every chapter's cells in the built pages, in order, as a reader would: `make page-cells`.
 
-What a cell shows there is compared with what is stored in the notebook. `cells.json` gets, by page and cell, why a cell does not
-run in a page, or about how many minutes it takes: the pages say so on its button.
+What a cell shows there is compared with what is stored in the notebook. `cells.json` gets, by page and cell, why a cell does
+not run in a page, or about how many minutes it takes: the pages say so on its button.
 """
 
 import argparse
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 import browser as chromium  # noqa: E402
 import budgets  # noqa: E402
-import nbformat  # noqa: E402
+from notebooks import code_cells  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 ROOT = HERE.parent.parent
@@ -55,7 +55,7 @@ def reason(events):
             return "its controls need JupyterLab"
         if event["event"] == "error":
             missing = re.search(r"No module named '(\w+)'", event["value"])
-            return f"needs {missing[1].lstrip('_')}" if missing and event["name"] in ("ImportError", "ModuleNotFoundError") else None
+            return f"needs {missing[1].lstrip('_')}" if missing else None
     return ""
 
 
@@ -71,7 +71,7 @@ def differs(cell, events):
 
 def try_page(browser, address, name, skip=(), timeout=1200):
     """Every cell of a page run in order: (cell, seconds, why it does not run or None, how its output differs)."""
-    cells = [c for c in nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells if c.cell_type == "code"]
+    cells = code_cells()[name]
     page = browser.new_page()
     page.add_init_script(LISTEN)
     page.goto(f"{address}{name}.html")
@@ -91,8 +91,7 @@ def try_page(browser, address, name, skip=(), timeout=1200):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("pages", nargs="*", help="such as chapters/01_background; all, unless given")
-    pages = parser.parse_args().pages or [
-        p.relative_to(ROOT).with_suffix("").as_posix() for p in sorted((ROOT / "chapters").rglob("*.ipynb"))]
+    pages = parser.parse_args().pages or list(code_cells())
     known = json.loads((HERE / "cells.json").read_text(encoding="utf-8"))
     address, faults = budgets.serve(), 0
     with sync_playwright() as playwright:
