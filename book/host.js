@@ -1,5 +1,5 @@
 // Brings the stages of a built page to life with no kernel: for each one a model that holds its state, given to the
-// same module that JupyterLab runs (STAGE_MODULE, its source, stands above).
+// same module that JupyterLab runs (STAGE_MODULE, its source, stands above). `metacalcStage.mount` does it for other scripts.
 
 class Model {
   constructor(state) {
@@ -17,18 +17,35 @@ class Model {
   save_changes() {}
 }
 
+let stage;  // the module, once it has been asked for
+const ends = new WeakMap();  // element → what ends the figure in it
+
+/**
+ * Bring an element to life with the state of a stage: "spec", "pictures", "table" as bytes or in base64, and the position of
+ * each slider under its name. Whatever lived in the element before ends. Returns the model, which has the positions.
+ */
+async function mount(el, state) {
+  stage ??= (async () => {
+    const address = URL.createObjectURL(new Blob([STAGE_MODULE], { type: "text/javascript" }));
+    const module = await import(address);
+    URL.revokeObjectURL(address);
+    return module.default;
+  })();
+  const { render } = await stage;
+  ends.get(el)?.();
+  const bytes = typeof state.table === "string" ? Uint8Array.from(atob(state.table), (c) => c.charCodeAt(0)) : state.table;
+  const model = new Model({ ...state, table: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength) });
+  ends.set(el, render({ model, el }));
+  el.dataset.live = "true";
+  return model;
+}
+
 async function mountStages() {
-  const address = URL.createObjectURL(new Blob([STAGE_MODULE], { type: "text/javascript" }));
-  const { default: stage } = await import(address);
-  URL.revokeObjectURL(address);
   for (const script of document.querySelectorAll("script.stage-data")) {
     const el = script.previousElementSibling;
     try {  // a figure that fails stays the static picture, and leaves the others alone
-      const state = JSON.parse(script.textContent);
-      state.table = new DataView(Uint8Array.from(atob(state.table), (c) => c.charCodeAt(0)).buffer);
-      state.pictures = [...el.querySelectorAll("svg")].map((svg) => svg.outerHTML);
-      stage.render({ model: new Model(state), el });
-      el.dataset.live = "true";
+      const pictures = [...el.querySelectorAll(".stage-panel > svg")].map((svg) => svg.outerHTML);
+      await mount(el, { ...JSON.parse(script.textContent), pictures });
     } catch (error) {
       console.error(error);
     }
@@ -36,4 +53,5 @@ async function mountStages() {
   }
 }
 
+window.metacalcStage = { mount };
 mountStages();

@@ -13,7 +13,6 @@ from pathlib import Path
 from docutils import nodes
 from notebooks import code_cells
 from sphinx.util import logging
-from sphinx.util.fileutil import copy_asset
 
 from metacalc.course.answers import EXERCISES
 
@@ -21,7 +20,8 @@ HERE, ROOT = Path(__file__).parent / "python", Path(__file__).parent.parent
 sys.path.insert(0, str(HERE))
 import pack  # noqa: E402
 
-SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js")  # the last one starts them
+SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js", "own.js")  # the last two start them
+STYLES = ("python.css", "own.css")
 CHECK = re.compile(r'^check\("([\w-]+)", \.\.\.\)\s*\Z', re.MULTILINE)
 SYMBOLS = re.compile(r'= sp\.symbols?\("([^"]+)"')
 log = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ def prepare(app, config):
     except pack.Unavailable as error:
         log.info(f"The book is built without Python in its pages: {error}")
         return
-    copy_asset(HERE / "python.css", folder)
+    style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
+    (folder / "python.css").write_text(style, encoding="utf-8")
     constants = {"SIZES": megabytes(manifest), "EXERCISES": exercises()}
     (folder / "python.js").write_text(page_script(constants), encoding="utf-8")
     app.add_css_file("python.css")

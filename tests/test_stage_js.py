@@ -14,7 +14,9 @@ import pytest
 
 from conftest import ROOT, missing
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
-from metacalc.stage import _format, _Tables, panel
+from metacalc.explore import explore
+from metacalc.spec import Tables, written
+from metacalc.stage import panel
 
 FILES = sorted((ROOT / "tests/js").glob("*.test.js"))
 SPECS = ["d", "s", ".0f", ".1f", ".2f", ".3f", ".6f", ".1e", ".2e", ".1g", ".3g", ".4g", ".6g"]
@@ -42,7 +44,7 @@ def numbers():
 
 def arrays():
     """Arrays in one buffer, and what is found in each at every position of sliders with 2, 3 and 2 of them."""
-    tables, listed, sizes = _Tables(), [], (2, 3, 2)
+    tables, listed, sizes = Tables(), [], (2, 3, 2)
     for dtype, shape in [(np.float16, (2, 3, 2)), (np.float64, (1, 3, 1)), (np.float16, (2, 1, 2, 5)), (np.uint32, (2, 3, 1)),
                          (np.float16, (1, 1, 1, 3)), (np.float64, (1, 1, 2))]:
         array = np.arange(1, 1 + np.prod(shape)).reshape(shape).astype(dtype)
@@ -70,13 +72,24 @@ def stage():
     return {"spec": made.spec, "table": base64.b64encode(made.table).decode(), "readouts": readouts}
 
 
+def explored():
+    """A parabola on axes of our own, and what its readout says at some positions, by the closed form."""
+    state = explore("x^2", "3")["stage"]
+    rates, readouts = state["spec"]["sliders"][1]["values"], []
+    for n, k in [(0, 0), (1, 10), (7, 20), (60, 24), (5, 40)]:
+        theta = 3 * (1 - 2 * rates[k]) ** n
+        numbers = f"x = {written(theta, '.4g')}, f = {written(theta**2, '.5g')}"
+        readouts.append([[n, k], f"After {n} iteration{written(n, 's')} {numbers}."])
+    return {"state": state | {"table": base64.b64encode(state["table"]).decode()}, "readouts": readouts}
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     path = tmp_path_factory.mktemp("stage") / "expected.json"
     path.write_text(json.dumps({
         "halves": encoded(np.arange(65536, dtype=np.uint16).view(np.float16).astype(float)),
-        "values": encoded(numbers()), "texts": {spec: [_format(v, spec) for v in numbers()] for spec in SPECS},
-        **arrays(), "stage": stage(),
+        "values": encoded(numbers()), "texts": {spec: [written(v, spec) for v in numbers()] for spec in SPECS},
+        **arrays(), "stage": stage(), "explored": explored(),
     }, allow_nan=False), encoding="utf-8")
     return path
 

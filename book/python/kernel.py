@@ -73,7 +73,7 @@ def answer(request, call, arguments):
     """Answer a request of the page; its result as JSON."""
     global _request
     _request = request
-    calls = {"start": begin, "load": loaded, "check": checked, "cell": run, "typeset": typeset}
+    calls = {"start": begin, "load": loaded, "check": checked, "cell": run, "typeset": typeset, "explore": explored}
     return json.dumps(calls[call](**json.loads(arguments)))
 
 
@@ -95,6 +95,17 @@ def typeset(text, symbols):
         return {"latex": sp.latex(parsed(text, map(sp.Symbol, symbols)))}
     except ValueError as error:
         return {"reason": str(error)}
+
+
+def explored(text, start, rule):
+    """The live figure of a function that was typed, its table in base64, or what is wrong with it."""
+    from metacalc.explore import explore
+
+    try:
+        made = explore(text, start, rule)
+    except (ValueError, ImportError) as error:  # a function may need a package that this page has not
+        return {"reason": str(error)}
+    return made | {"stage": made["stage"] | {"table": _base64(made["stage"]["table"])}}
 
 
 def run(source):

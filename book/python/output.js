@@ -37,10 +37,12 @@ function formulaNode(latex) {
 /** The script of the live figures, which a page without one has not loaded. */
 function stages() {
   if (window.metacalcStage) return Promise.resolve(window.metacalcStage);
-  return new Promise((resolve, reject) => {
-    const script = element("script", { src: `${BASE}../stage-host.js`, onload: () => resolve(window.metacalcStage), onerror: reject });
-    document.head.append(script);
+  stages.coming ??= new Promise((resolve, reject) => {
+    const missing = () => { stages.coming = null; reject(new Error("The live figures' script is missing from this copy of the book.")); };
+    document.head.append(
+      element("script", { src: `${BASE}../stage-host.js`, onload: () => resolve(window.metacalcStage), onerror: missing }));
   });
+  return stages.coming;
 }
 
 class Output {

@@ -1,4 +1,7 @@
-"""Marks: what a live figure draws over its picture, in data coordinates. The colours and the style of all pictures."""
+"""Marks: what a live figure draws over its picture, in data coordinates. The colours and the style of all pictures.
+
+matplotlib is needed only to paint them: a page's own axes (`metacalc.axes`) do without.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,11 @@ import numpy as np
 
 from metacalc.extras import extra
 
-with extra("figures"):
-    import matplotlib as mpl
-    from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import FancyArrowPatch
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.artist import Artist
+    from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
 
 __all__ = ["COLORS", "DARK", "STYLE", "Arrow", "Curve", "Mark", "Path", "Point"]
@@ -48,6 +46,12 @@ _DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "7 2.5 1.5 2.5", " ": "0 
 _SHAPES = "os^D"
 
 
+def _handle(x: Any, y: Any, **looks: Any) -> Line2D:
+    with extra("figures"):
+        from matplotlib.lines import Line2D
+    return Line2D(x, y, **looks)
+
+
 @dataclass(frozen=True)
 class Mark:
     """What all marks share: axes, coordinates in the data units of the axes, and looks.
@@ -56,7 +60,7 @@ class Mark:
     reader can switch the mark off and on; marks of one label go together, and stand in the legend once.
     """
 
-    ax: Axes
+    ax: Any  # matplotlib's Axes, or our own
     x: ArrayLike
     y: ArrayLike
     color: str = "blue"
@@ -108,11 +112,11 @@ class Mark:
 
     def _fractions(self, x: ArrayLike, y: ArrayLike, far: float = 6e4) -> tuple[np.ndarray, ...]:
         x, y = np.broadcast_arrays(x, y)
-        transform = self.ax.transData + self.ax.transAxes.inverted()
-        with np.errstate(all="ignore"), mpl.rc_context({"agg.path.chunksize": 0}):
+        to_box = self.ax.to_box if hasattr(self.ax, "to_box") else (self.ax.transData + self.ax.transAxes.inverted()).transform
+        with np.errstate(all="ignore"):
             nan = np.isnan(x) | np.isnan(y)
             flat = np.stack([np.clip(np.nan_to_num(a, nan=1.0), -1e300, 1e300).ravel() for a in (x, y)], axis=-1)
-            placed = transform.transform(flat) - 0.5
+            placed = to_box(flat) - 0.5
             # Half precision ends at 65504. What is further away comes nearer along its direction from the centre.
             distance = np.abs(placed).max(axis=-1, keepdims=True)
             placed = (placed * np.minimum(1, far / np.maximum(distance, 1))).reshape(*x.shape, 2)
@@ -135,7 +139,7 @@ class _Line(Mark):
                 "dot": 4.2 if self.dots else 0}
 
     def handle(self) -> Line2D:
-        return Line2D([], [], **self._style)
+        return _handle([], [], **self._style)
 
     def paint(self, coordinates: Sequence[Any]) -> Sequence[Artist]:
         return self.ax.plot(*np.broadcast_arrays(*coordinates), **self._style)
@@ -197,7 +201,7 @@ class Point(Mark):
         return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"}
 
     def handle(self) -> Line2D:
-        return Line2D([], [], color=COLORS[self.color], lw=0, marker=self.shape, ms=8)
+        return _handle([], [], color=COLORS[self.color], lw=0, marker=self.shape, ms=8)
 
     def paint(self, coordinates: Sequence[Any]) -> Sequence[Artist]:
         return self.ax.plot(*([c] for c in coordinates), color=COLORS[self.color], lw=0, marker=self.shape, ms=9,
@@ -255,12 +259,14 @@ class Arrow(Mark):
                 "name": f"{self.label}’s arrow" if self.label else "An arrow"}
 
     def handle(self) -> Line2D:
-        return Line2D([], [], color=COLORS[self.color], lw=2, ls=self.dash, marker=">", markevery=[1], ms=6)
+        return _handle([], [], color=COLORS[self.color], lw=2, ls=self.dash, marker=">", markevery=[1], ms=6)
 
     def paint(self, coordinates: Sequence[Any]) -> Sequence[Artist]:
         x, y, dx, dy = coordinates
         ends = [tuple(0.5 + np.array(self._fractions(*end))) for end in ((x, y), (x + dx, y + dy))]
         if not np.isfinite(ends).all() or np.abs(ends).max() > 1e3:
             return []
+        with extra("figures"):
+            from matplotlib.patches import FancyArrowPatch
         return [self.ax.add_patch(FancyArrowPatch(*ends, transform=self.ax.transAxes, arrowstyle="-|>", mutation_scale=12, lw=2,
                                                   ls=self.dash, color=COLORS[self.color], shrinkA=0, shrinkB=0))]

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import keyword
-import numbers
 import re
-import string
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +18,7 @@ import numpy as np
 
 from metacalc.extras import extra
 from metacalc.marks import COLORS, DARK, STYLE, Arrow, Curve, Mark, Path, Point
+from metacalc.spec import Readout, Slider, Tables, check_shapes, check_sliders, entry, mark_spec, spec_of, whole, written
 
 with extra("figures"):
     import anywidget
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase  # of an axes' figure matplotlib says no more
-    from numpy.typing import ArrayLike, DTypeLike
 
 __all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage", "panel", "style_sheet"]
 
@@ -80,127 +76,6 @@ def panel(xlabel: str, ylabel: str, xlim: tuple[float, float], ylim: tuple[float
     return ax
 
 
-@dataclass(frozen=True)
-class Slider:
-    """One control of a stage, with the positions that it can take.
-
-    Parameters
-    ----------
-    name : str
-        Name of the stage's trait for it, and of its field in a `Readout`.
-    values : array_like, shape (n,)
-        Positions, increasing and finite; at least one.
-    label : str
-        What the reader sees, symbol and words: "learning rate η".
-    value : float, optional
-        Position at the start: the nearest one to this; the first, unless given.
-    format : str
-        Format of a position, as of `format()`: ".2f", "d".
-    unit : str
-        Written behind the position.
-    names : sequence of str
-        What is written instead of the positions, where they stand for something that is no number.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not of that kind.
-    """
-
-    name: str
-    values: np.ndarray
-    label: str
-    value: float | None = None
-    format: str = ".4g"
-    unit: str = ""
-    names: Sequence[str] = ()
-
-    if TYPE_CHECKING:  # whatever sequence the values come as, they are an array from then on
-        def __init__(self, name: str, values: ArrayLike, label: str, value: float | None = None, format: str = ".4g",
-                     unit: str = "", names: Sequence[str] = ()) -> None: ...
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and self.name.isidentifier()) or keyword.iskeyword(self.name):
-            raise ValueError(f"name must be an identifier, got {self.name!r}")
-        if not self.label:
-            raise ValueError(f"label of slider {self.name!r} must not be empty")
-        values = np.asarray(self.values)
-        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-            raise ValueError(f"values of slider {self.name!r} must be a one-dimensional array of at least one finite "
-                             f"number, got {self.values!r}")
-        values = values.astype(float)
-        if np.any(np.diff(values) <= 0):
-            raise ValueError(f"values of slider {self.name!r} must increase")
-        _check_format(self.format, "format")
-        if self.format == "d" and not np.array_equal(values, np.round(values)):
-            raise ValueError(f"format of slider {self.name!r} must not be d, its values are no whole numbers")
-        if len(self.names) not in (0, values.size) or not all(isinstance(n, str) and n for n in (self.label, *self.names)):
-            raise ValueError(f"label and names of slider {self.name!r} must be words, names one for each position or none")
-        object.__setattr__(self, "names", tuple(self.names))
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "value", self.values[0] if self.value is None else self.nearest(self.value))
-
-    def nearest(self, value: Any) -> float:
-        """The position nearest to `value`; ValueError if it is not a number within the slider's range."""
-        low, high = self.values[[0, -1]]
-        if not isinstance(value, numbers.Real) or not low - 1e-9 * abs(low) <= value <= high + 1e-9 * abs(high):
-            raise ValueError(f"{self.name} must lie between {low:g} and {high:g}, got {value!r}")
-        return float(self.values[self.index(value)])
-
-    def index(self, value: Any) -> int:
-        """Which position is the nearest one to `value`."""
-        return int(np.argmin(np.abs(self.values - value)))
-
-
-class Readout:
-    """The numbers under the picture.
-
-    Parameters
-    ----------
-    template : str
-        As of `str.format`, with the names of sliders and tables as fields and the formats f, e, g, d, and s for the ending
-        of a plural: nothing at 1.
-    **tables : array_like
-        Numbers or strings, each broadcasting to one axis for every slider of the stage.
-
-    Raises
-    ------
-    ValueError
-        If a field has no such format.
-
-    Examples
-    --------
-    >>> Readout("θ = {theta:.3f}, {regime}", theta=[0.5, 0.25], regime="monotone").at((1,))
-    'θ = 0.250, monotone'
-    >>> Readout("{n:d} step{n:s}", n=[0, 1, 2]).at((1,))
-    '1 step'
-    """
-
-    def __init__(self, template: str, **tables: ArrayLike) -> None:
-        self.template = template
-        for name, table in tables.items():
-            if np.asarray(table).dtype.kind not in "iufbU":
-                raise ValueError(f"table {name!r} must hold numbers or strings")
-        self.tables = {name: np.asarray(table) for name, table in tables.items()}
-        for _, name, spec, conversion in string.Formatter().parse(template):
-            if name == "" or conversion:
-                raise ValueError(f"template must name its fields, without conversion, got {template!r}")
-            if name is not None and spec != "s" and not (name in self.tables and self.tables[name].dtype.kind == "U"):
-                _check_format(spec or ".4g", f"format of {name}")
-
-    def segments(self) -> list[list[str | None]]:
-        """List of [text, field or None, format]."""
-        return [[text, name, spec or ".4g"] for text, name, spec, _ in string.Formatter().parse(self.template)]
-
-    def at(self, index: tuple[int, ...]) -> str:
-        """Text at one position of the sliders."""
-        def written(name, spec):
-            value = _entry(self.tables[name], index)
-            return str(value) if self.tables[name].dtype.kind == "U" else _format(value, spec)
-
-        return "".join(f"{text}{'' if name is None else written(name, spec)}" for text, name, spec in self.segments())
-
-
 class Stage(anywidget.AnyWidget):
     """A picture with sliders that move marks over it, and a readout of the numbers.
 
@@ -242,41 +117,33 @@ class Stage(anywidget.AnyWidget):
         self.marks, self.sliders, self.readout = list(marks), list(sliders), readout
         if not (isinstance(alt, str) and alt.strip()):
             raise ValueError("alt must describe the picture in words")
-        self._check_sliders(play)
+        self._check_names(play)
         self._check_marks(figures)
         if readout is not None:
-            self.readout = self._whole(readout)
-        self._check_shapes()
+            self.readout = whole(readout, self.sliders)
+        check_shapes(self.marks, self.readout, self.sliders)
         for fig in figures:
             _lay_out(fig, [mark for mark in self.marks if mark.ax.figure is fig])
-        tables = _Tables()
-        looks = [self._mark_spec(mark, figures, tables) for mark in self.marks]
+        tables = Tables()
+        looks = [mark_spec(mark, *_placed(mark, figures), self.sliders, tables) for mark in self.marks]
         for mark in self.marks:
             for artist in self._painted(mark):
                 artist.set_gid(_MARK)
         pictures, self._png = [_svg(fig) for fig in figures], _png(figures)
         self.add_traits(**{s.name: _Position(s).tag(sync=True) for s in self.sliders})
         super().__init__(pictures=pictures, table=b"", spec={})
-        self.spec = self._spec(alt, play, looks, tables)
+        self.spec = spec_of(looks, self.sliders, self.readout, tables, alt=alt, play=play)
         self.table = bytes(tables.buffer)
 
     @property
     def _names(self) -> list[str]:
         return [s.name for s in self.sliders]
 
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return tuple(s.values.size for s in self.sliders)
-
-    def _check_sliders(self, play: str | None) -> None:
-        if not 1 <= len(self.sliders) <= 4 or not all(isinstance(s, Slider) for s in self.sliders):
-            raise ValueError(f"sliders must be one to four Slider, got {self.sliders!r}")
+    def _check_names(self, play: str | None) -> None:
+        check_sliders(self.sliders, play)
         for name in self._names:
-            used = hasattr(type(self), name) or name in vars(self) or name.startswith("_")
-            if used or self._names.count(name) > 1:
+            if hasattr(type(self), name) or name in vars(self) or name.startswith("_"):
                 raise ValueError(f"sliders need distinct names that a widget has no other use for, got {name!r}")
-        if play is not None and play not in self._names:
-            raise ValueError(f"play must name one of the sliders {self._names}, got {play!r}")
 
     def _check_marks(self, figures: list[Figure]) -> None:
         if not figures or not all(isinstance(f, Figure) for f in figures):
@@ -292,68 +159,15 @@ class Stage(anywidget.AnyWidget):
             if drag and drag not in self._names:
                 raise ValueError(f"drag must name one of the sliders {self._names}, got {drag!r}")
 
-    def _whole(self, readout: Readout) -> Readout:
-        """The readout with the positions of the sliders among its tables."""
-        if not isinstance(readout, Readout):
-            raise ValueError(f"readout must be a Readout, got {readout!r}")
-        positions = {s.name: _along(s.values, i, len(self.sliders)) for i, s in enumerate(self.sliders)}
-        whole = Readout(readout.template, **positions | readout.tables)
-        missing = {name for _, name, _ in whole.segments() if name} - set(whole.tables)
-        if missing:
-            raise ValueError(f"readout has no table for the fields {sorted(missing)}")
-        return whole
-
-    def _check_shapes(self) -> None:
-        tables = {} if self.readout is None else {f"readout table {n!r}": t for n, t in self.readout.tables.items()}
-        for mark in self.marks:
-            for name in mark.coordinates:
-                array = getattr(mark, name)
-                # The last axis of a curve runs along it, whatever its length.
-                tables[f"{name} of {type(mark).__name__}"] = array[..., 0] if mark.length and array.ndim else array
-        for name, array in tables.items():
-            try:
-                np.broadcast_to(array, self._shape)
-            except ValueError:
-                raise ValueError(f"{name} has shape {array.shape}, which does not broadcast to the sliders' {self._shape}"
-                                 ) from None
-
-    def _spec(self, alt: str, play: str | None, looks: list[dict], tables: _Tables) -> dict[str, Any]:
-        """What the view needs beside the pictures and the tables; `stage.js` describes it."""
-        fields = {} if self.readout is None else self.readout.tables
-        return {
-            "alt": alt, "text": self.text, "marks": looks, "play": self._names.index(play) if play else 0,
-            "sliders": [{"name": s.name, "label": s.label, "values": s.values.tolist(), "value": s.value,
-                         "format": s.format, "unit": s.unit, "names": list(s.names)} for s in self.sliders],
-            "readout": self.readout.segments() if self.readout else [],
-            "fields": {name: tables.add_field(table, self._shape) for name, table in fields.items()},
-        }
-
-    def _mark_spec(self, mark: Mark, figures: list[Figure], tables: _Tables) -> dict[str, Any]:
-        panel, fig = next((i, fig) for i, fig in enumerate(figures) if fig is mark.ax.figure)
-        n_axes = len(self.sliders)
-        width, height = fig.get_size_inches() * 72  # SVG's user units are points
-        box = mark.ax.get_position()
-        halves = [_full_rank(c, n_axes + mark.length).astype(np.float16) for c in mark.place()]
-        spec = {
-            **mark.look(), "panel": panel, "color": mark.color,
-            "box": [round(float(v), 3) for v in (box.x0 * width, (1 - box.y1) * height, box.width * width,
-                                                 box.height * height)],
-            "coordinates": [tables.add(_collapsed(half, n_axes), np.float16) for half in halves],
-        }
-        if mark.toggle:
-            spec["toggle"] = mark.label
-        slider = {"along": getattr(mark, "along", ""), "drag": getattr(mark, "drag", "")}
-        return spec | {key: self._names.index(name) for key, name in slider.items() if name}
-
     def _painted(self, mark: Mark) -> Sequence[Artist]:
         """The mark as it is before a reader moves a slider, and as it stays where no script runs."""
         index = tuple(s.index(s.value) for s in self.sliders)
         arrays = [getattr(mark, name) for name in mark.coordinates]
         if not isinstance(mark, Path):
-            return mark.paint([_entry(a, index, mark.length) for a in arrays])
+            return mark.paint([entry(a, index, mark.length) for a in arrays])
         axis = self._names.index(mark.along)
         grown = [index[:axis] + (i,) + index[axis + 1:] for i in range(index[axis] + 1)]
-        return mark.paint([[_entry(a, i) for i in grown] for a in arrays])
+        return mark.paint([[entry(a, i) for i in grown] for a in arrays])
 
     @property
     def position(self) -> tuple[int, ...]:
@@ -366,7 +180,7 @@ class Stage(anywidget.AnyWidget):
         return "" if self.readout is None else self.readout.at(self.position)
 
     def __repr__(self) -> str:
-        where = ", ".join(f"{s.name}={_format(getattr(self, s.name), s.format)} ({s.values.size} positions)"
+        where = ", ".join(f"{s.name}={written(getattr(self, s.name), s.format)} ({s.values.size} positions)"
                           for s in self.sliders)
         return f"Stage({where}): {self.text}"
 
@@ -387,66 +201,12 @@ class _Position(traitlets.Float):
         return self.slider.nearest(value)
 
 
-class _Tables:
-    """Arrays one behind the other in a buffer, each once."""
-
-    def __init__(self):
-        self.buffer, self._places = bytearray(), {}
-
-    def add(self, array: ArrayLike, dtype: DTypeLike) -> list:
-        """Where the array is found: [offset in bytes, kind of number, shape]."""
-        data = np.ascontiguousarray(array, dtype=dtype)
-        key = (data.dtype.char, data.shape, data.tobytes())
-        if key not in self._places:
-            self.buffer.extend(bytes(-len(self.buffer) % data.itemsize))
-            self._places[key] = [len(self.buffer), data.dtype.name, list(data.shape)]
-            self.buffer.extend(key[2])
-        return self._places[key]
-
-    def add_field(self, table: np.ndarray, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Where a readout's table is found; for one of words, where their numbers in a list are, and the list."""
-        table = _full_rank(table, len(shape))
-        if table.dtype.kind == "U":
-            labels, codes = np.unique(table, return_inverse=True)
-            return {"labels": labels.tolist(), "at": self.add(codes.reshape(table.shape), np.uint32)}
-        return {"at": self.add(table, np.float64)}
-
-
-def _along(values, axis, rank):
-    return values.reshape([-1 if i == axis else 1 for i in range(rank)])
-
-
-def _full_rank(array, rank):
-    return array.reshape((1,) * (rank - array.ndim) + array.shape)
-
-
-def _collapsed(array, n_axes):
-    """The array with length 1 along those of its first axes that nothing changes along."""
-    for axis in range(n_axes):
-        first = array.take([0], axis)
-        if np.array_equal(np.broadcast_to(first, array.shape), array, equal_nan=True):
-            array = first
-    return array
-
-
-def _entry(array, index, extra=0):
-    """Entry at the sliders' positions of an array that broadcasts over them; `extra` further axes stay."""
-    own = array.ndim - extra
-    return array[tuple(0 if n == 1 else i for n, i in zip(array.shape, index[len(index) - own:]))]
-
-
-def _check_format(spec, name):
-    if not (isinstance(spec, str) and re.fullmatch(r"\.1?\d[feg]|d", spec)):
-        raise ValueError(f"{name} must be d or a number of digits with f, e or g, such as .3f; got {spec!r}")
-
-
-def _format(value, spec):
-    if spec == "s":
-        return "" if value == 1 else "s"
-    if not np.isfinite(value):
-        return {np.inf: "∞", -np.inf: "−∞"}.get(float(value), "not a number")
-    text = format(float(value), ".0f" if spec == "d" else spec)
-    return re.sub(r"^-(?=[0.]*(e|$))", "", text).replace("-", "−")  # no −0
+def _placed(mark: Mark, figures: list[Any]) -> tuple[int, tuple[float, float, float, float]]:
+    """Index of a mark's figure, and the place of its axes there in points, which are SVG's units: left, top, width, height."""
+    panel, fig = next((i, fig) for i, fig in enumerate(figures) if fig is mark.ax.figure)
+    width, height = fig.get_size_inches() * 72
+    box = mark.ax.get_position()
+    return panel, (box.x0 * width, (1 - box.y1) * height, box.width * width, box.height * height)
 
 
 def _lay_out(fig: Figure, marks: list[Mark]) -> None:
