@@ -21,7 +21,7 @@ HERE, ROOT = Path(__file__).parent / "python", Path(__file__).parent.parent
 sys.path.insert(0, str(HERE))
 import pack  # noqa: E402
 
-SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js")  # the last one starts them
+SCRIPTS = ("client.js", "output.js", "cells.js", "download.js", "exercises.js")  # the last one starts them
 CHECK = re.compile(r'^check\("([\w-]+)", \.\.\.\)\s*\Z', re.MULTILINE)
 SYMBOLS = re.compile(r'= sp\.symbols?\("([^"]+)"')
 log = logging.getLogger(__name__)
