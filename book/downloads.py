@@ -1,4 +1,4 @@
-"""Sphinx extension: a notebook that is downloaded from a page says what it is, and installs what it needs where that is missing.
+"""Sphinx extension: a notebook downloaded from a page says what it is, and installs what it needs where that is missing.
 
 The package is in no registry, so the book carries it: a wheel beside the pages, offered in the menu with the notebook. Where
 `html_baseurl` says at which address the pages stand, the notebook installs it from there; otherwise from a file beside itself.
@@ -18,6 +18,7 @@ import metacalc
 ROOT, PACKAGE = Path(__file__).parent.parent, Path(metacalc.__file__).parent
 ABOUT = metadata("metacalc")
 WHEEL = f"metacalc-{ABOUT['Version']}-py3-none-any.whl"
+BOOK = "metacalc: the calculus of learning to learn"
 STRING = re.compile(r"""["']([^"'\n]*/[^"'\n]+)["']""")
 
 
@@ -66,14 +67,14 @@ def beginning(title, files, address):
         Where the book is, with a slash at its end, or nothing.
     """
     where = f"{address}_static/{WHEEL}"
-    source = f"from <{where}>" if address else f"from `{WHEEL}`, which the page's download menu has too: put it beside this notebook"
-    lines = [f"This is *{title}*, a chapter of the course **metacalc: the calculus of learning to learn**, from its built pages.",
-             f"The next cell installs what it needs where that is missing (Colab, Binder, any Jupyter with Python 3.11 or newer), {source}."]
+    source = f"from <{where}>." if address else (
+        f"from the file `{WHEEL}`: the download menu of every page has it, put it beside this notebook.")
+    lines = [f"This is *{title}* from the course **{BOOK}**, as its page was built.",
+             f"The next cell installs what it needs where that is missing (Python 3.11 or newer), {source}",
+             "In a clone of the course nothing is missing: `make lab` opens all chapters there."]
     if files:
-        lines.append(f"It also reads {', '.join(f'`{name}`' for name in files)}: the cells that do, and those after them, run in the folder "
-                     "of this chapter in a clone of the course only, where `make lab` opens it.")
-    else:
-        lines.append("In a clone of the course, `make lab` opens all chapters with nothing to install.")
+        lines[2] += (f" This one has to be there to run as a whole, for it reads {', '.join(f'`{name}`' for name in files)}, "
+                     "which the package does not bring.")
     wheel = f"metacalc[course] @ {where}" if address else f"./{WHEEL}[course]"
     install = f'try:\n    import metacalc  # noqa: F401\nexcept ImportError:\n    %pip install --quiet "{wheel}"'
     return [nbformat.v4.new_markdown_cell("\n\n".join(lines), id="about-this-copy"),

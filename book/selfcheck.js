@@ -23,6 +23,13 @@ function make(name, properties = {}, ...children) {
   return made;
 }
 
+/** Leave out the "Yes" or "No" that a dropdown's text begins with: a word of ours, or "Why not?", stands before it. */
+function withoutVerdict(explanation) {
+  const first = document.createTreeWalker(explanation, NodeFilter.SHOW_TEXT, (text) => (
+    text.data.trim() ? NodeFilter.FILTER_ACCEPT : NodeFilter.FILTER_SKIP)).nextNode();
+  if (first) first.data = first.data.trimStart().replace(/^(Yes|No)[.:,]?\s*/, "").replace(/^\p{Ll}/u, (letter) => letter.toUpperCase());
+}
+
 /** A choice: a radio button with the dropdown's title, a place for the explanation, and the dropdown for "Why not?". */
 class Choice {
   constructor(details, group, letter) {
@@ -30,10 +37,14 @@ class Choice {
     Object.assign(this, { details, right: details.classList.contains("choice-right") });
     this.radio = make("input", { type: "radio", name: group, value: letter });
     const text = make("span", {}, ...summary.querySelector(".sd-summary-text").childNodes);
-    summary.querySelector(".sd-summary-text").append(`Why not (${letter})?`);
+    summary.replaceChildren(`Why not (${letter})?`);
     this.said = make("div", { className: "choice-said" });
     this.said.setAttribute("role", "status");
     this.explanation = details.querySelector(".sd-summary-content");
+    this.word = make("strong", { className: "choice-verdict" }, `${WORDS[this.right]} `);
+    withoutVerdict(this.explanation);
+    details.className = summary.className = "";  // it no longer looks like the dropdown that it was
+    this.explanation.className = "choice-why";
     this.node = make("div", { className: "choice-option" });
     details.before(this.node);
     this.node.append(make("label", {}, this.radio, text), this.said, details);
@@ -42,10 +53,10 @@ class Choice {
 
   /** Say whether it is right, and why. */
   answer() {
-    const word = make("strong", { className: "choice-verdict" }, WORDS[this.right]);
     this.node.dataset.right = this.right;
     this.details.hidden = true;
-    this.said.replaceChildren(word, this.explanation);
+    (this.explanation.querySelector("p") ?? this.explanation).prepend(this.word);
+    this.said.replaceChildren(this.explanation);
   }
 
   /** The explanation can be opened, if it is not there already. */
@@ -53,6 +64,7 @@ class Choice {
 
   forget() {
     delete this.node.dataset.right;
+    this.word.remove();
     this.details.append(this.explanation);
     this.said.replaceChildren();
     Object.assign(this.details, { hidden: true, open: false });
