@@ -68,15 +68,15 @@ def beginning(title, files, address):
     """
     where = f"{address}_static/{WHEEL}"
     source = f"from <{where}>." if address else (
-        f"from the file `{WHEEL}`: the download menu of every page has it, put it beside this notebook.")
+        f"from the file `{WHEEL}`: every chapter's download menu has it, put it beside this notebook.")
     lines = [f"This is *{title}* from the course **{BOOK}**, as its page was built.",
              f"The next cell installs what it needs where that is missing (Python 3.11 or newer), {source}",
-             "In a clone of the course nothing is missing: `make lab` opens all chapters there."]
+             "In a clone of the course nothing is missing, and theorems and solutions look as on the page: `make lab` opens it there."]
     if files:
-        lines[2] += (f" This one has to be there to run as a whole, for it reads {', '.join(f'`{name}`' for name in files)}, "
+        lines[2] += (f" This chapter runs as a whole only there, for it reads {', '.join(f'`{name}`' for name in files)}, "
                      "which the package does not bring.")
     wheel = f"metacalc[course] @ {where}" if address else f"./{WHEEL}[course]"
-    install = f'try:\n    import metacalc  # noqa: F401\nexcept ImportError:\n    %pip install --quiet "{wheel}"'
+    install = f'try:\n    import metacalc\nexcept ImportError:\n    %pip install --quiet "{wheel}"'
     return [nbformat.v4.new_markdown_cell("\n\n".join(lines), id="about-this-copy"),
             nbformat.v4.new_code_cell(install, id="install-metacalc")]
 

@@ -32,7 +32,7 @@ def test_a_downloaded_notebook_says_what_it_is_and_installs_what_is_missing(name
     title = re.search("^# (.+)$", rest[0].source, re.MULTILINE)[1]
     lines = about.source.split("\n\n")
     assert len(lines) == 3 and title in lines[0] and downloads.WHEEL in lines[1] and "make lab" in lines[2]
-    assert ("run as a whole" in lines[2]) == ((ROOT / name).stem in NEED_A_CLONE)
+    assert ("runs as a whole only there" in lines[2]) == ((ROOT / name).stem in NEED_A_CLONE)
     for file in re.findall("`([^`]+/[^`]+)`", lines[2]):
         assert ((ROOT / name).parent / file).is_file()
     assert "about-this-copy" not in (ROOT / name).read_text(encoding="utf-8")
