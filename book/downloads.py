@@ -71,7 +71,7 @@ def beginning(title, files, address):
         f"from the file `{WHEEL}`: every chapter's download menu has it, put it beside this notebook.")
     lines = [f"This is *{title}* from the course **{BOOK}**, as its page was built.",
              f"The next cell installs what it needs where that is missing (Python 3.11 or newer), {source}",
-             "In a clone of the course nothing is missing, and theorems and solutions look as on the page: `make lab` opens it there."]
+             "In a clone of the course nothing is missing, and theorems look as on the page: `make lab` opens it there."]
     if files:
         lines[2] += (f" This chapter runs as a whole only there, for it reads {', '.join(f'`{name}`' for name in files)}, "
                      "which the package does not bring.")
