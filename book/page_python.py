@@ -20,7 +20,7 @@ HERE, ROOT = Path(__file__).parent / "python", Path(__file__).parent.parent
 sys.path.insert(0, str(HERE))
 import pack  # noqa: E402
 
-SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js", "own.js")  # the last two start them
+SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js", "own.js", "download.js")  # order: the last ones start them
 STYLES = ("python.css", "own.css")
 CHECK = re.compile(r'^check\("([\w-]+)", \.\.\.\)\s*\Z', re.MULTILINE)
 SYMBOLS = re.compile(r'= sp\.symbols?\("([^"]+)"')
