@@ -35,7 +35,9 @@ def tab(browser, server):
             contexts.append(context)
         page = context.new_page()
         page.add_init_script(script)
-        page.on("request", lambda r: None if r.url.startswith((server[0], "data:", "blob:")) else left.append(r.url))
+        foreign = lambda request: not request.url.startswith((server[0], "data:", "blob:"))
+        page.on("requestfinished", lambda r: left.append(r.url) if foreign(r) else None)
+        page.on("requestfailed", lambda r: left.append(r.url) if foreign(r) and r.failure != "csp" else None)
         page.goto(f"{server[0]}{page_name}.html{fragment}")
         page.locator(".cell-tools").first.wait_for(state="attached")
         return page
