@@ -20,7 +20,7 @@ HERE, ROOT = Path(__file__).parent / "python", Path(__file__).parent.parent
 sys.path.insert(0, str(HERE))
 import pack  # noqa: E402
 
-SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js", "own.js")  # the last two start them
+SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js", "own.js", "download.js")  # order: the last ones start them
 STYLES = ("python.css", "own.css")
 CHECK = re.compile(r'^check\("([\w-]+)", \.\.\.\)\s*\Z', re.MULTILINE)
 SYMBOLS = re.compile(r'= sp\.symbols?\("([^"]+)"')
@@ -64,6 +64,12 @@ def prepare(app, config):
     app.add_js_file("python.js", loading_method="defer")
 
 
+def copy_again(app, error):
+    """Sphinx copies assets only with a page that changed: here a script may have changed alone."""
+    if not error and app.builder.format == "html":
+        copy_asset(Path(app.doctreedir).parent / "assets", Path(app.outdir) / "_static")
+
+
 def mark_exercises(app, doctree):
     """Of a cell that only asks for an answer, take the verdict on no answer away, and note which exercise it belongs to."""
     for cell in doctree.findall(nodes.container):
@@ -97,4 +103,5 @@ def setup(app):
     app.connect("config-inited", prepare, priority=600)  # once the folder of assets is there
     app.connect("doctree-read", mark_exercises)
     app.connect("html-page-context", describe)
+    app.connect("build-finished", copy_again)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -158,7 +158,7 @@ def python_mutants(text, rng, n):
 
 def script_mutants(text, rng, n):
     """The same for JavaScript, outside comments."""
-    code = re.sub(r"//.*|/\*.*?\*/", lambda m: re.sub(r"[^\n]", "\0", m.group()), text, flags=re.DOTALL)
+    code = re.sub(r"//[^\n]*|/\*.*?\*/", lambda m: re.sub(r"[^\n]", "\0", m.group()), text, flags=re.DOTALL)
     places = [(m.start(), sign) for sign in SIGNS for m in re.finditer(re.escape(sign), code)]
     for start, sign in rng.sample(sorted(places), min(n, len(places))):
         changed = text[:start] + SIGNS[sign] + text[start + len(sign) :]

@@ -75,16 +75,6 @@ def test_page_fits_a_phone(visit, page_name):
     assert not outside
 
 
-@every_page
-def test_self_checks_hold_their_answers(visit, page_name):
-    page = visit(page_name)
-    for question in page.locator(".admonition:has(> .admonition-title:text-is('Check yourself'))").all():
-        choices = question.locator("details")
-        assert choices.count() >= 3
-        choices.first.locator("summary").press("Enter")
-        assert choices.first.get_attribute("open") is not None and choices.first.locator(".sd-summary-content").is_visible()
-
-
 def test_links_within_the_book_arrive():
     ids = {}
     for page in PAGES:

@@ -25,7 +25,7 @@ function coloured(source) {
 
 /** A text area over its own coloured text: undo, selection and screen readers are the browser's. */
 function editor(source, label, { run, changed }) {
-  const shown = element("pre", { "aria-hidden": "true" });
+  const shown = element("div", { class: "cell-shown", "aria-hidden": "true" });
   const area = element("textarea", { "aria-label": label, spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off",
     "aria-description": "Shift and Enter run it. Tab indents; Escape, then Tab, leaves." });
   let leaving = false;

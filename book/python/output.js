@@ -112,7 +112,7 @@ class Output {
     const words = element("div", { class: "output traceback", role: "alert" },
       element("div", { class: "highlight" }, element("pre", { tabindex: "0" }, traceback)));
     if (name === "NameError" && this.cell.index) words.append(element("p", {}, "A name is missing that a cell above defines: run all above."));
-    if (name === "MemoryError") words.append(element("p", {}, "Python in a page has 2 GB of memory at most. Make the arrays smaller, or run the notebook with make lab."));
+    if (name === "MemoryError" || /too big|allowed dimension/.test(value)) words.append(element("p", {}, "Python in a page has 2 GB of memory at most. Make the arrays smaller, or run the notebook with make lab."));
     this.add(words);
   }
 

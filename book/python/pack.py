@@ -35,7 +35,7 @@ ARCHIVES = {
     "cells": ((), ("ipython", "markdown-it-py", "tqdm", "traitlets")),
     "figures": (("contourpy", "kiwisolver", "matplotlib", "pillow"), ("anywidget", "matplotlib")),
     "scipy": (("scipy",), ("threadpoolctl",)),
-    "data": ((), ("babel", "pooch")),
+    "data": ((), ("babel",)),
 }
 # What hardly a page imports of these has an archive of its own.
 RARE = ("fontTools", "matplotlib/backends/backend_pdf", "matplotlib/backends/backend_pgf", "matplotlib/backends/backend_ps",
@@ -50,11 +50,12 @@ PYODIDES = {"contourpy", "kiwisolver", "matplotlib", "numpy", "pillow", "scipy"}
 UNUSED = {"jedi", "jupyterlab-widgets", "parso", "pexpect", "ptyprocess", "requests", "tzdata", "widgetsnbextension"}
 # No page needs tests, what is compiled for another machine, formats of pictures and fonts that nothing here writes.
 DROPPED = re.compile(r"""
-    (^|/)(tests|benchmarks|__pycache__|sample_data|locale-data|labextension|sboms|include)/ | ^\.\.
+    (^|/)(tests|benchmarks|__pycache__|sample_data|labextension|sboms|include)/ | ^\.\.
     | \.(pyi|pyc|c|h|pxd|f|mo|js\.map|so(?<!wasm32-emscripten\.so)(?<!openblas\.so))$
     | \.dist-info/(?!METADATA) | ^pygments/(formatters|lexers|styles)/(?!__init__|_mapping|default|html|python|special|term)
     | mpl-data/(images|fonts/(afm|pdfcorefonts|ttf/STIX(Non|Siz))) | ^PIL/_(webp|imagingcms)
     | ^matplotlib/backends/(_?backend_(cairo|gtk|mac|nbagg|qt|tk|web|wx)|web_backend|qt_)
+    | ^babel/(locale-data/(?!([a-z]{2,3}(_[A-Z]{2})?|root)\.dat)|messages)
     | ^scipy/misc/.*\.(dat|bz2) | ^scipy/datasets | ^numpy/(_core|random)/(lib/.*\.a|_examples/)""", re.VERBOSE)
 MARKER = {"extra": "", "sys_platform": "emscripten", "platform_system": "Emscripten", "python_version": "3.12"}
 

@@ -5,9 +5,6 @@ from pathlib import Path
 
 from metacalc.extras import extra
 
-with extra("data"):
-    import pooch
-
 __all__ = ["fetch"]
 
 MIRROR = "METACALC_DATA"  # environment variable: a folder that holds the files already
@@ -49,6 +46,8 @@ def fetch(name: str, download: bool = True) -> Path:
     """
     if name not in FILES:
         raise ValueError(f"name must be one of {sorted(FILES)}, got {name!r}")
+    with extra("data"):
+        import pooch
     url, sha256 = FILES[name]
     cached = Path(pooch.os_cache("metacalc")) / name
     mirror = os.environ.get(MIRROR)

@@ -23,9 +23,6 @@ from metacalc.checks import count
 from metacalc.extras import extra
 from metacalc.tasks.letters import ALPHABET
 
-with extra("data"):
-    from babel import Locale
-
 __all__ = [
     "COPIES", "FAMILIES", "Fold", "english", "entity_groups", "families", "folds", "names", "normalise", "overlap", "split",
 ]
@@ -84,7 +81,7 @@ def english(code: str) -> str:
     >>> english("fi")
     'Finnish'
     """
-    return Locale.parse(code).english_name or {"lld": "Ladin"}[code]
+    return _locale(code).english_name or {"lld": "Ladin"}[code]
 
 
 def normalise(name: str) -> tuple[str, ...]:
@@ -140,6 +137,8 @@ def names(code: str) -> dict[str, tuple[str, ...]]:
 
 
 def _locale(code):
+    with extra("data"):
+        from babel import Locale
     try:
         return Locale.parse(code)
     except Exception as error:  # babel raises kinds of its own
