@@ -13,6 +13,7 @@ from pathlib import Path
 from docutils import nodes
 from notebooks import code_cells
 from sphinx.util import logging
+from sphinx.util.fileutil import copy_asset
 
 from metacalc.course.answers import EXERCISES
 
