@@ -130,6 +130,14 @@ def test_a_place_without_a_value_is_a_gap():
     assert "nan" not in "".join(stage["pictures"])
 
 
+def test_a_removable_gap_is_filled_and_equal_runs_cost_one():
+    began = time.perf_counter()
+    stage = explore("sin(x)/x", "0")["stage"]
+    assert (field(stage, "loss")[0] == 1).all() and np.isfinite(field(stage, "v0")).all()
+    explore("exp(-1/x^2)", "0")
+    assert time.perf_counter() - began < 5
+
+
 def test_pictures_are_well_formed_and_change_with_the_theme():
     for text in ("x^2", "x^2 + y^2"):
         for picture in explore(text)["stage"]["pictures"]:

@@ -73,6 +73,11 @@ class OwnFunction {
     const turn = this.turn = (this.turn ?? 0) + 1, current = () => turn === this.turn;
     const given = { text: this.f.value, start: this.start.value, rule: this.rule.value };
     this.say(Python.megabytes(CORE) ? "Loading Python …" : "Drawing …");
+    const long = setTimeout(() => {
+      if (!current()) return;
+      this.said.append(" SymPy may be long at such a function. ",
+        element("button", { type: "button", onclick: () => Python.stop() }, "Stop"));
+    }, 15000);
     try {
       const [made, host] = await Promise.all([Python.ask("explore", given), stages()]);
       if (!current()) return;
@@ -83,6 +88,8 @@ class OwnFunction {
       Store.set("own", "function", this.fragment());
     } catch (error) {
       if (current()) this.say(error.message, true);
+    } finally {
+      clearTimeout(long);
     }
   }
 

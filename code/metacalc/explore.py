@@ -131,7 +131,7 @@ class _Runs:
     def __post_init__(self) -> None:
         all_rates = np.array([float(f"{m}e{k}") for k in range(LOWEST, 5) for m in SERIES])
         rates = all_rates if len(self.names) == 1 else all_rates[:, None]
-        path = gradient_descent(self.objective.grad, self.start, rates, ITERATIONS, RULES[self.rule]())
+        path = gradient_descent(self._slope, self.start, rates, ITERATIONS, RULES[self.rule]())
         self.path = path[..., None] if len(self.names) == 1 else path
         size = max(1.0, float(np.abs(self.start).max()))
         kept = self._window(all_rates, diverged(self.path, 1e12 * size).any(axis=-1))
@@ -151,14 +151,22 @@ class _Runs:
         """The function without the repair of single values, which would take a second where a whole half plane has none."""
         return compiled([self.objective.expr], _symbols(self.objective))
 
+    def _slope(self, theta: Any) -> Any:
+        """The gradient, once for each point: where it must be worked out as a limit, equal runs would take seconds."""
+        axis = 0 if len(self.names) == 2 else None
+        points, place = np.unique(np.asarray(theta).reshape(-1, 2) if axis == 0 else theta, axis=axis, return_inverse=True)
+        return self.objective.grad(points)[place.ravel()].reshape(np.shape(theta))
+
     def values(self, theta: Array) -> Array:
         """The function at points of shape (..., number of variables)."""
         with np.errstate(all="ignore"):
             found = real_part(self._plain(*np.moveaxis(theta, -1, 0))[0])
         found = np.array(np.broadcast_to(found, theta.shape[:-1]), float)
         single = np.isnan(found) & (np.abs(theta) < 1e6).all(axis=-1)
-        if 0 < single.sum() <= 20:  # where a formula is 0/0, say; what has run away is no matter
-            found[single] = self.objective(theta[single][:, 0] if len(self.names) == 1 else theta[single])
+        if single.any():
+            points, place = np.unique(theta[single], axis=0, return_inverse=True)
+            if len(points) <= 20:  # where a formula is 0/0, say; what has run away is no matter
+                found[single] = self.objective(points[:, 0] if len(self.names) == 1 else points)[place.ravel()]
         return found
 
     @cached_property

@@ -139,6 +139,10 @@ class Stage(anywidget.AnyWidget):
     def _names(self) -> list[str]:
         return [s.name for s in self.sliders]
 
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(s.values.size for s in self.sliders)
+
     def _check_names(self, play: str | None) -> None:
         check_sliders(self.sliders, play)
         for name in self._names:
