@@ -4,6 +4,7 @@ import functools
 import gzip
 import http.server
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ import timeit
 from pathlib import Path
 
 import browser as chromium
+from notebooks import code_cells
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
@@ -39,9 +41,8 @@ LATENCY = """stages => stages.flatMap(stage => [...stage.querySelectorAll("input
 }))"""
 
 
-CORE, ANSWER = ["core", "course"], {"name": "gd-ex-count", "text": "461, 65"}
+CORE = ["core", "course"]
 WHOLE = [*CORE, "cells", "figures", "results"]
-FIRST_PICTURE = {"source": "from metacalc.course.figures.gradient_descent import valley\nvalley()"}
 TIMED = """async ([archives, call, given]) => {
   const start = performance.now();
   await metacalc.Python.ask(call, given, {archives});
@@ -75,18 +76,29 @@ def measure_page(browser, address, page_name):
     return weight, first, sorted(latencies), stages
 
 
-def python_times(browser, address, page_name="chapters/03_gradient_descent.html"):
+def first_tries():
+    """A page with exercises and figures, an answer to its first exercise, and its cells up to its first figure."""
+    for page, cells in code_cells().items():
+        asked = [m[1] for cell in cells for m in re.finditer(r'^check\("([\w-]+)"', cell.source, re.MULTILINE)]
+        figures = [i for i, cell in enumerate(cells) if any("Stage(" in str(output) for output in cell.outputs)]
+        if asked and figures:
+            source = "\n".join(cell.source for cell in cells[:figures[0] + 1])
+            return page, {"name": asked[0], "text": "12"}, {"source": source}
+    raise LookupError("no chapter has an exercise and a live figure")
+
+
+def python_times(browser, address):
     """Seconds from asking for Python to what was asked, with the browser's cache empty and full; then, medians, of more."""
-    taken = {}
-    for name, archives, call, given in (("core", CORE, "check", ANSWER), ("matplotlib", WHOLE, "cell", FIRST_PICTURE)):
+    taken, (page_name, answer, picture) = {}, first_tries()
+    for name, archives, call, given in (("core", CORE, "check", answer), ("matplotlib", WHOLE, "cell", picture)):
         context = browser.new_context()
         for kind in ("cold", "warm"):
             page = context.new_page()
-            page.goto(address + page_name)
+            page.goto(f"{address}{page_name}.html")
             page.wait_for_load_state("networkidle")
             taken[name, kind] = page.evaluate(TIMED, [archives, call, given])
         if name == "core":
-            taken["answer"] = statistics.median(page.evaluate(TIMED, [CORE, "check", ANSWER]) for _ in range(15))
+            taken["answer"] = statistics.median(page.evaluate(TIMED, [CORE, "check", answer]) for _ in range(15))
             functions = [{"text": f"x^4 - {k}x^2 + y^2", "start": "", "rule": "sgd"} for k in range(2, 12)]
             taken["function"] = statistics.median(page.evaluate(TIMED, [CORE, "explore", f]) for f in functions)
         context.close()

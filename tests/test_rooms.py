@@ -59,7 +59,8 @@ def of(path):
 
 def foreign(listed):
     """The top names that are neither Python's own nor ours."""
-    own = {"metacalc", *(path.stem for folder in ("tests", "book", "studies", "hub") for path in (ROOT / folder).glob("*.py"))}
+    folders = ("tests", "book", "book/python", "studies", "hub")
+    own = {"metacalc", *(path.stem for folder in folders for path in (ROOT / folder).glob("*.py"))}
     return (
         {(module.split(".")[0], where) for module, where in listed}
         - {(name, where) for name in own for _, where in listed}

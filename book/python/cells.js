@@ -85,7 +85,7 @@ class Cell {
     this.said = element("span", { class: "cell-said", role: "status" });
     this.tools = element("div", { class: "cell-tools", role: "group", "aria-label": `Python, ${this.name}` },
       this.runner, this.above, this.editing, this.reset, this.said);
-    this.pre.closest("[class*='highlight-']").after(this.tools);
+    this.pre.closest(".cell_input").after(this.tools);
     document.addEventListener("metacalc-python", () => this.label());
     document.addEventListener("metacalc-stopped", () => { this.count = null; });
     this.label();
@@ -106,7 +106,7 @@ class Cell {
     if (!this.editor) {
       this.editor = editor(this.source, `Code of ${this.name}`, { run: () => this.run(), changed: (text) => this.keep(text) });
       this.pre.closest("[class*='highlight-']").hidden = true;
-      this.tools.before(this.editor.node);
+      this.pre.closest(".cell_input").append(this.editor.node);
       this.editing.hidden = true;
     }
     if (focus) this.editor.area.focus();

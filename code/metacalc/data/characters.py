@@ -267,7 +267,8 @@ def _fonts():
 def _outlines(letter):
     """The letter's outline in each face that has it: [(number of the face, Path)], its longer side 0.8 about (½, ½)."""
     found = []
-    no_hinting = ft2font.LoadFlags.NO_HINTING if hasattr(ft2font, "LoadFlags") else ft2font.LOAD_NO_HINTING  # before 3.10
+    flags = getattr(ft2font, "LoadFlags", None)  # which matplotlib has from 3.10 on
+    no_hinting = flags.NO_HINTING if flags else getattr(ft2font, "LOAD_NO_HINTING")  # noqa: B009
     for number, (font, known) in enumerate(_fonts()):
         if ord(letter) in known:
             font.load_char(ord(letter), flags=no_hinting)
