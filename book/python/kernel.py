@@ -124,6 +124,7 @@ def shell():
     global _shell
     if _shell:
         return _shell
+    import tqdm.std
     from IPython.core.displayhook import DisplayHook
     from IPython.core.displaypub import DisplayPublisher
     from IPython.core.history import HistoryManager
@@ -152,6 +153,7 @@ def shell():
             pass
 
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # fonts that no figure here is written in are not here
+    sys.modules["tqdm.autonotebook"] = tqdm.std  # a progress bar is text here: that of a notebook is a widget
     HistoryManager.enabled = False
     _shell = Shell.instance(displayhook_class=Hook, display_pub_class=Publisher, colors="nocolor")
     _shell.InteractiveTB.set_mode("Plain")
