@@ -266,9 +266,13 @@ for address in ("https://example.org/", "http://127.0.0.1:9/"):
         print("sent")
     except Exception as error:
         print("refused")
+try:
+    js.importScripts("https://example.org/x.js")
+except Exception as error:
+    print("refused")
 print(hasattr(js, "document"), hasattr(js, "localStorage"))""")
     run(running, 3)
-    assert cell(running, 3).locator(".cell_output").inner_text().split() == ["refused", "refused", "False", "False"]
+    assert cell(running, 3).locator(".cell_output").inner_text().split() == ["refused"] * 3 + ["False"] * 2
     cell(running, 3).get_by_role("button", name="Put cell 4 back as printed").click()
 
 

@@ -59,7 +59,7 @@ function editor(source, label, { run, changed }) {
 
 class Cell {
   constructor(node, index, all) {
-    Object.assign(this, { node, index, all, count: null });
+    Object.assign(this, { node, index, all });
     [this.id, this.elsewhere, this.minutes] = CELLS[index] ?? [String(index)];
     this.pre = node.querySelector(".cell_input pre");
     this.printed = this.pre.textContent.replace(/\n$/, "");
@@ -87,7 +87,6 @@ class Cell {
       this.runner, this.above, this.editing, this.reset, this.said);
     this.pre.closest(".cell_input").after(this.tools);
     document.addEventListener("metacalc-python", () => this.label());
-    document.addEventListener("metacalc-stopped", () => { this.count = null; });
     this.label();
   }
 
@@ -135,7 +134,11 @@ class Cell {
   async runAbove() {
     for (const cell of this.all.slice(0, this.index)) {
       if (cell.elsewhere || cell.node.classList.contains(ANSWERS)) continue;
-      if (!await cell.run(false)) return;
+      this.said.textContent = `running ${cell.name} …`;
+      if (!await cell.run(false)) {
+        this.said.textContent = `not run: ${cell.name} ${cell.said.textContent}`;
+        return;
+      }
     }
     await this.run();
   }

@@ -36,7 +36,9 @@ const Python = {
       if (!response.ok) throw new Error(`Python's files are not all here: ${name} is missing.`);
       return name.endsWith(".json") ? response.json() : response.text();
     }));
-    // From a Blob the worker is bound by this page's policy: it may connect to this server alone.
+    // From a Blob the worker is bound by this page's policy: it may connect to this server alone, and take scripts from nowhere else.
+    document.head.append(element("meta", { "http-equiv": "Content-Security-Policy",
+      content: "connect-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:" }));
     const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     this.worker = new Worker(address);
     this.worker.onmessage = ({ data }) => this.heard(data);

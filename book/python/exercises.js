@@ -2,6 +2,7 @@
 // own. What was solved is kept in this browser alone, counted at the chapter's head and on the first page.
 
 const SECONDS = 20;  // for one answer, as in Python
+const KEPT = ["solved", "cell", "choice", "own"];  // kinds of what is stored
 const VERDICT_SIGNS = { true: "✓", false: "✗" };
 
 const solved = (names) => names.filter((name) => Store.get("solved", name) !== null).length;
@@ -87,7 +88,7 @@ class Question {
 
 /** How many are solved, where the page says how long it takes to read; on the first page, of the whole course. */
 function countSolved() {
-  const names = EXERCISES[PAGE] ?? Object.values(EXERCISES).flat(), kept = Store.names("solved").length + Store.names("cell").length;
+  const names = EXERCISES[PAGE] ?? Object.values(EXERCISES).flat(), kept = KEPT.some((kind) => Store.names(kind).length);
   const place = document.querySelector(".reading-time") ?? document.querySelector(".bd-article h1");
   if (!place || (PAGE in EXERCISES ? false : !PAGE.endsWith("intro"))) return;
   document.querySelector(".solved")?.remove();
@@ -103,7 +104,7 @@ function forgetButton() {
       button.dataset.sure = "yes";
       button.textContent = "Forget all answers and changed cells? Press again";
     } else {
-      for (const kind of ["solved", "cell", "choice", "own"]) Store.names(kind).forEach((name) => Store.set(kind, name, null));
+      for (const kind of KEPT) Store.names(kind).forEach((name) => Store.set(kind, name, null));
       location.reload();
     }
   }, onblur: () => { delete button.dataset.sure; button.textContent = "Forget"; } }, "Forget");
