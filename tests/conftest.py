@@ -143,6 +143,32 @@ def opened(browser, server):
     assert not not_found, not_found
 
 
+@pytest.fixture(scope="module")
+def tab(browser, server):
+    """A function that opens a page with Python, with its own memory or that of an earlier one; nothing leaves the server."""
+    if not (HTML / "_static/python/manifest.json").exists():
+        missing("the book was built without Python in its pages: METACALC_PYODIDE names a folder with Pyodide's files")
+    contexts, left = [], []
+
+    def opened(page_name, reader=DESK, context=None, script="", fragment=""):
+        if context is None:
+            context = browser.new_context(**reader)
+            contexts.append(context)
+        page = context.new_page()
+        page.add_init_script(script)
+        foreign = lambda request: not request.url.startswith((server[0], "data:", "blob:"))
+        page.on("requestfinished", lambda r: left.append(r.url) if foreign(r) else None)
+        page.on("requestfailed", lambda r: left.append(r.url) if foreign(r) and r.failure != "csp" else None)
+        page.goto(f"{server[0]}{page_name}.html{fragment}")
+        page.locator(".cell-tools").first.wait_for(state="attached")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not left
+
+
 @pytest.fixture
 def visit(opened, server):
     """Open a page, or come back to it; and fail at the end if anything went wrong on it or anything left the server."""

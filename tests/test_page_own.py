@@ -4,38 +4,31 @@ import re
 
 import pytest
 
-from conftest import DESK, HTML, PHONE, missing
+from conftest import DESK, PHONE
 
 PAGES = ["chapters/intro", "chapters/03_gradient_descent"]
 
 
 @pytest.fixture(scope="module")
-def tab(browser, server):
-    """A function that opens a page in a memory of its own; nothing may go wrong on it, nor leave the server."""
-    if not (HTML / "_static/python/manifest.json").exists():
-        missing("the book was built without Python in its pages: METACALC_PYODIDE names a folder with Pyodide's files")
-    contexts, wrong = [], []
+def form(tab):
+    """A function that opens a page with a form; nothing may go wrong on it."""
+    wrong = []
 
     def opened(name=PAGES[0], reader=DESK, fragment=""):
-        contexts.append(browser.new_context(**reader))
-        page = contexts[-1].new_page()
+        page = tab(name, reader, fragment=fragment)
         page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith((server[0], "data:", "blob:")) else wrong.append(r.url))
-        page.goto(f"{server[0]}{name}.html{fragment}")
         page.locator(".own-form").wait_for()
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
     assert not wrong
 
 
 @pytest.fixture(scope="module")
-def drawn(tab):
+def drawn(form):
     """The first page with its example drawn, by the Enter key."""
-    page = tab()
+    page = form()
     assert re.fullmatch(r"Draw \(loads Python, \d\d MB\)", page.locator(".own-draw").inner_text())
     page.locator(".own-form [name=f]").press("Enter")
     page.locator(".own-figure[data-live]").wait_for(timeout=60_000)
@@ -102,12 +95,12 @@ def test_a_new_function_is_there_at_once(drawn):
     assert sorted(times)[4] < 400, times  # 200 on a quiet machine
 
 
-def test_a_link_fills_the_fields_and_starts_nothing(tab, drawn):
+def test_a_link_fills_the_fields_and_starts_nothing(form, drawn):
     draw(drawn, "x^2 + y^2 + 1", "2, 1", "adam")
     drawn.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
     drawn.get_by_role("button", name="Copy link").click()
     fragment = "#" + drawn.evaluate("window.copied").split("#")[1]
-    page = tab(PAGES[1], PHONE, fragment)
+    page = form(PAGES[1], PHONE, fragment)
     assert fields(page) == ["x^2 + y^2 + 1", "2, 1", "adam"] and not page.workers
     page.wait_for_timeout(500)
     assert not page.workers and not page.locator(".own-figure > *").count()
@@ -122,8 +115,8 @@ def test_a_link_fills_the_fields_and_starts_nothing(tab, drawn):
     ("#f=x&rule=__proto__&start=" + "1" * 101, ["x", "", "sgd"]), ("#f=x&constructor=1&figure=2", ["x", "", "sgd"]),
     ("#f=<img src=x onerror=alert(1)>", ["<img src=x onerror=alert(1)>", "", "sgd"]),
 ])
-def test_of_a_link_only_what_can_be_meant_is_taken(tab, fragment, found):
-    page = tab(fragment=fragment)
+def test_of_a_link_only_what_can_be_meant_is_taken(form, fragment, found):
+    page = form(fragment=fragment)
     assert fields(page) == (found or ["x^4 - 3x^2 + x", "2", "sgd"])
     assert page.locator(".own-function img").count() == 0
     page.close()

@@ -10,7 +10,7 @@ import pytest
 import sympy as sp
 
 import metacalc
-from conftest import DESK, HTML, PHONE, ROOT, missing
+from conftest import DESK, HTML, PHONE, ROOT
 from metacalc.course.answers import EXERCISES
 from test_book import violations
 from test_exercises import SOLUTIONS, WRONG
@@ -23,35 +23,9 @@ IN_THE_GATE = ["chapters/01_background", "chapters/02_calculus_link"]  # the oth
 
 
 @pytest.fixture(scope="module")
-def tab(browser, server):
-    """A function that opens a page with a memory of its own, or with that of an earlier one; nothing may leave the server."""
-    if not (HTML / "_static/python/manifest.json").exists():
-        missing("the book was built without Python in its pages: METACALC_PYODIDE names a folder with Pyodide's files")
-    contexts, left = [], []
-
-    def opened(page_name=PAGE, reader=DESK, context=None, script=trial.LISTEN, fragment=""):
-        if context is None:
-            context = browser.new_context(**reader)
-            contexts.append(context)
-        page = context.new_page()
-        page.add_init_script(script)
-        foreign = lambda request: not request.url.startswith((server[0], "data:", "blob:"))
-        page.on("requestfinished", lambda r: left.append(r.url) if foreign(r) else None)
-        page.on("requestfailed", lambda r: left.append(r.url) if foreign(r) and r.failure != "csp" else None)
-        page.goto(f"{server[0]}{page_name}.html{fragment}")
-        page.locator(".cell-tools").first.wait_for(state="attached")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not left
-
-
-@pytest.fixture(scope="module")
 def running(tab):
     """The first chapter with Python running."""
-    page = tab()
+    page = tab(PAGE, script=trial.LISTEN)
     run(page, 0)
     return page
 
@@ -144,7 +118,7 @@ def test_an_answer_is_typeset_checked_counted_and_kept(tab, running):
     place.get_by_role("textbox").press("Enter")
     place.locator(".answer-verdict", has_text="✓ Right.").wait_for()
     assert re.match(r"[12] of 5 exercises here solved", running.locator(".solved").inner_text())
-    other = tab(context=running.context)  # another tab, and later
+    other = tab(PAGE, context=running.context)  # another tab, and later
     assert other.locator(".exercise-bg-ex-error .answer-verdict").inner_text() == "✓ Right."
     assert other.locator(".exercise-bg-ex-error input").input_value() == "h e^theta / 2"
     first = tab("chapters/intro", context=running.context)
@@ -157,7 +131,7 @@ def test_an_answer_is_typeset_checked_counted_and_kept(tab, running):
 
 
 def test_a_changed_cell_survives_a_reload_and_goes_back(tab):
-    page = tab()
+    page = tab(PAGE)
     source = cell(page, 1).locator("pre").inner_text()
     write(page, 1, "print('mine')")
     page.reload()
@@ -172,7 +146,7 @@ def test_a_changed_cell_survives_a_reload_and_goes_back(tab):
 
 
 def test_an_endless_loop_is_stopped_and_python_starts_again(tab):
-    page = tab()
+    page = tab(PAGE)
     write(page, 1, "for i in range(3): print(i)\nwhile True: pass")
     cell(page, 1).get_by_role("button", name="Run cell 2").click()
     cell(page, 1).locator(".cell_output", has_text="2").wait_for(timeout=60_000)
@@ -249,7 +223,7 @@ def test_neither_a_link_nor_what_is_stored_runs_anything(tab, running):
         localStorage.setItem("metacalc:solved:bg-ex-derivative", "<img src=x onerror='window.mark = 1'>");
         localStorage.setItem(`metacalc:cell:chapters/01_background:${JSON.parse(
           document.querySelector("meta[name='metacalc-cells']").content)[1][0]}`, "import js; js.postMessage('x')"); }""")
-    page = tab(context=running.context, fragment="#f=__import__('js')&<img src=x onerror=alert(1)>")
+    page = tab(PAGE, context=running.context, script=trial.LISTEN, fragment="#f=__import__('js')&<img src=x onerror=alert(1)>")
     page.wait_for_timeout(300)
     assert not page.workers and page.evaluate("window.mark === undefined && heard.length === 0")
     assert cell(page, 1).locator("textarea").input_value() == "import js; js.postMessage('x')"
@@ -302,7 +276,7 @@ def test_an_editor_by_keyboard_alone(running):
 
 @pytest.mark.parametrize("reader", [DESK, PHONE], ids=["desk", "phone"])
 def test_every_state_is_accessible_and_no_wider_than_the_page(tab, running, reader):
-    page = running if reader is DESK else tab(reader=reader)
+    page = running if reader is DESK else tab(PAGE, reader)
     write(page, 1, "print('a line that is much longer than a phone is wide, so that it has to scroll', 1, 2, 3)")
     run(page, 1)
     write(page, 3, "1/0")
