@@ -58,6 +58,13 @@ TESTS = {  # module: its tests, the likeliest first
     "stage.js": "test_stage_js",
 }
 EQUIVALENT = {  # "module: line after the change": why no test could tell
+    "smoothness: jumps = [a[1] != b[1] and abs(a[1] - b[1]) >= 10 * (a[2] + b[2]) + mpmath.mpf(10) ** (-180) * (abs(a[1]) + "
+    "abs(b[1])) for a, b in zip(*sides) if a[0] == b[0] == 'limit']": "two limits would have to differ by just the bound",
+    "smoothness: others = {s: probe * (1 + sp.Rational(13 * i, 101)) for i, s in enumerate(symbols)}":
+        "another line across, no better and no worse",
+    "calculus: value = expr.subs({s: float(probe) * (1 + 1.13 * i) for i, s in enumerate(symbols)}).evalf()":
+        "the points that are tried are nowhere promised",
+    "checks: array = array.astype(dtype if np.dtype(dtype).kind == 'f' else np.float64, copy=True)": "a copy more, of the same",
     "tasks/base: chosen = np.full((*n.shape, m), -2)": "no draw is negative",
     "tasks/letters: _PLACES = np.full(257, -1)": "a byte is at most 255",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",

@@ -221,7 +221,9 @@ def test_smooth_functions_are_taken_and_their_removable_singularities_filled(exp
 
 
 @pytest.mark.parametrize(
-    "expr", [sp.sin(x) / x, (sp.exp(x) - 1) / x, sp.log(1 + x) / x, (x - sp.sin(x)) / x**3, (1 - sp.cos(x)) / x**2], ids=str
+    "expr",
+    [sp.sin(x) / x, (sp.exp(x) - 1) / x, sp.log(1 + x) / x, (x - sp.sin(x)) / x**3, (1 - sp.cos(x)) / x**2, x * sp.cot(x)],
+    ids=str,
 )
 def test_close_to_a_removable_singularity_no_digits_are_lost(expr):
     f = Objective(expr, x)
@@ -232,8 +234,16 @@ def test_close_to_a_removable_singularity_no_digits_are_lost(expr):
             assert abs(function(at) - right) < 1e-9 * (1 + abs(right)), (order, at)
 
 
+def test_only_where_the_formula_is_singular_are_limits_taken_for_its_values():
+    assert Objective(sp.sinc(x), x)._removable == (0,) == Objective(x * sp.csc(x), x)._removable
+    for expr in (sp.Max(0, x) ** 3, x * sp.Abs(x), sp.Max(x**2, 2 * x - 1)):
+        assert Objective(expr, x)._removable == ()
+
+
 def test_what_cannot_be_decided_is_taken_and_says_so():
     assert Objective(x**2, x).undecided == () == Objective(sp.log(1 + sp.exp(x)), x).undecided
+    for expr in (sp.Max(0, x) ** 3, x * sp.Abs(x), sp.sqrt(x), x * sp.cot(x)):  # what was decided is not reported
+        assert Objective(expr, x).undecided == ()
     slow = Objective(x * sp.Abs(x) ** R(1, 1000), x)
     assert slow.undecided and all(e.free_symbols == {x} for e in slow.undecided)
     assert Objective(sp.exp(sp.exp(x)) + sp.sqrt(sp.exp(x) + x**2 * sp.sin(x) ** 2 + sp.Abs(sp.cos(x) + 3)), x).grad(1.0) > 0

@@ -7,6 +7,7 @@ SymPy's own `logaddexp` and `hypot`. Where a value is not a number all the same,
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
+from math import exp, log1p
 from typing import Any
 
 import mpmath
@@ -22,6 +23,7 @@ from metacalc.extras import extra
 __all__ = ["compiled", "elementwise", "real_part", "repaired", "robust"]
 
 LARGEST = sp.Float("1.79e308", 20)
+LOG2 = math.log(2)
 NEAR = 0.1  # how close to a removable singularity the formula has lost its digits
 MOST = 2000  # values that are repaired in one call
 
@@ -279,8 +281,9 @@ def _with_squares(e):
 
 def _logaddexp(a, b):
     """For single floats, as `math` has none."""
-    high, low = (a, b) if a > b else (b, a)
-    return high if high == low + math.inf or high == -math.inf else high + math.log1p(math.exp(low - high))
+    if a == b:  # of infinite ones the difference is none
+        return a + LOG2
+    return a + log1p(exp(b - a)) if a > b else b + log1p(exp(a - b))
 
 
 def compiled(entries: Sequence[sp.Expr], symbols: Sequence[sp.Symbol]) -> Callable[..., list[Any]]:
