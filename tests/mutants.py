@@ -1,59 +1,74 @@
-"""Small faults put into the code, one at a time: do the tests notice? `make mutants`.
+"""Small faults put into the code, one at a time: do the tests notice? `make mutants`, or this with the names of modules.
 
 Of each module a number of places is drawn with a stated seed; at each, one operator, number, comparison or condition is
-changed, the tests that belong to the module run, and a mutant that they let pass has survived. Survivors that no test could
-tell from the original are listed in `EQUIVALENT`, with the reason. The kill rates are written to CONTRIBUTING.md.
+changed, the module's doctests and the tests that belong to it run, and a mutant that they let pass has survived. Survivors
+that no test could tell from the original are listed in `EQUIVALENT`, with the reason. The counts go to CONTRIBUTING.md.
 """
 
 import argparse
 import ast
+import multiprocessing
 import os
 import random
 import re
-import subprocess
+import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "code/metacalc"
-SEED, DRAWN, SECONDS = 14, 10, 300
+SEED, DRAWN = 14, 10
 TESTS = {  # module: its tests, the likeliest first
     "checks": "test_faults_loops test_descent test_tasks test_models",
     "smoothness": "test_calculus test_faults",
     "numeric": "test_calculus test_faults",
-    "calculus": "test_calculus test_faults",
+    "calculus": "test_calculus test_faults test_defaults",
     "formulas": "test_formulas test_exercises",
-    "descent": "test_descent test_faults_loops",
-    "models": "test_models test_meta",
+    "descent": "test_descent test_faults_loops test_defaults",
+    "models": "test_models test_meta test_defaults",
     "lowrank": "test_meta",
     "tasks/base": "test_tasks",
-    "tasks/few_shot": "test_tasks test_characters",
-    "tasks/synthetic": "test_tasks",
-    "tasks/letters": "test_languages",
-    "tasks/ratings": "test_ratings",
-    "meta": "test_meta test_meta_closed_forms",
-    "training": "test_training",
+    "tasks/few_shot": "test_tasks test_characters test_defaults",
+    "tasks/synthetic": "test_tasks test_defaults",
+    "tasks/letters": "test_languages test_defaults",
+    "tasks/ratings": "test_ratings test_defaults",
+    "meta": "test_meta test_meta_closed_forms test_defaults",
+    "training": "test_training test_defaults",
     "checkpoint": "test_training",
-    "studies": "test_studies",
+    "studies": "test_studies test_defaults",
     "marks": "test_stage test_stage_pictures test_figures",
     "spec": "test_stage test_stage_pictures test_figures",
     "axes": "test_explore",
     "explore": "test_explore",
-    "stage": "test_stage test_stage_pictures test_figures",
+    "stage": "test_stage test_stage_pictures test_figures test_defaults",
     "exercises": "test_exercises test_formulas",
-    "data/characters": "test_characters",
-    "data/languages": "test_languages",
-    "data/food": "test_ratings",
-    "data/download": "test_studies",
-    "course/gaussian": "test_ratings",
-    "course/language": "test_languages test_language",
-    "course/practice": "test_practice",
-    "course/vision": "test_vision",
+    "data/characters": "test_characters test_defaults",
+    "data/languages": "test_languages test_defaults",
+    "data/food": "test_ratings test_defaults",
+    "data/download": "test_studies test_defaults",
+    "course/gaussian": "test_ratings test_defaults",
+    "course/language": "test_languages test_language test_defaults",
+    "course/practice": "test_practice test_defaults",
+    "course/vision": "test_vision test_defaults",
     "course/recommendation": "test_recommendation",
     "stage.js": "test_stage_js",
 }
 EQUIVALENT = {  # "module: line after the change": why no test could tell
+    "smoothness: jumps = [a[1] != b[1] and abs(a[1] - b[1]) >= 10 * (a[2] + b[2]) + mpmath.mpf(10) ** (-180) * (abs(a[1]) + "
+    "abs(b[1])) for a, b in zip(*sides) if a[0] == b[0] == 'limit']": "two limits would have to differ by just the bound",
+    "smoothness: others = {s: probe * (1 + sp.Rational(13 * i, 101)) for i, s in enumerate(symbols)}":
+        "another line across, no better and no worse",
+    "calculus: value = expr.subs({s: float(probe) * (1 + 1.13 * i) for i, s in enumerate(symbols)}).evalf()":
+        "the points that are tried are nowhere promised",
+    "checks: array = array.astype(dtype if np.dtype(dtype).kind == 'f' else np.float64, copy=True)": "a copy more, of the same",
+    "tasks/base: chosen = np.full((*n.shape, m), -2)": "no draw is negative",
+    "tasks/letters: _PLACES = np.full(257, -1)": "a byte is at most 255",
+    "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",
+    "stage: own = hashlib.sha256(svg.encode()).hexdigest()[:9]": "a longer name is as good",
 }
 COMPARED = {
     ast.Lt: ast.LtE,
@@ -152,7 +167,9 @@ def python_mutants(text, rng, n):
         put(place, new)
         changed = ast.unparse(ast.fix_missing_locations(tree))
         put(place, old)
-        (shown,) = [b for a, b in zip(plain, changed.splitlines()) if a != b][:1] or ["(no change)"]
+        if changed.splitlines() == plain:  # 1e300 + 1
+            continue
+        (shown,) = [b for a, b in zip(plain, changed.splitlines()) if a != b][:1]
         yield line, changed, shown.strip()
 
 
@@ -166,66 +183,76 @@ def script_mutants(text, rng, n):
         yield line + 1, changed, changed.splitlines()[line].strip()
 
 
-def survives(folder, tests):
-    """Whether the tests pass with the package in a folder."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1", "CI": "", "METACALC_MUTANT": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "addopts=--doctest-modules",
-        "--override-ini",
-        "testpaths=",
-    ]
-    for test in tests:
-        try:
-            done = subprocess.run([*command, test], cwd=ROOT, env=environment, capture_output=True, timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            return False
-        if done.returncode:
-            return False
-    return True
+def run(folder, files):
+    """The tests, in a process of their own, with the package in a folder; its exit code is theirs."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    os.chdir(ROOT)
+    os.environ |= {"PYTHONPATH": str(folder), "CI": ""}
+    sys.path.insert(0, str(folder))
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
+    sys.exit(int(pytest.main([*options, "--hypothesis-seed=0", *map(str, files)])))
 
 
-def judged(module, drawn, seed):
-    """Killed, equivalent and surviving mutants of a module."""
+def survives(folder, files, seconds):
+    """Whether the tests pass, and in time."""
+    process = multiprocessing.get_context("fork").Process(target=run, args=(folder, files))
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return process.exitcode == 0
+
+
+def judged(module, drawn, seed, only):
+    """Numbers of killed, surviving and equivalent mutants of a module."""
     path = PACKAGE / (module if module.endswith(".js") else f"{module}.py")
     text = path.read_text(encoding="utf-8")
     make = script_mutants if module.endswith(".js") else python_mutants
-    tests = [f"tests/{name}.py" for name in TESTS[module].split() if (ROOT / f"tests/{name}.py").exists()]
-    killed, equivalent, alive = 0, 0, []
+    killed = alive = equivalent = 0
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["cp", "-r", str(PACKAGE), folder], check=True)
+        shutil.copytree(PACKAGE, Path(folder) / "metacalc")
         copy = Path(folder) / "metacalc" / path.relative_to(PACKAGE)
-        for line, changed, shown in make(text, random.Random(f"{seed} {module}"), drawn):
+        files = [copy] * (path.suffix == ".py") + [f"tests/{name}.py" for name in TESTS[module].split()]
+        copy.write_text(text if path.suffix == ".js" else ast.unparse(ast.parse(text)), encoding="utf-8")
+        begin = time.monotonic()
+        if not only and not survives(folder, files, 1200):
+            sys.exit(f"{module}: its tests fail without a fault: {files}")
+        seconds = 300 + 4 * (time.monotonic() - begin)
+        for i, (line, changed, shown) in enumerate(make(text, random.Random(f"{seed} {module}"), drawn)):
+            if only not in shown:
+                continue
             if f"{module}: {shown}" in EQUIVALENT:
                 equivalent += 1
                 continue
             copy.write_text(changed, encoding="utf-8")
-            if survives(folder, tests):
-                alive.append(f"{module}:{line}: {shown}")
-                print("survived", alive[-1], flush=True)
+            os.utime(copy, (i, i))  # a time of its own, by which Python knows that what it compiled before is another text
+            if survives(folder, files, seconds):
+                alive += 1
+                print(f"survived, line {line}:\n{module}: {shown}", flush=True)
             else:
                 killed += 1
-    return killed, equivalent, alive
+    return killed, killed + alive, equivalent
 
 
 def table(found):
     """What CONTRIBUTING.md shows."""
-    rows = ["| module | killed | of | that no test could tell |", "| --- | --- | --- | --- |"]
-    rows += [
-        f"| `{module}` | {killed} | {killed + len(alive)} | {equivalent} |"
-        for module, (killed, equivalent, alive) in found.items()
-    ]
-    total = [sum(column) for column in zip(*((k, len(a), e) for k, e, a in found.values()))]
-    return "\n".join(
-        [*rows, f"| all | {total[0]} | {total[0] + total[1]} ({total[0] / max(1, sum(total[:2])):.0%}) | {total[2]} |"]
-    )
+    rows = [f"| `{module}` | {k} | {n} | {e} |" for module, (k, n, e) in found.items()]
+    k, n, e = map(sum, zip(*found.values()))
+    return "\n".join(["| module | killed | of | that no test could tell |", "| --- | --- | --- | --- |", *rows,
+                      f"| all | {k} | {n} ({k / max(1, n):.0%}) | {e} |"])
+
+
+def noted(results):
+    """The guide's table with these results in it, and those of the other modules as they were."""
+    guide = ROOT / "CONTRIBUTING.md"
+    before, old, after = re.split(r"(?s)(?<=<!-- mutants -->\n)(.*)(?=<!-- /mutants -->)", guide.read_text(encoding="utf-8"))
+    known = {name: tuple(map(int, counts)) for name, *counts in re.findall(r"\| `(.+)` \| (\d+) \| (\d+) \| (\d+) \|", old)}
+    found = {name: (known | results)[name] for name in TESTS if name in known | results}
+    head = f"At most {DRAWN} of each module, drawn with the seed {SEED}:\n\n"
+    guide.write_text(before + head + table(found) + "\n" + after, encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -233,24 +260,17 @@ if __name__ == "__main__":
     parser.add_argument("modules", nargs="*", default=list(TESTS))
     parser.add_argument("--drawn", type=int, default=DRAWN)
     parser.add_argument("--seed", default=SEED)
+    parser.add_argument("--only", default="", help="just the mutants with this in the changed line")
     options = parser.parse_args()
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import hypothesis  # noqa: F401  (what every test needs is loaded once, except the package)
+    import matplotlib.pyplot  # noqa: F401
+    import sympy  # noqa: F401
+
     results = {}
     for name in options.modules:
-        results[name] = judged(name, options.drawn, options.seed)
-        print(name, "killed", results[name][0], "equivalent", results[name][1], "survived", len(results[name][2]), flush=True)
-    if options.modules == list(TESTS):
-        guide = ROOT / "CONTRIBUTING.md"
-        text = guide.read_text(encoding="utf-8")
-        head = f"Mutants: {options.drawn} a module, drawn with the seed {options.seed}.\n\n"
-        guide.write_text(
-            re.sub(
-                r"(<!-- mutants -->\n).*?(<!-- /mutants -->)",
-                lambda m: m[1] + head + table(results) + "\n" + m[2],
-                text,
-                flags=re.DOTALL,
-            ),
-            encoding="utf-8",
-        )
-    else:
-        print(table(results))
-    sys.exit(any(k < 0.95 * (k + len(a)) for k, _, a in results.values()))
+        results[name] = judged(name, options.drawn, options.seed, options.only)
+        print("{}: {} of {} killed, {} that no test could tell".format(name, *results[name]), flush=True)
+        if (options.drawn, options.seed, options.only) == (DRAWN, SEED, ""):
+            noted(results)
+    sys.exit(any(k < 0.95 * n for k, n, _ in results.values()))

@@ -73,7 +73,18 @@ def test_kinks_in_several_variables_are_found():
 
 def test_domains_far_from_zero_and_special_functions():
     assert Objective(sp.log(x - 20), x).grad(21.0) == 1 and Objective(sp.sqrt(x - 12), x)(16.0) == 2
+    assert Objective(sp.log(-x - 30), x).grad(-31.0) == -1
     np.testing.assert_allclose(Objective(sp.gamma(x), x)([3.0, 5.0]), [2, 24])
+
+
+def test_in_several_variables_limits_are_taken_at_a_point_and_in_tables():
+    f, e = Objective(sp.sin(x) / x * sp.exp(y) + y**2, (x, y)), np.e
+    for points, at in (([0.0, 1.0], ()), ([[[2.0, 1.0], [0.0, 1.0]]] * 3, (2, 1))):
+        points = np.array(points)
+        assert np.isclose(f(points)[at], e + 1)
+        np.testing.assert_allclose(f.grad(points)[at], [0, e + 2], atol=1e-12)
+        np.testing.assert_allclose(f.hess(points)[at], [[-e / 3, 0], [0, e + 2]], atol=1e-12)
+    assert np.isnan(f([np.nan, 1.0])) and f.grad(np.zeros((0, 2))).shape == (0, 2)
 
 
 def test_step_is_one_iteration():

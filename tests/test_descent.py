@@ -251,6 +251,7 @@ def test_clipping_shortens_long_gradients_only_and_each_of_a_table_by_itself():
     np.testing.assert_allclose(direction, [[1.2, 1.6], [0.3, 0.4], [0, 0]], rtol=1e-6)
     assert direction.dtype == np.float32
     np.testing.assert_allclose(clipped(momentum(0.5), 2.0).update(gradient, memory)[0], 1.5 * direction, rtol=1e-6)
+    np.testing.assert_allclose(clipped(sgd(), 0.25).update(np.array([0.3, 0.4]), None)[0], [0.15, 0.2])
     with pytest.raises(ValueError, match="max_norm"):
         clipped(sgd(), 0)
 

@@ -15,7 +15,7 @@ import sympy as sp
 from conftest import ROOT
 from metacalc import Curve, Objective, Path, Point, Readout, Slider, Stage, gradient_descent
 from metacalc.axes import Axes, level_segments, painted, ticks
-from metacalc.explore import RULES, explore
+from metacalc.explore import RULES, _equal, explore
 from metacalc.stage import panel
 
 N, ETA = 0, 1
@@ -122,6 +122,35 @@ def test_nothing_that_descends_is_cut_off():
         assert np.nanmin(below) > -0.55, text
 
 
+def test_a_rate_that_is_thrown_about_is_not_the_one_to_start_with_though_it_may_end_lowest():
+    stage = explore("x^4/4 - 2x^2 + x", "1.4", "adam")["stage"]
+    loss = field(stage, "loss")
+    own = loss[:, np.argmin(np.abs(rates(stage) - stage["eta"]))]
+    assert np.maximum(np.diff(own), 0).sum() <= 3 * (own[0] - own[-1]) and np.nanmin(loss[-1]) < own[-1] - 1
+
+
+def test_f_along_the_iterations_stays_in_its_picture_logarithmic_where_it_falls_far():
+    for text, start, log in (("x^2", "1", True), ("x^2 - 1", "1", False)):
+        stage = explore(text, start)["stage"]
+        k = int(np.argmin(np.abs(rates(stage) - 0.1)))
+        u, v = mark(stage, 4)
+        assert -0.5 <= u.min() and u.max() <= 0.5, "the first iteration and the last"
+        assert ("f, logarithmic" in stage["pictures"][1]) == log
+        if log:  # a geometric sequence falls along a line
+            assert (field(stage, "loss")[:4, k] > 1e-2).all()
+            np.testing.assert_allclose(np.diff(v[:8, k]), np.diff(v[:8, k])[0], atol=2e-3)
+
+
+def test_both_directions_have_one_scale_and_keep_their_middles_unless_a_path_would_be_a_stroke():
+    for xlim, ylim in (((0.0, 1.0), (0.0, 3.0)), ((-2.0, 4.0), (5.0, 6.0))):
+        found = _equal(xlim, ylim)
+        _, _, width, height = Axes("", "", *found).box
+        assert np.isclose((found[0][1] - found[0][0]) / width, (found[1][1] - found[1][0]) / height)
+        np.testing.assert_allclose(np.mean(found, axis=1), np.mean([xlim, ylim], axis=1))
+        assert all(new[0] <= old[0] + 1e-12 and old[1] - 1e-12 <= new[1] for new, old in zip(found, (xlim, ylim)))
+    assert _equal((0.0, 1.0), (0.0, 30.0)) == ((0.0, 1.0), (0.0, 30.0))
+
+
 def test_a_place_without_a_value_is_a_gap():
     left, right = explore("x*log(x)", "2")["stage"]["pictures"]
     assert "nan" not in left + right
@@ -179,7 +208,7 @@ def test_painted_axes_send_what_a_stage_on_matplotlib_s_sends():
     (("x^2", "a"), "start must be a number"), (("x^2", "1/0"), "start must be finite"), (("x^2", "sqrt(-1)"), "start must be"),
     (("x^2", "2 +"), "start must be a number, such as 2: it cannot be read"), (("x^2", 2.0), "start must be a number.*in text"),
     (("log(x)", "-1"), "at x = -1 they are not"), (("x*log(y)", "1, 0"), "at x = 1, y = 0 they are not"),
-    (("1/x", "0"), "they are not"),
+    (("1/x", "0"), "they are not"), (("sqrt(x)", "0"), "at x = 0 they are not"),
     (("x^2", "2", "newton"), "rule must be one of sgd, momentum"),
 ])
 def test_what_no_figure_can_be_made_of_is_refused_in_words(arguments, reason):
@@ -214,6 +243,28 @@ def test_level_lines_are_where_the_function_has_its_level():
     assert saddle.shape == (2, 2, 2)
     z[40, 40] = np.nan
     assert np.isfinite(level_segments(a, b, z, 1e-4)).all()
+    for corner in np.ndindex(2, 2):  # a cell without one of its values is left out
+        cell = np.array([[1.0, -1.0], [-1.0, 1.0]])
+        cell[corner] = np.nan
+        assert level_segments(np.array([0.0, 1.0]), np.array([0.0, 1.0]), cell, 0.0).size == 0
+
+
+def test_painted_lines_stand_where_their_ticks_do():
+    ax = Axes("x", "y", (0, 2), (0, 4))
+    ax.plot([0, 1, 2, 2, 0], [0, 4, 0, np.nan, 0])
+    ax.contour(np.array([0.0, 1.0]), np.array([0.0, 4.0]), np.array([[0.0, 2.0], [0.0, 2.0]]), [0.5, 1.0, 1.5])
+    svg = ax.svg()
+    across = dict(re.findall(r'<text x="([\d.]+)" y="[\d.]+">(0|1|2)</text>', svg[:svg.index("text-anchor=\"end\"")]))
+    u = {number: at for at, number in across.items()}
+    rows = re.findall(r"M50,([\d.]+)h", svg)  # the grid's, upwards
+    assert f'd="M{u["0"]},{rows[0]}L{u["1"]},{rows[-1]}L{u["2"]},{rows[0]}"' in svg
+    left, top, width, height = (float(v) for v in re.search(r'<svg x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" '
+                                                            r'height="([\d.]+)"', svg).groups())
+    assert (left, top + height, left + width, top) == (float(u["0"]), float(rows[0]), float(u["2"]), float(rows[-1]))
+    assert 0 < top < top + height < ax.height and left + width < ax.width, "with room for what is written around"
+    words = re.search(r'<text x="([\d.]+)" y="15">.*translate\(11,([\d.]+)\)', svg)
+    assert np.allclose([float(w) for w in words.groups()], [left + width / 2, top + height / 2]), "labels in the middle"
+    assert re.findall(r'stroke-opacity="([\d.]+)"', svg) == ["1.00", "0.70", "0.40"], "the lower, the darker"
 
 
 @pytest.mark.parametrize(

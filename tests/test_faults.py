@@ -198,6 +198,8 @@ SMOOTH = {  # expression: (place, value, slope, curvature)
     sp.sqrt(x**6): (0.0, 0, 0, 0),
     sp.Abs(x - 5) ** 3: (4.0, 1, -3, 6),
     1 / x: (2.0, 1 / 2, -1 / 4, 1 / 4),
+    x * sp.cot(x): (0.0, 1, 0, -2 / 3),
+    x * sp.csc(x): (0.0, 1, 0, 1 / 3),
     sp.cot(x): (1.0, 1 / np.tan(1), -1 / np.sin(1) ** 2, 2 * np.cos(1) / np.sin(1) ** 3),
     sp.log(x**2): (-1.0, 0, -2, -2),
     sp.Mul(2, x, evaluate=False): (3.0, 6, 2, 0),
@@ -219,7 +221,9 @@ def test_smooth_functions_are_taken_and_their_removable_singularities_filled(exp
 
 
 @pytest.mark.parametrize(
-    "expr", [sp.sin(x) / x, (sp.exp(x) - 1) / x, sp.log(1 + x) / x, (x - sp.sin(x)) / x**3, (1 - sp.cos(x)) / x**2], ids=str
+    "expr",
+    [sp.sin(x) / x, (sp.exp(x) - 1) / x, sp.log(1 + x) / x, (x - sp.sin(x)) / x**3, (1 - sp.cos(x)) / x**2, x * sp.cot(x)],
+    ids=str,
 )
 def test_close_to_a_removable_singularity_no_digits_are_lost(expr):
     f = Objective(expr, x)
@@ -230,8 +234,16 @@ def test_close_to_a_removable_singularity_no_digits_are_lost(expr):
             assert abs(function(at) - right) < 1e-9 * (1 + abs(right)), (order, at)
 
 
+def test_only_where_the_formula_is_singular_are_limits_taken_for_its_values():
+    assert Objective(sp.sinc(x), x)._removable == (0,) == Objective(x * sp.csc(x), x)._removable
+    for expr in (sp.Max(0, x) ** 3, x * sp.Abs(x), sp.Max(x**2, 2 * x - 1)):
+        assert Objective(expr, x)._removable == ()
+
+
 def test_what_cannot_be_decided_is_taken_and_says_so():
     assert Objective(x**2, x).undecided == () == Objective(sp.log(1 + sp.exp(x)), x).undecided
+    for expr in (sp.Max(0, x) ** 3, x * sp.Abs(x), sp.sqrt(x), x * sp.cot(x)):  # what was decided is not reported
+        assert Objective(expr, x).undecided == ()
     slow = Objective(x * sp.Abs(x) ** R(1, 1000), x)
     assert slow.undecided and all(e.free_symbols == {x} for e in slow.undecided)
     assert Objective(sp.exp(sp.exp(x)) + sp.sqrt(sp.exp(x) + x**2 * sp.sin(x) ** 2 + sp.Abs(sp.cos(x) + 3)), x).grad(1.0) > 0
@@ -285,6 +297,18 @@ def test_log_sum_exp_of_two():
     np.testing.assert_allclose(Objective(-sp.log(1 - sigmoid), x)(40.0), 40)
 
 
+def test_the_logarithm_of_a_product_with_an_exponential_does_not_overflow():
+    for factor in (x, x**2, x - 1, 1 / (1 + x**2)):
+        f = Objective(sp.log(factor * sp.exp(x)), x)
+        for at in (1000.0, 3.0):
+            assert np.isclose(f(at), float(sp.log(factor.subs(x, at)) + at), rtol=1e-12)
+            assert np.isclose(f.grad(at), float((sp.diff(factor, x) / factor).subs(x, at)) + 1, rtol=1e-12)
+    assert np.isnan(Objective(sp.log(x * sp.exp(x)), x)(-1.0)) and Objective(sp.log(x * sp.exp(x)), x)(0.0) == -np.inf
+    assert np.isclose(Objective(sp.log((x - 1) * (1 + sp.exp(x))), x)(1000.0), 1000 + np.log(999))
+    f = Objective(sp.log((sp.exp(x) - 1) * sp.exp(-x)), x)  # 1 − exp(−x): its parts overflow, it does not
+    np.testing.assert_allclose(f([1.0, 1000.0]), [np.log1p(-np.exp(-1)), 0], atol=1e-15)
+
+
 @pytest.mark.parametrize("at", [1e200, -1e200, 1e160])
 def test_sums_of_squares_do_not_overflow(at):
     f = Objective(sp.sqrt(1 + x**2), x)
@@ -292,6 +316,8 @@ def test_sums_of_squares_do_not_overflow(at):
     g = Objective(sp.sqrt(1 + x**2 + 4 * y**2), (x, y))
     np.testing.assert_allclose(g.grad([at, abs(at)]), [np.sign(at) / np.sqrt(5), 4 / np.sqrt(5)])
     assert np.isclose(Objective(sp.log(1 + x**2), x)(at), 2 * np.log(abs(at)))
+    h = Objective(x**2 / (1 + x**2), x)
+    assert h(at) == 1 and h.grad(at) == h.hess(at) == 0
 
 
 # --- what has a numerical counterpart ---------------------------------------------------------------------------------

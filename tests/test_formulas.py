@@ -9,7 +9,7 @@ import sympy as sp
 from metacalc.calculus import Objective, step
 from metacalc.course import check
 from metacalc.exercises import formula, number
-from metacalc.formulas import parsed
+from metacalc.formulas import DEEPEST, parsed
 
 a, h, lam, theta, x, y, tau2, theta_0 = symbols = sp.symbols("a h lambda theta x y tau2 theta_0")
 
@@ -60,6 +60,8 @@ MEANT = {
     "theta_0": theta_0,
     "foo": sp.Symbol("foo"),
     "sin(cos(x))": sp.sin(sp.cos(x)),
+    "sqrt(10000)": 100,
+    "max(1, 2, 4, 3)": 4,
 }
 SUBSTITUTE = {"θ₀": parsed("θ_0", symbols)}
 
@@ -74,6 +76,12 @@ def test_what_one_writes_is_read_as_it_is_meant(text):
 def test_lists_of_formulas():
     assert parsed("(461, 65)") == (461, 65) == parsed("461, 65") == parsed("[461, 65]")
     assert parsed("(2xy, x^2 + 1)", symbols) == (2 * x * y, x**2 + 1)
+
+
+def test_long_sums_are_read_up_to_the_stated_depth():
+    assert parsed("+".join(["x"] * (3 * DEEPEST + 1)), symbols) == (3 * DEEPEST + 1) * x
+    with pytest.raises(ValueError, match="nested too deep"):
+        parsed("+".join(["x"] * (3 * DEEPEST + 2)), symbols)
 
 
 NO_FORMULA = [
@@ -123,6 +131,13 @@ NO_FORMULA = [
     "`x`",
     "$x$",
     "x % y",
+    "x//y",
+    "(*x, y)",
+    "sin(*x)",
+    "sin(**x)",
+    "sin(x, **y)",
+    "sqrt(10001)",
+    "max(1, 2, 3, 4, 5)",
 ]
 
 

@@ -137,6 +137,15 @@ def test_tasks_show_some_words_and_ask_for_others():
     assert [set(spelt(x, y)[0]) <= {"z"} for x, y in zip(each.x_support, each.y_support)] == [False] * 3 + [True] * 3
 
 
+def test_words_may_be_just_as_many_as_a_task_asks_for():
+    """16 letters are shown or asked for, and 2 of the word that the support ends in may be lost."""
+    words = ["aa", "bb", "cc", "dd", "ee", "ff"]
+    tasks = NextLetter({"xx": words}, k_shots=1, n_query=1)
+    assert tasks.sample(np.random.default_rng(0), 200).y_query.shape == (200, 8)
+    with pytest.raises(ValueError, match="k_shots . n_query"):
+        NextLetter({"xx": [*words[1:], "a"]}, k_shots=1, n_query=1)
+
+
 def test_all_words_are_drawn_equally_often():
     tasks = NextLetter({"xx": WORDS["xx"]}, k_shots=1, n_query=1)
     batch = tasks.sample(np.random.default_rng(0), 4000)
@@ -236,4 +245,6 @@ def test_words_are_spelt_with_the_model_s_probabilities():
     bias[[0, 26]] = np.log([3, 1])  # the letter a with probability ¾, else the end
     lengths = np.array([len(w) for w in spell(model, theta, np.random.default_rng(0), 4000, longest=40)])
     np.testing.assert_allclose([np.mean(lengths == n) for n in range(4)], 0.25 * 0.75 ** np.arange(4), atol=0.025)
+    assert set(spell(model, theta, np.random.default_rng(1), 40, longest=1)) == {"", "a"}
+    assert len(spell(model, theta, np.random.default_rng(1), 1)) == 1
     assert spell(model, theta, np.random.default_rng(5), 3) == spell(model, theta, np.random.default_rng(5), 3)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conftest import optional
 from metacalc import Objective, finite_difference, lowrank, meta, step
 from metacalc.course.figures.outlook import best_rates
-from metacalc.meta import adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
+from metacalc.meta import Learner, adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
 from metacalc.models import MLP, Quadratic
 from metacalc.tasks import Batch, Quadratics, Sinusoids
 from metacalc.training import meta_train
@@ -273,6 +273,12 @@ def test_a_schedule_is_trained_by_the_same_loop():
     best = best_rates(batch.x_support.ravel(), 2)
     reached, least, before = (rate_schedule(Quadratic(1), r, batch, [1.0])[0] for r in (run.theta, best, [0.2, 0.3]))
     assert least < reached < 1.1 * least < 0.1 * before
+    assert run.learner is None  # two rates are no θ of the model, though they are as many as one with its rate
+
+
+def test_a_learner_is_itself_and_no_other():
+    one, other = (Learner(Quadratic(2), np.zeros(2), np.ones(2)) for _ in range(2))
+    assert one == one != other and len({one, other}) == 2
 
 
 @pytest.mark.parametrize("truncate", [0, 1, 3, 5, 9])

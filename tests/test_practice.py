@@ -122,6 +122,20 @@ def test_the_bands_tell_a_seed_from_another_algorithm():
                 assert outside({name: evaluation(short[other][0])}, short), (name, other)
 
 
+def test_the_bands_are_prediction_intervals_and_all_that_diverges_is_alike():
+    """Of two runs: Student's t with one degree of freedom is Cauchy's, whose quartile is 1."""
+    filled = lambda value: np.full((len(SHOTS), len(STEPS)), value)
+    runs = lambda *errors: {"x": [{"mean": filled(error), "median": filled(error)} for error in errors]}
+    seen = lambda mean, median: {"x": Evaluation(STEPS, SHOTS, filled(mean), filled(0.1), filled(median), filled(0.0))}
+    middle, reach = np.exp(0.5), np.sqrt(3) / 2  # |log e − log 1| / √2 · √(1 + 1/2)
+    for sign in (1, -1):
+        inside, beyond = middle * np.exp(sign * (reach + 0.004)), middle * np.exp(sign * (reach + 0.006))
+        assert outside(seen(inside, inside), runs(1.0, np.e), 0.5) == []
+        assert len(outside(seen(inside, beyond), runs(1.0, np.e), 0.5)) == len(SHOTS) * len(STEPS)
+        assert "x: mean with 5 shots after 0 steps" in outside(seen(beyond, inside), runs(1.0, np.e), 0.5)
+    assert outside(seen(100.0, np.inf), runs(1e3, 1e9)) == [] != outside(seen(99.0, 99.0), runs(1e3, 1e9))
+
+
 def test_the_stored_results_are_of_the_contenders_that_the_chapter_has():
     settings = json.loads(PATH.read_text())["settings"]
     assert {name: settings["contenders"][name] for name in CONTENDERS} == json.loads(

@@ -91,6 +91,31 @@ def people_in(tasks, seed=0):
     return set(np.floor(batch.y_support).ravel()) | set(np.floor(batch.y_query).ravel())
 
 
+def test_one_person_and_one_rating_to_be_judged_on_suffice():
+    batch = RatingTasks([[1.0, 2.0, np.nan]], k_shots=1, n_query=1).sample(rng(0), 30)
+    assert set(batch.y_query.ravel()) == {1, 2} and (batch.y_support + batch.y_query == 3).all()
+    train, test = RatingTasks(made_up(), 2, 3).split([4])
+    assert len(train.ratings) == 39 and np.nanmax(test.ratings) < 5
+
+
+def test_folds_leave_somebody_to_train_on_and_have_validation_people_of_their_own():
+    assert [tuple(map(len, fold)) for fold in person_folds(11, 2, 4)] == [(1, 4, 6), (2, 4, 5)]
+    with pytest.raises(ValueError, match="n_validation must leave somebody"):
+        person_folds(11, 2, 5)
+    assert len({fold[1].item() for fold in person_folds(20, 4, 1)}) > 1
+
+
+def test_a_survey_is_read_by_its_questions(monkeypatch, tmp_path):
+    file = tmp_path / "survey.csv"
+    begin = "Please rate how much you like the traditional cuisine of"
+    file.write_text(f"Number,How much do you know of cuisines?,{begin}\N{NO-BREAK SPACE}the Ivory Coast:,{begin} Peru.,Age\n"
+                    "1,5,3,N/A,2\n2,4,,5,4\n", encoding="mac_roman")
+    monkeypatch.setattr("metacalc.data.food.fetch", lambda name, download: file)
+    countries, ratings = food_world_cup()
+    assert countries == ("Ivory Coast", "Peru")
+    np.testing.assert_array_equal(ratings, [[3, np.nan], [np.nan, 5]])
+
+
 def test_split_leaks_nobody():
     train, test = RatingTasks(made_up(), 2, 3).split([0, 7, 39])
     assert people_in(test) == {0, 7, 39} and people_in(train) == set(range(40)) - {0, 7, 39}
@@ -284,6 +309,7 @@ def test_k_steps_are_the_minimum_with_the_prior_that_they_imply(alpha, k):
 def test_implied_variance_goes_to_k_alpha_without_curvature():
     h, alpha, k = sp.symbols("h alpha k", positive=True)
     assert sp.limit(((1 - alpha * h) ** -k - 1) / h, h, 0) == alpha * k
+    assert np.isclose(implied_variance(3.0, 0.1, 1), 0.1 / 0.7)
     assert implied_variance(0.0, 0.1, 7) == 0.7000000000000001 and np.isclose(implied_variance(1e-9, 0.1, 7), 0.7)
 
 

@@ -159,6 +159,8 @@ def test_one_s_own_ratings():
     path, posterior, _ = by_hand((5.0, 2.0, 0.0))
     np.testing.assert_allclose(z, [path[3], posterior], rtol=1e-9)
     np.testing.assert_allclose(taste.predict({}, 4), [path[0], MEAN], rtol=1e-9)
+    path, posterior, _ = by_hand((1.0, 0.0, 5.0))  # the lowest rating and the highest, and a single step
+    np.testing.assert_allclose(taste.predict({"England": 1, "Cuba": 5}, 1), [path[1], posterior], rtol=1e-9)
     for wrong in ({"Atlantis": 3}, {"Italy": 6}, {"Italy": np.nan}):
         with pytest.raises(ValueError, match="ratings must"):
             taste.predict(wrong, 1)

@@ -89,6 +89,26 @@ def test_a_legend_has_as_many_columns_as_its_figure_is_wide_enough_for():
         assert legend._ncols == columns and (columns == 1 or legend.get_window_extent().width <= ax.figure.bbox.width)
 
 
+def test_the_legend_and_the_static_picture_draw_lines_as_the_view_does():
+    ax = panel("x", "y", (0, 1), (0, 1))
+    marks = [Path(ax, [0.1, 0.2], 0.5), Curve(ax, [0.1, 0.2], 0.5, dots=True, width=2.5), Arrow(ax, 0.1, 0.1, dx=0.2, dy=0.2)]
+    for mark in marks:
+        look, handle = mark.look(), mark.handle()
+        assert handle.get_linewidth() == look["width"]
+        if "dot" in look:  # of one colour, without a rim
+            assert (handle.get_markersize(), handle.get_markeredgewidth()) == (look["dot"], 0)
+    (patch,) = marks[-1].paint((0.1, 0.1, 0.2, 0.2))
+    assert patch.get_linewidth() == marks[-1].look()["width"]
+
+
+def test_a_panel_has_a_grid_two_sides_and_words_of_nine_points():
+    ax = panel("x", "y", (0, 1), (0, 1))
+    assert {side for side, spine in ax.spines.items() if spine.get_visible()} == {"left", "bottom"}
+    assert all(line.get_visible() for line in ax.get_xgridlines() + ax.get_ygridlines())
+    Stage(ax.figure, [Point(ax, 0.5, 0.5, label="a point")], sliders(), alt="A point.")
+    assert {text.get_fontsize() for text in (*ax.figure.legends[0].get_texts(), *ax.get_xticklabels())} == {9}
+
+
 def test_a_closed_stage_is_forgotten():
     stage = small()
     kept = weakref.ref(stage)

@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 import numpy as np
 import pytest
 
+import metacalc
 from conftest import ROOT, missing
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.explore import explore
@@ -38,8 +39,8 @@ def encoded(array):
 def numbers():
     rng = np.random.default_rng(0)
     return np.array([0.0, -0.0, 1.0, -1.0, 0.25, 2.5, 3.5, 0.125, -0.375, 1e22, -1e22, 12345.0, 123450.0, 0.5, 1.5, 1e-5,
-                     9.9995, 99999.5, 4.66e-10, 1e100, -0.0004, np.inf, -np.inf, np.nan, *(rng.integers(-200, 200, 60) / 16),
-                     *(10.0 ** rng.uniform(-12, 12, 200) * rng.choice([-1, 1], 200))])
+                     9.9995, 999.75, 9.9996e-5, 99999.5, 4.66e-10, 1e100, -0.0004, np.inf, -np.inf, np.nan,
+                     *(rng.integers(-200, 200, 60) / 16), *(10.0 ** rng.uniform(-12, 12, 200) * rng.choice([-1, 1], 200))])
 
 
 def arrays():
@@ -96,6 +97,6 @@ def expected(tmp_path_factory):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_in_node(file, expected):
-    env = os.environ | {"STAGE_EXPECTED": str(expected)}
+    env = os.environ | {"STAGE_EXPECTED": str(expected), "STAGE_SOURCE": str(FilePath(metacalc.__file__).with_name("stage.js"))}
     run = subprocess.run([node(), "--test", file], env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr

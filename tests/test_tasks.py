@@ -161,6 +161,11 @@ def test_bad_distributions_are_refused(make, message):
         make()
 
 
+def test_the_smallest_tasks_that_are_promised():
+    assert Sinusoids(k_shots=1, n_query=1).sample(rng(), 1).x_query.shape == (1, 1, 1)
+    assert len(Batch(*[np.ones((2, 3, 0)), np.ones((2, 3))] * 2)) == 2, "examples of a constant model have no inputs"
+
+
 @pytest.mark.parametrize("change, message", [
     (dict(x_support=np.ones((3, 0, 1)), y_support=np.ones((3, 0, 1))), "x_support must have shape"),
     (dict(x_support=np.ones(3)), "x_support must have shape"),

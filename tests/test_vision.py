@@ -173,6 +173,8 @@ def test_scores_are_means_over_seeds_at_the_rate_that_validates_best(tmp_path):
     np.testing.assert_allclose(found["MAML"], [0.4, 0.3])
     np.testing.assert_allclose(found["scratch"], [0.25, 0.15])
     np.testing.assert_allclose(load_scores(path, 1, rate=0.001)["MAML"], [0.2, 0.1])
+    first = load_scores(path, 1, rate=0.003)  # of the first seed alone
+    np.testing.assert_allclose([first["MAML"], first["scratch"]], [[0.3, 0.2], [0.2, 0.1]])
 
 
 def test_tables_are_of_paired_differences():

@@ -84,7 +84,7 @@ class Objective:
         self.expr = _checked_expression(expr, self._symbols)
         # Real stand-ins: for a symbol that may be complex SymPy differentiates |x| into parts that no loop can run.
         self._real = tuple(sp.Dummy(s.name, real=True) for s in self._symbols)
-        given = self.expr.subs(dict(zip(self._symbols, self._real)), simultaneous=True)
+        given = self.expr.subs(dict(zip(self._symbols, self._real)))
         self._prepared, self._partials, found = _checked_smooth(given, self.expr, self._real, self._symbols)
         self.undecided = tuple(self._named(e) for e in found.undecided)
         self._removable = found.removable
@@ -94,7 +94,7 @@ class Objective:
 
     def _named(self, expr: Any) -> Any:
         """An expression in the stand-ins, in the variables."""
-        return expr.subs(dict(zip(self._real, self._symbols)), simultaneous=True)
+        return expr.subs(dict(zip(self._real, self._symbols)))
 
     def __repr__(self):
         return f"Objective({self.expr}, {self.variables})"
@@ -137,13 +137,16 @@ class Objective:
         if theta.ndim == 0 or theta.shape[-1] != d:
             raise ValueError(f"theta must have a last axis of length {d}, one entry for each of {self.variables}; "
                              f"got shape {theta.shape}")
+        batch = theta.shape[:-1]
+        table = np.empty((*batch, d**rank), theta.dtype)
         with np.errstate(all="ignore"):
-            entries = function(*np.moveaxis(theta, -1, 0))
-            batch = theta.shape[:-1]
-            entries = [np.broadcast_to(np.asarray(real_part(e), theta.dtype), batch) for e in entries]
-        if any(np.isnan(e).any() for e in entries):
-            entries = _mended(entries, theta, repair)
-        return np.stack(entries, axis=-1).reshape(batch + (d,) * rank) if rank else entries[0][()]
+            for i, entry in enumerate(function(*(np.moveaxis(theta, -1, 0) if batch else theta))):
+                table[..., i] = real_part(entry)
+        missing = np.isnan(table)
+        if missing.any():
+            odd = missing.any(axis=-1) & np.isfinite(theta).all(axis=-1)  # no number, at a point that is one
+            table[odd] = repair(theta[odd], table[odd])
+        return table.reshape(batch + (d,) * rank) if rank else table[..., 0][()]
 
     def __call__(self, theta: ArrayLike) -> Any:
         """Value f(theta): shape of `theta`, without its last axis if `variables` is a sequence."""
@@ -233,15 +236,6 @@ def finite_difference(f: Callable[[Any], Any], theta: ArrayLike, h: float = 1e-6
     return np.stack([(f(theta + s) - f(theta - s)) / (2 * h) for s in shifts], axis=-1)
 
 
-def _mended(entries: list[Array], theta: Array, repair: Callable[[Array, Array], Array]) -> list[Array]:
-    """The entries with those that are not a number, at points that are, worked out anew."""
-    table = np.stack(entries, axis=-1)
-    odd = np.isnan(table).any(axis=-1) & np.isfinite(theta).all(axis=-1)
-    if odd.any():
-        table[odd] = repair(theta[odd], table[odd])
-    return list(np.moveaxis(table, -1, 0))
-
-
 def _checked_variables(variables: Any) -> Any:
     if isinstance(variables, sp.Symbol):
         return variables
@@ -296,7 +290,7 @@ def _checked_smooth(given: Any, expr: Any, real: tuple[sp.Symbol, ...], symbols:
         raise ValueError(f"expr must have no integral that SymPy cannot work out, got {expr}")
     found = examined(given, smooth, partials, real)
     if found.kink is not None:
-        where = found.kink.subs(dict(zip(real, symbols)), simultaneous=True)
+        where = found.kink.subs(dict(zip(real, symbols)))
         raise ValueError(f"expr must be differentiable; {expr} has a kink or a jump where {where} = 0")
     return smooth, partials, found
 

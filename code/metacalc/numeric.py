@@ -7,6 +7,7 @@ SymPy's own `logaddexp` and `hypot`. Where a value is not a number all the same,
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
+from math import exp, log1p
 from typing import Any
 
 import mpmath
@@ -22,6 +23,7 @@ from metacalc.extras import extra
 __all__ = ["compiled", "elementwise", "real_part", "repaired", "robust"]
 
 LARGEST = sp.Float("1.79e308", 20)
+LOG2 = math.log(2)
 NEAR = 0.1  # how close to a removable singularity the formula has lost its digits
 MOST = 2000  # values that are repaired in one call
 
@@ -55,7 +57,7 @@ def _folded(expr):
         return sp.Float(value, 17)
 
     def large(e):
-        return e.is_Integer and abs(e) >= 2**53 or e.is_Rational and max(abs(e.p), e.q) >= 2**53
+        return max(abs(e.p), e.q) >= 2**53
 
     if not any(large(n) for n in expr.atoms(sp.Rational)):
         return expr
@@ -90,8 +92,10 @@ def _hyperbolic(expr):
 
 def _rewritten(e):
     """`robust`, part by part."""
-    if e.is_Atom or isinstance(e, sp.Basic) and not isinstance(e, sp.Expr):
-        return e if e.is_Atom else e.func(*map(_rewritten, e.args))
+    if e.is_Atom:
+        return e
+    if not isinstance(e, sp.Expr):
+        return e.func(*map(_rewritten, e.args))
     if isinstance(e, sp.log):
         written = _log(e.args[0])
         if written is not None:
@@ -106,7 +110,7 @@ def _rewritten(e):
         root = _root(e)
         if root is not None:
             return root
-    return e.func(*map(_rewritten, e.args)) if e.args and not e.is_Atom else e
+    return e.func(*map(_rewritten, e.args)) if e.args else e
 
 
 def _exponentials(e):
@@ -124,7 +128,7 @@ def _exponentials(e):
             terms += [(coefficient / 2, rest.args[0]), (coefficient / 2, -rest.args[0])]
         else:
             return None
-    return terms if len(terms) > 1 and any(a.free_symbols for _, a in terms) else None
+    return terms if any(a.free_symbols for _, a in terms) else None
 
 
 def _log_sum(terms):
@@ -182,11 +186,11 @@ def _log(argument):
                 break
             candidate = sp.Mul(*(part**n for part, n in apart))
         number, exponent, sums, others = _factors(candidate)
-        if sums or exponent is not sp.S.Zero and not others:
-            rest = sp.Mul(*others)
-            if number.is_positive and (rest is sp.S.One or rest.is_positive):
-                written = sp.log(number) + _rewritten(exponent) + sum(power * _log_sum(terms) for terms, power in sums)
-                return written + (0 if rest is sp.S.One else sp.log(_rewritten(rest)))
+        rest = sp.Mul(*others)
+        plain = not rest.has(sp.exp, sp.cosh)  # which could overflow by itself, where the product does not
+        if plain and exponent is not sp.S.Zero or sums and (plain or rest.is_positive):
+            written = sp.log(number) + _rewritten(exponent) + sum(power * _log_sum(terms) for terms, power in sums)
+            return written + sp.log(_rewritten(rest))
     squares = _squares(argument)
     return None if squares is None else 2 * sp.log(_hypot(squares))
 
@@ -277,8 +281,9 @@ def _with_squares(e):
 
 def _logaddexp(a, b):
     """For single floats, as `math` has none."""
-    high, low = (a, b) if a > b else (b, a)
-    return high if high == low + math.inf or high == -math.inf else high + math.log1p(math.exp(low - high))
+    if a == b:  # of infinite ones the difference is none
+        return a + LOG2
+    return a + log1p(exp(b - a)) if a > b else b + log1p(exp(a - b))
 
 
 def compiled(entries: Sequence[sp.Expr], symbols: Sequence[sp.Symbol]) -> Callable[..., list[Any]]:

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 
-const source = readFileSync(new URL("../../code/metacalc/stage.js", import.meta.url), "utf8");
+const source = readFileSync(process.env.STAGE_SOURCE, "utf8");
 
 export const stage = await import(`data:text/javascript,${encodeURIComponent(source)}`);
 export const expected = JSON.parse(readFileSync(process.env.STAGE_EXPECTED, "utf8"));

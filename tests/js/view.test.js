@@ -71,7 +71,7 @@ test("a mark that is switched off is not remarked on, and Reset shows it again",
   const { el, move, said, inputs } = live();
   move(LEVEL, 2);
   const boxes = el.querySelectorAll("input").filter((input) => !inputs.includes(input));
-  assert.deepEqual(boxes.map((box) => box.name), ["level"]);
+  assert.deepEqual(boxes.map((box) => [box.name, box.checked]), [["level", true]]);
   boxes[0].checked = false;
   boxes[0].dispatch("change");
   assert.equal(said().includes("picture"), false);
