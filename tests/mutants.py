@@ -64,6 +64,12 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
         "another line across, no better and no worse",
     "calculus: value = expr.subs({s: float(probe) * (1 + 1.13 * i) for i, s in enumerate(symbols)}).evalf()":
         "the points that are tried are nowhere promised",
+    "training: median = np.median(np.where(np.isnan(values), np.inf, values), axis=+1)": "the last of two axes is axis 1",
+    "training: for parameter in (+1, -3):": "how long it takes only",
+    "checkpoint: PROBES = [m * 11 ** e for e in range(7) for m in (1, 2, 5)]":
+        "which iterations are looked at is not promised",
+    "checkpoint: PROBES = [m * 10 ** e for e in range(7) for m in (1, 2, 6)]": "which iterations are looked at is not promised",
+    "exercises: SECONDS = 21": "a second more of patience",
     "checks: array = array.astype(dtype if np.dtype(dtype).kind == 'f' else np.float64, copy=True)": "a copy more, of the same",
     "tasks/base: chosen = np.full((*n.shape, m), -2)": "no draw is negative",
     "tasks/letters: _PLACES = np.full(257, -1)": "a byte is at most 255",
