@@ -148,6 +148,8 @@ def test_a_download_arrives_where_it_is_looked_for(small, monkeypatch):
         with open(output_file, "w") as file:
             file.write("ratings")
 
-    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *_, **__: get)
+    asked = []
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *_, **options: asked.append(options) or get)
     path = fetch("small/file.txt")
+    assert asked == [{"progressbar": True}], "large files take their time"
     assert path.read_text() == "ratings" and path == fetch("small/file.txt", download=False)
