@@ -193,6 +193,13 @@ def test_newton_wants_a_hessian_for_every_start():
     np.testing.assert_allclose(newton(lambda t: t @ H, lambda t: H, [1.0, 2.0], 1)[-1], 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("slope, rate", [(0.5, 1 / 4), (0.4, 1 / 4), (0.9, 1 / 32), (0.1, 1 / 4), (1e-4, 1 / 4)])
+def test_backtracking_takes_the_first_rate_that_armijo_allows(slope, rate):
+    """On 2θ² that is a rate of at most (1 − slope) / 2."""
+    path, rates = backtracking(lambda t: 2 * t**2, lambda t: 4 * t, 1.0, 1, slope=slope)
+    assert rates == [rate] and path[1] == 1 - 4 * rate
+
+
 def test_backtracking_goes_on_with_a_gentle_shrink():
     path, rates = backtracking(lambda t: t**4, lambda t: 4 * t**3, 1.5, 5, shrink=0.99)
     assert (rates > 0).all() and (np.diff(path**4) < 0).all()

@@ -12,6 +12,7 @@ from conftest import ROOT
 from metacalc import MLP, Batch, Sinusoids, Training
 from metacalc.course import check
 from metacalc.course.answers import EXERCISES
+from metacalc.exercises import Checker, Exercise
 
 x, y, eta, theta, t, a = sp.symbols("x y eta theta t a")
 quadratic = metacalc.Objective(theta**2, theta)
@@ -220,6 +221,12 @@ def test_an_answer_counts_in_any_form():
     assert check("cl-ex-gradient", sp.Matrix([y * sp.cos(x * y) + 2 * x * y, x**2 + x * sp.cos(x * y)]))
     assert check("gd-ex-routine", 10 / 23) and check("cl-ex-shared", 7.0)
     assert check("pr-ex-family", Lines()) and check("pr-ex-family", Lines(dtype=np.float32))
+
+
+def test_an_answer_off_by_just_the_tolerance_is_right_and_one_beyond_all_bounds_is_not_worked_out():
+    check = Checker({"near": Exercise(64, tolerance=1 / 64), "exact": Exercise(64)})
+    assert check("near", 65) and check("near", 63) and "off by more" in check("near", 65.01).reason
+    assert "not equal" in check("exact", 10**50).reason and "too large" in check("exact", 10**50 + 1).reason
 
 
 def test_a_reader_can_answer_where_the_chapter_has_used_the_names():

@@ -316,6 +316,11 @@ def test_sums_of_squares_do_not_overflow(at):
     g = Objective(sp.sqrt(1 + x**2 + 4 * y**2), (x, y))
     np.testing.assert_allclose(g.grad([at, abs(at)]), [np.sign(at) / np.sqrt(5), 4 / np.sqrt(5)])
     assert np.isclose(Objective(sp.log(1 + x**2), x)(at), 2 * np.log(abs(at)))
+    many = np.full(3000, at)  # more than are worked out anew with 60 digits
+    for power in (2, 3, 4):
+        quotient = Objective((x / sp.sqrt(1 + x**2)) ** power, x)
+        assert quotient(at) == np.sign(at) ** power and (quotient(many) == np.sign(at) ** power).all()
+    assert np.isclose(Objective(x / (1 + x**2) ** R(3, 2), x)(1e150), 1e-300, rtol=1e-12, atol=0)
     h = Objective(x**2 / (1 + x**2), x)
     assert h(at) == 1 and h.grad(at) == h.hess(at) == 0
 

@@ -24,7 +24,7 @@ def score(learner):
 
 
 def test_results_are_kept_as_they_come_and_dropped_when_the_settings_change(tmp_path):
-    path = tmp_path / "results/study.json"
+    path = tmp_path / "several/results/study.json"
     study = Results(path, {"seed": 0, "rates": (0.1, 0.2)})
     assert study.once("a", lambda: np.arange(3)) == [0, 1, 2]
 
@@ -53,6 +53,13 @@ def test_the_choice_is_the_best_of_all_that_validation_saw():
     own = seen[float(best.learner.theta[0]), best.learner.alpha]
     assert best.score == min(s.min() for s in seen.values()) == own[best.steps]
     assert best.learner.alpha == best.setting["alpha"] and best.iteration in (10, 20, 25)
+
+
+@pytest.mark.parametrize("scores, iteration", [([3, 2, 1], 25), ([1, 1, 1], 10), ([2, 1, 1], 20)])
+def test_validation_looks_at_every_tenth_iteration_and_the_last_and_the_first_of_equals_is_chosen(scores, iteration):
+    upcoming = iter(scores)
+    best = choose(maml, MODEL, TASKS, lambda learner: [next(upcoming)], [{"alpha": 0.2}], n_iters=25, every=10, progress=False)
+    assert best.iteration == iteration and best.score == min(scores) and next(upcoming, None) is None
 
 
 def test_a_baseline_has_its_rate_and_its_end_chosen_too_and_a_score_that_is_nan_loses():
@@ -141,6 +148,8 @@ def test_a_download_arrives_where_it_is_looked_for(small, monkeypatch):
         with open(output_file, "w") as file:
             file.write("ratings")
 
-    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *_, **__: get)
+    asked = []
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *_, **options: asked.append(options) or get)
     path = fetch("small/file.txt")
+    assert asked == [{"progressbar": True}], "large files take their time"
     assert path.read_text() == "ratings" and path == fetch("small/file.txt", download=False)

@@ -6,14 +6,16 @@ import os
 import signal
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import pytest
 
 from conftest import optional
-from metacalc import adam, clipped, momentum, nesterov, sgd
-from metacalc.meta import Learner, adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
+from metacalc import adam, clipped, momentum, nesterov, sgd, training
+from metacalc.checkpoint import described
+from metacalc.meta import Learner, adapt, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
 from metacalc.models import MLP, Quadratic, logistic_regression
 from metacalc.tasks import Batch, FewShotClassification, Quadratics, Sinusoids
 from metacalc.training import evaluate, in_parallel, meta_train
@@ -187,6 +189,39 @@ def test_ctrl_c_in_the_middle_of_an_iteration_returns_what_was_reached(tmp_path,
     same(meta_train(**options), meta_train(**QUICK, n_iters=20))
 
 
+def test_one_thread_is_asked_of_linear_algebra_while_it_lasts(monkeypatch):
+    asked = []
+
+    class Controller:
+        @contextmanager
+        def limit(self, **settings):
+            asked.append(settings)
+            yield
+            asked.append("over")
+
+    monkeypatch.setattr(training, "_linear_algebra", Controller)
+    with training.one_thread():
+        assert asked == [{"limits": 1, "user_api": "blas"}]
+    assert asked[1:] == ["over"]
+    monkeypatch.setattr(training, "_linear_algebra", lambda: None)
+    with training.one_thread():  # without threadpoolctl
+        assert len(asked) == 2
+
+
+def test_a_run_whose_theta_is_none_of_the_model_s_has_no_learner():
+    arguments = dict(model=Quadratic(1), tasks=Quadratics(1), n_iters=2, progress=False)
+    assert meta_train(rate_schedule, theta0=[0.1, 0.2], start=[1.0], **arguments).learner is None
+    assert meta_train(maml, alpha=0.1, **arguments).learner.alpha == 0.1
+
+
+def test_what_a_function_was_given_is_described_and_ends():
+    def again(t):
+        return again
+
+    assert described(again) == described(again) != described(lambda t: 0.1)
+    assert described({"b": 1, "a": [0.5, None]}) == {"a": [0.5, None], "b": 1}
+
+
 def test_the_callback_sees_every_iteration_and_can_end_the_run():
     seen = []
     run = meta_train(**QUICK, n_iters=50, callback=lambda t, loss, theta: seen.append((t, loss, theta)) or t == 7)
@@ -352,7 +387,8 @@ def test_a_checkpoint_that_is_spoiled_is_refused_in_words(tmp_path):
         parts = dict(saved)
     head = json.loads(str(parts["head"]))
     heads = ["null", "[1]", json.dumps(head | {"t": "two"}), json.dumps(head | {"t": -5}),
-             json.dumps({k: v for k, v in head.items() if k != "rng"})]
+             json.dumps({k: v for k, v in head.items() if k != "rng"}),
+             json.dumps(head | {"trace": [0, 0.0, 2]}), json.dumps(head | {"trace": [1.0, 0.0, 0]})]
     for i in range(len(heads) + 5):
         if i < len(heads):
             with open(path, "wb") as file:

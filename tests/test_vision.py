@@ -83,7 +83,7 @@ def vision_readout(task, K, k):
 
 def check_vision(stage):
     *support, query, bars, dashed, path, point, joint_path, joint_point = stage.marks
-    assert len(support) == 5 and stage._shape == (8, 5, len(STEPS))
+    assert len(support) == 5 and [len(s.values) for s in stage.sliders] == [8, 5, len(STEPS)]
     for r, mark in enumerate((*support, query)):
         for t, task in enumerate(examples()):
             for c, example in enumerate(task[:, r]):

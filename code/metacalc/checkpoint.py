@@ -68,7 +68,7 @@ def described(value: Any, depth: int = 4) -> Any:
     if isinstance(value, partial):
         return ["partial", deeper(value.func), deeper(value.args), deeper(value.keywords)]
     if isinstance(value, dict):
-        return {str(key): deeper(entry) for key, entry in sorted(value.items(), key=lambda item: str(item[0]))}
+        return {str(key): deeper(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [deeper(entry) for entry in (sorted(value, key=repr) if isinstance(value, set | frozenset) else value)]
     if hasattr(value, "__code__"):

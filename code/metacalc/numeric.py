@@ -39,7 +39,7 @@ def robust(expr: sp.Expr) -> sp.Expr:
     >>> robust(1 / (1 + sp.exp(-x)))
     exp(-logaddexp(0, -x))
     >>> robust(x / sp.sqrt(1 + x**2))
-    x/hypot(1, x)
+    over(x, hypot(1, x))
     """
     expr = _folded(expr)
     if expr.has(sp.cosh, sp.sinh):
@@ -256,6 +256,15 @@ def _hypot(squares):
     return total
 
 
+class over(sp.Function):
+    """A quotient that no power and no product takes apart, as it would a/b: (a/b)² as a²/b² overflows."""
+
+    def _numpycode(self, printer):
+        return "(({})/({}))".format(*map(printer._print, self.args))
+
+    _pythoncode = _numpycode
+
+
 def _root(e):
     """(Σ v²)^{n/2}, n odd, as a power of hypot; None for anything else."""
     if e.exp.is_Rational and e.exp.q == 2 and (squares := _squares(e.base)) is not None:
@@ -267,15 +276,14 @@ def _with_squares(e):
     """In a product, powers of v over powers of √(… + v² + …) as powers of their quotient, which no overflow reaches."""
     powers = e.as_powers_dict()
     for base, power in list(powers.items()):
-        if power.is_Rational and power < 0 and (power.q == 2 or power.q == 1) and (squares := _squares(base)) is not None:
+        if power.is_Rational and power < 0 and power.q in (1, 2) and (squares := _squares(base)) is not None:
             h, left = _hypot(squares), -2 * power
             for v in squares:
                 plain = v.as_coeff_Mul()[1]
                 n = min(powers.get(plain, sp.S.Zero), left) if powers.get(plain, sp.S.Zero).is_Integer else sp.S.Zero
                 if n > 0 and (power.q == 2 or n % 2 == 0):
-                    e = sp.Mul(e, base ** (n / 2), plain**-n)
+                    e = sp.Mul(e, base ** (n / 2), plain**-n, over(plain, h) ** n)
                     left -= n
-                    e = sp.Mul(e, sp.Pow(plain / h, n, evaluate=n == 1), evaluate=False)
     return e
 
 
