@@ -43,6 +43,7 @@ RARE = ("fontTools", "matplotlib/backends/backend_pdf", "matplotlib/backends/bac
         parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode
         printing/rust printing/theanocode stats tensor/array/expressions testing unify utilities/autowrap utilities/codegen
         vector""".split()), r"sympy/physics/(?!units|__init__)\w+")
+AS_SOURCE = {"data", "rare"}  # so seldom asked for that compiling them, which a build waits for, is not worth it
 FONTS = re.compile(r"mpl-data/fonts/ttf/(DejaVuSansMono|DejaVuSerif|STIX)")  # beside the one that figures are written in
 PACKAGES, COURSE = "/packages", "/course"  # where the archives are unpacked
 PYODIDES = {"contourpy", "kiwisolver", "matplotlib", "numpy", "pillow", "scipy"}  # never this environment's: compiled code
@@ -173,16 +174,16 @@ def archived(files):
     return gzip.compress(buffer.getvalue(), 9, mtime=0)
 
 
-def packed(name, files):
-    """Path of an archive of compiled files, made unless the cache has it."""
-    key = hashlib.sha256(RELEASE["version"].encode())
+def packed(name, files, as_source=False):
+    """Path of an archive of the files, compiled unless they stay source; made unless the cache has it."""
+    key = hashlib.sha256(f"{RELEASE['version']} {as_source}".encode())
     for path in sorted(files):
         key.update(path.encode() + b"\0" + hashlib.sha256(files[path]).digest())
     target = CACHE / f"{name}-{key.hexdigest()[:16]}.pack"
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(f".{os.getpid()}")
-        part.write_bytes(archived(compiled(files)))
+        part.write_bytes(archived(files if as_source else compiled(files)))
         part.replace(target)
     return target
 
@@ -209,7 +210,7 @@ def lay(folder):
     found["stdlib.pack"] = packed("stdlib", standard)
     archives = {}
     for name, files in sources().items():
-        found[f"{name}.pack"] = packed(name, files)
+        found[f"{name}.pack"] = packed(name, files, as_source=name in AS_SOURCE)
         archives[name] = {"file": f"{name}.pack", "folder": PACKAGES, "modules": modules(name, files)}
     for name, files in (("course", package()), ("results", results())):
         found[f"{name}.pack"] = packed(name, files)
