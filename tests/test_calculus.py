@@ -52,6 +52,13 @@ def test_batches_and_precision():
     assert Objective(x**2, [x]).grad(np.ones((5, 1))).shape == (5, 1)
 
 
+def test_derivatives_are_expressions_in_the_variables():
+    cubic, saddle = Objective(x**3, x), Objective(x**3 * y, (x, y))
+    assert cubic.gradient == 3 * x**2 and cubic.hessian == 6 * x
+    assert saddle.gradient == sp.Matrix([3 * x**2 * y, x**3])
+    assert saddle.hessian == sp.Matrix([[6 * x * y, 3 * x**2], [3 * x**2, 0]])
+
+
 def test_constant_gradients_keep_the_shape():
     assert Objective(3 * x, x).grad(np.zeros((2, 3))).shape == (2, 3)
     np.testing.assert_array_equal(Objective(3 * x + y**2, (x, y)).grad(np.ones((4, 2))), [[3, 2]] * 4)
