@@ -42,7 +42,7 @@ def expressions():
     }
 
 
-def measured(calls=200):
+def measured(calls=1000):
     """{name: (seconds to build, seconds of a gradient)} of the package that is on the path."""
     from sympy.core.cache import clear_cache
 

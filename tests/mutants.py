@@ -64,6 +64,8 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
         "another line across, no better and no worse",
     "calculus: value = expr.subs({s: float(probe) * (1 + 1.13 * i) for i, s in enumerate(symbols)}).evalf()":
         "the points that are tried are nowhere promised",
+    "lowrank: matrices = memory[:, :, :1].swapaxes(-1, +2) if n == 1 else memory": "of four axes, −2 is axis 2",
+    "lowrank: def _outputs(sizes, T, n, dtype, wide=True):": "room for a constant unit that nothing reads",
     "training: median = np.median(np.where(np.isnan(values), np.inf, values), axis=+1)": "the last of two axes is axis 1",
     "training: for parameter in (+1, -3):": "how long it takes only",
     "checkpoint: PROBES = [m * 11 ** e for e in range(7) for m in (1, 2, 5)]":

@@ -219,6 +219,7 @@ def test_what_a_function_was_given_is_described_and_ends():
         return again
 
     assert described(again) == described(again) != described(lambda t: 0.1)
+    assert described(lambda t: 0.1) == described(lambda t: 0.1) != described(lambda t: 0.2)
     assert described({"b": 1, "a": [0.5, None]}) == {"a": [0.5, None], "b": 1}
 
 

@@ -32,8 +32,8 @@ __all__ = ["steps"]
 _workspaces = threading.local()
 
 
-def steps(model: "MLP", theta: Array, batch: "Batch", alpha: float, k: int = 1, only: Entries | None = None,
-          second_order: bool = True) -> tuple[Array, Array]:
+def steps(model: "MLP", theta: Array, batch: "Batch", alpha: float, k: int, only: Entries | None,
+          second_order: bool) -> tuple[Array, Array]:
     """Loss and gradient, as `metacalc.meta.maml` returns them; without `second_order` as `fomaml` does; k may be 0."""
     _, x_support, y_support = model.checked(theta, batch.x_support, batch.y_support)
     _, x_query, y_query = model.checked(theta, batch.x_query, batch.y_query)
