@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import json
+import tarfile
 import threading
 import zipfile
 
@@ -77,11 +78,13 @@ def test_a_build_without_it_goes_on(monkeypatch, tmp_path):
 
 
 def test_an_archive_is_the_same_for_the_same_files():
-    files = {"b/two.py": b"2", "a.so": b"1"}
-    whole = pack.archived(files)
-    assert whole == pack.archived(dict(reversed(files.items())))
-    with zipfile.ZipFile(io.BytesIO(gzip.decompress(whole))) as found:
+    files = {"b/two.py": b"2", "a.so": b"1", f"{'long/' * 30}name.py": b"3" * 600}
+    for archived in (pack.archived, pack.zipped):
+        assert archived(files) == archived(dict(reversed(files.items())))
+    with zipfile.ZipFile(io.BytesIO(gzip.decompress(pack.zipped(files)))) as found:
         assert {name: found.read(name) for name in found.namelist()} == files
+    with tarfile.open(fileobj=io.BytesIO(pack.archived(files)), mode="r:gz") as found:
+        assert {name: found.extractfile(name).read() for name in found.getnames()} == files
 
 
 @pytest.mark.parametrize("name, dropped", [

@@ -19,7 +19,7 @@ function element(name, attributes = {}, ...children) {
 class Stopped extends Error {}
 
 const Python = {
-  worker: null, starting: null, loaded: new Set(), waiting: new Map(), last: 0, received: 0, expected: 0, note: "",
+  worker: null, starting: null, loaded: new Map(), waiting: new Map(), last: 0, received: 0, expected: 0, coming: 0, note: "",
 
   /** Megabytes that are still to come before archives can be used: every button that loads them names this. */
   megabytes(archives) {
@@ -32,10 +32,10 @@ const Python = {
       throw new Error("Python does not run in a page that was opened from a file. Open the book through a server: make serve.");
     }
     const [manifest, kernel, code] = await Promise.all(["manifest.json", "kernel.py", "worker.js"].map(async (name) => {
-      const response = await fetch(BASE + name);
-      if (!response.ok) throw new Error(`Python's files are not all here: ${name} is missing.`);
+      const response = await this.file(name);
       return name.endsWith(".json") ? response.json() : response.text();
     }));
+    this.archives = manifest.archives;
     // From a Blob the worker is bound by this page's policy: it may connect to this server alone, and take scripts from nowhere else.
     document.head.append(element("meta", { "http-equiv": "Content-Security-Policy",
       content: "connect-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:" }));
@@ -46,11 +46,37 @@ const Python = {
     this.begun = this.send("start", { base: BASE, manifest, kernel, page: PAGE }).finally(() => URL.revokeObjectURL(address));
   },
 
-  send(call, given, hear = () => {}) {
+  async file(name) {
+    const response = await fetch(BASE + name);
+    if (!response.ok) throw new Error(`Python's files are not all here: ${name} is missing.`);
+    return response;
+  },
+
+  /** What an archive has in its gzip: undone here, while the worker starts Python. */
+  async unzipped(name) {
+    const counted = new TransformStream({ transform: (part, out) => { out.enqueue(part); this.received += part.length; this.show(); } });
+    const { body } = await this.file(this.archives[name].file);
+    return new Response(body.pipeThrough(counted).pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  },
+
+  async load(name) {
+    const started = this.starting;
+    this.coming += 1;
+    await started;
+    try {
+      const tar = await this.unzipped(name);
+      if (this.starting !== started) throw new Stopped("Python was stopped.");
+      await this.send("load", { archive: name, tar }, { transfer: [tar] });
+    } finally {
+      if (this.starting === started) this.coming -= 1;
+    }
+  },
+
+  send(call, given, { hear = () => {}, transfer = [] } = {}) {
     const id = ++this.last;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { call, resolve, reject, hear });
-      this.worker.postMessage({ id, call, arguments: given });
+      this.worker.postMessage({ id, call, arguments: given }, transfer);
       this.show();
     });
   },
@@ -73,13 +99,13 @@ const Python = {
   async need(archives) {
     const missing = archives.filter((name) => !this.loaded.has(name));
     this.expected += 1e6 * this.megabytes(missing);
-    missing.forEach((name) => this.loaded.add(name));
     this.starting ??= this.start();
-    this.show();
     const started = this.starting;
+    missing.forEach((name) => this.loaded.set(name, this.load(name)));
+    this.show();
     try {
       await started;
-      await Promise.all([this.begun, missing.length && this.send("load", { archives: missing })]);  // archives come meanwhile
+      await Promise.all([this.begun, ...archives.map((name) => this.loaded.get(name))]);
     } catch (error) {
       if (this.starting === started) this.stop(error.message);
       throw error instanceof Stopped ? error : new Stopped(error.message);
@@ -89,14 +115,14 @@ const Python = {
   /** The answer to a request; what comes before it goes to `hear`. */
   async ask(call, given, { archives = CORE, hear } = {}) {
     await this.need(archives);
-    return this.send(call, given, hear);
+    return this.send(call, given, { hear });
   },
 
   /** End the worker, whatever it is doing: on a server that sends no special headers there is no gentler way. */
   stop(reason = "Python was stopped. What cells had defined is gone; the next run starts it anew.") {
     this.worker?.terminate();
     const waiting = [...this.waiting.values()];
-    Object.assign(this, { worker: null, starting: null, loaded: new Set(), received: 0, expected: 0, heap: 0, note: "" });
+    Object.assign(this, { worker: null, starting: null, loaded: new Map(), received: 0, expected: 0, coming: 0, heap: 0, note: "" });
     this.waiting.clear();
     waiting.forEach(({ reject }) => reject(new Stopped(reason)));
     this.show(reason);
@@ -111,7 +137,7 @@ const Python = {
       this.stopper = element("button", { type: "button", onclick: () => this.stop() }, "Stop"),
       element("button", { type: "button", "aria-label": "Hide this line", onclick: () => { this.bar.hidden = true; } }, "×")));
     const calls = [...this.waiting.values()].map(({ call }) => call);
-    const loading = calls.some((call) => call === "start" || call === "load") || (this.starting && !this.worker);
+    const loading = calls.some((call) => call === "start" || call === "load") || this.coming > 0 || (this.starting && !this.worker);
     const running = calls.some((call) => call === "cell");
     const memory = this.heap ? ` · ${Math.round(this.heap / 1e6)} MB of memory` : "";
     if (words || loading || running) this.bar.hidden = false;

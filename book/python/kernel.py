@@ -3,17 +3,16 @@
 Results go to the page as events in JSON, pictures and tables with them; a live figure goes as its data, and the page mounts it.
 """
 
-import gzip
-import importlib
 import io
 import json
 import logging
 import os
 import pathlib
 import sys
+import tarfile
 import time
-import zipfile
 from importlib.abc import MetaPathFinder
+from importlib.machinery import FileFinder
 
 import metacalc_page
 
@@ -39,15 +38,22 @@ class OnDemand(MetaPathFinder):
         name = self.homes.get(fullname)
         if name is not None:
             self.forget(name)
-            whole = gzip.decompress(metacalc_page.fetch(name).to_bytes())
-            zipfile.ZipFile(io.BytesIO(whole)).extractall(self.archives[name]["folder"])
+            with tarfile.open(fileobj=io.BytesIO(metacalc_page.fetch(name).to_bytes()), mode="r:gz") as whole:
+                whole.extractall(self.archives[name]["folder"], filter="data")
             for library in pathlib.Path(self.archives[name]["folder"]).glob("lib*.so"):
                 metacalc_page.link(library.name, str(library))
-            importlib.invalidate_caches()
+            look_again()
         return None  # now the others find it
 
 
 _on_demand = None
+
+
+def look_again():
+    """What finders remember of folders is out of date. (`importlib.invalidate_caches` also reads the library's anew.)"""
+    for finder in sys.path_importer_cache.values():
+        if isinstance(finder, FileFinder):
+            finder.invalidate_caches()
 
 
 def begin(manifest, page):
@@ -63,10 +69,9 @@ def begin(manifest, page):
 
 
 def loaded(loaded):
-    """The page has unpacked archives."""
-    for name in loaded:
-        _on_demand.forget(name)
-    importlib.invalidate_caches()
+    """The page has unpacked an archive."""
+    _on_demand.forget(loaded)
+    look_again()
 
 
 def answer(request, call, arguments):
@@ -157,6 +162,7 @@ def shell():
     HistoryManager.enabled = False
     _shell = Shell.instance(displayhook_class=Hook, display_pub_class=Publisher, colors="nocolor")
     _shell.InteractiveTB.set_mode("Plain")
+    _shell.display_formatter.mimebundle_formatter.for_type_by_name("metacalc.stage", "Stage", staged)
     sys.stdout, sys.stderr = Stream("stdout"), Stream("stderr")
     return _shell
 
@@ -181,17 +187,20 @@ class Stream:
         return False
 
 
+STAGE = "application/vnd.metacalc.stage"
+
+
+def staged(stage):
+    """What the page mounts of a live figure; the picture for places without scripts is not drawn."""
+    state = {"spec": stage.spec, "pictures": stage.pictures, **{s.name: getattr(stage, s.name) for s in stage.sliders}}
+    return {STAGE: {"table": stage.table, "state": state, "text": repr(stage)}}
+
+
 def show(data, metadata=None):
     """Tell the page what a cell shows: IPython's MIME bundle, a live figure's data where it holds one."""
-    view = data.pop("application/vnd.jupyter.widget-view+json", None)
-    if view:
-        from ipywidgets.widgets.widget import _instances
-
-        widget = _instances.get(view["model_id"])
-        if getattr(widget, "_anywidget_id", "") == "metacalc.stage.Stage":
-            state = {"spec": widget.spec, "pictures": widget.pictures,
-                     **{s.name: getattr(widget, s.name) for s in widget.sliders}}
-            return say("stage", table=widget.table, state=state, text=repr(widget))
+    if STAGE in data:
+        return say("stage", **data[STAGE])
+    if "application/vnd.jupyter.widget-view+json" in data:
         return say("widget")
     if "text/markdown" in data:
         from markdown_it import MarkdownIt

@@ -25,15 +25,11 @@ async function bytes(name) {
   }
 }
 
-/** The zip file in an archive. */
-const unzipped = async (name) => new Uint8Array(
-  await new Response(new Blob([await bytes(name)]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
-
 /** The same for Pyodide's own loader. The browser keeps what it compiled of WebAssembly only for a response as it came. */
 self.fetch = async (address, options) => {
   const name = String(address).startsWith(base) ? String(address).slice(base.length) : "";
   if (!(name in (manifest?.files ?? {}))) return plainFetch(address, options);
-  if (name.endsWith(".pack")) return new Response(await unzipped(name));
+  if (name.endsWith(".pack")) return new Response(new Blob([await bytes(name)]).stream().pipeThrough(new DecompressionStream("gzip")));
   if (!name.endsWith(".wasm")) return new Response(await bytes(name));
   const response = await checked(await plainFetch(address, options), name);
   response.clone().arrayBuffer().then((whole) => say({ event: "loaded", bytes: whole.byteLength }));
@@ -69,29 +65,32 @@ async function start(options) {
   return { manifest, page: options.page };
 }
 
-/** What an archive has goes to its folder; what comes over the network does so while Pyodide starts. */
-const coming = new Map();
-const fetchAhead = (names) => names.forEach((name) => {
-  if (!coming.has(name)) coming.set(name, unzipped(manifest.archives[name].file));
-  coming.get(name).catch(() => {});  // told when it is awaited
-});
-
-async function load({ archives }) {
-  fetchAhead(archives);
-  for (const name of archives) python.unpackArchive(await coming.get(name), "zip", { extractDir: manifest.archives[name].folder });
-  return { loaded: archives };
+/** Write the files of a tar archive into a folder. They stay where they lie in `tar`: nothing is copied. */
+function unpack(tar, folder) {
+  const text = (from, length) => new TextDecoder().decode(tar.subarray(from, from + length)).split("\0")[0];
+  const there = new Set();
+  for (let at = 0; tar[at];) {
+    const [name, size, prefix] = [text(at, 100), parseInt(text(at + 124, 12), 8), text(at + 345, 155)];
+    const path = [folder, prefix, name].filter(Boolean).join("/"), parent = path.slice(0, path.lastIndexOf("/"));
+    if (!there.has(parent)) python.FS.mkdirTree(parent);
+    there.add(parent);
+    python.FS.writeFile(path, tar.subarray(at + 512, at + 512 + size), { canOwn: true });
+    at += 512 * (1 + Math.ceil(size / 512));
+  }
 }
 
 async function answered(id, call, given) {
-  if (call === "load") given = await load(given);
+  if (call === "load") {
+    unpack(new Uint8Array(given.tar), manifest.archives[given.archive].folder);
+    given = { loaded: given.archive };
+  }
   if (call === "start") given = await start(given);
   return JSON.parse(kernel(id, call, JSON.stringify(given)));
 }
 
-// One request after the other, though loading waits.
+// One request after the other, though starting waits.
 let before = Promise.resolve();
 onmessage = ({ data: { id, call, arguments: given } }) => {
-  if (call === "load" && manifest) fetchAhead(given.archives);
   before = before.then(async () => {
     try {
       say({ id, event: "done", result: await answered(id, call, given) });

@@ -7,6 +7,7 @@ The view (`stage.js`) looks the places up and draws; it knows no mathematics.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import re
@@ -122,14 +123,12 @@ class Stage(anywidget.AnyWidget):
         if readout is not None:
             self.readout = whole(readout, self.sliders)
         check_shapes(self.marks, self.readout, self.sliders)
-        for fig in figures:
-            _lay_out(fig, [mark for mark in self.marks if mark.ax.figure is fig])
+        self._figures = figures
+        self._lay_out()
         tables = Tables()
         looks = [mark_spec(mark, *_placed(mark, figures), self.sliders, tables) for mark in self.marks]
-        for mark in self.marks:
-            for artist in self._painted(mark):
-                artist.set_gid(_MARK)
-        pictures, self._png = [_svg(fig) for fig in figures], _png(figures)
+        self._paint()
+        pictures = [_svg(fig) for fig in figures]
         self.add_traits(**{s.name: _Position(s).tag(sync=True) for s in self.sliders})
         super().__init__(pictures=pictures, table=b"", spec={})
         self.spec = spec_of(looks, self.sliders, self.readout, tables, alt=alt, play=play)
@@ -162,6 +161,23 @@ class Stage(anywidget.AnyWidget):
                 raise ValueError(f"along must name one of the sliders {self._names}, got {along!r}")
             if drag and drag not in self._names:
                 raise ValueError(f"drag must name one of the sliders {self._names}, got {drag!r}")
+
+    def _lay_out(self) -> None:
+        for fig in self._figures:
+            _lay_out(fig, [mark for mark in self.marks if mark.ax.figure is fig])
+
+    def _paint(self) -> None:
+        self._artists = [artist for mark in self.marks for artist in self._painted(mark)]
+        for artist in self._artists:
+            artist.set_gid(_MARK)
+
+    @functools.cached_property
+    def _png(self) -> bytes:
+        """The picture where no script runs; drawn when it is asked for, which in a page's Python it never is."""
+        if any(artist.figure is None for artist in self._artists):  # another stage of the figures took them off
+            self._lay_out()
+            self._paint()
+        return _png(self._figures)
 
     def _painted(self, mark: Mark) -> Sequence[Artist]:
         """The mark as it is before a reader moves a slider, and as it stays where no script runs."""
@@ -228,7 +244,10 @@ def _lay_out(fig: Figure, marks: list[Mark]) -> None:
             legend.setdefault(mark.label, mark.handle())
     if legend:
         _add_legend(fig, legend)
-    fig.draw_without_rendering()  # so that the axes have the place that they keep
+    if engine := fig.get_layout_engine():  # so that the axes have the place that they keep
+        engine.execute(fig)
+    for ax in fig.axes:
+        ax.apply_aspect()
 
 
 @contextmanager
