@@ -20,9 +20,11 @@ import test_practice
 import test_recommendation
 import test_vision
 from conftest import number_of, only_for_the_legend
-from metacalc import Objective, gradient_descent
+from metacalc import Objective, Path, gradient_descent
 from metacalc.course.figures import background, calculus_link, intro, meta_learning, outlook
 from metacalc.course.figures import gradient_descent as gradient_descent_figures
+from metacalc.live import Formula
+from metacalc.spec import entry
 
 theta = sp.Symbol("theta", real=True)
 x, y = sp.symbols("x y", real=True)
@@ -43,6 +45,20 @@ class LiveFigure:
 def close(table, expected):
     expected = np.broadcast_to(expected, np.broadcast_shapes(np.shape(table), np.shape(expected)))
     np.testing.assert_allclose(np.broadcast_to(table, expected.shape), expected, rtol=1e-9, atol=1e-9)
+
+
+def positions(stage, count=24):
+    """Positions to look at where a figure has too many for all: the start, the corners' two, and some at random."""
+    sizes, rng = [s.values.size for s in stage.sliders], np.random.default_rng(0)
+    random = map(tuple, rng.integers(sizes, size=(count, len(sizes))))
+    return [stage.position, (0,) * len(sizes), tuple(n - 1 for n in sizes), *random]
+
+
+def shown(stage, mark, index):
+    """The coordinates of a mark at a position: numbers, or of a line of a formula the arrays along it."""
+    line = isinstance(mark, Path) or mark.length
+    return [entry(a, index, int(isinstance(a, Formula) and line or mark.length), stage.sliders)
+            for a in (getattr(mark, name) for name in mark.coordinates)]
 
 
 def learning_to_learn(n, alpha):
@@ -270,25 +286,25 @@ def hills(n, start, eta):
     position = start
     for _ in range(int(n)):
         position -= eta * (position / 5 + 2 * np.cos(2 * position))
-    return f"From θ₀ = {start:.1f} with η = {eta:.2f}, after {number_of(n, 'iteration')}: θ = {position:.4f}."
+    return f"From θ₀ = {start:.2f} with η = {eta:.2f}, after {number_of(n, 'iteration')}: θ = {position:.4f}."
 
 
 def check_hills(stage):
-    path, point, start, ends, end = stage.marks
-    n, starts, rates = (s.values for s in stage.sliders)
-    for j, k in np.ndindex(starts.size, rates.size):
-        position, iterates = starts[j], []
-        for _ in n:
+    path, point, end_map, end, start = (stage.marks[i] for i in (0, 1, 3, 4, 2))
+    f = lambda t: t**2 / 10 + np.sin(2 * t)
+    for index in positions(stage):
+        n, theta0, eta = (s.values[k] for s, k in zip(stage.sliders, index))
+        position, iterates = stage.sliders[1].values, []
+        for _ in range(41):
             iterates.append(position)
-            position -= rates[k] * (position / 5 + 2 * np.cos(2 * position))
+            position = position - eta * (position / 5 + 2 * np.cos(2 * position))
         iterates = np.array(iterates)
-        for mark in (path, point):
-            np.testing.assert_allclose(mark.x[:, j, k], iterates, atol=1e-6)
-            np.testing.assert_allclose(mark.y[:, j, k], iterates**2 / 10 + np.sin(2 * iterates), atol=1e-6)
-        assert np.isclose(start.x[j, 0], starts[j])
-        assert np.isclose(start.y[j, k], starts[j] ** 2 / 10 + np.sin(2 * starts[j]))
-        assert np.isclose(end.y[j, k], iterates[-1], atol=1e-6) and np.isclose(ends.y[0, 0, k, j], iterates[-1], atol=1e-6)
-    close([ends.x, end.x[:, 0]], starts)
+        own = iterates[:int(n) + 1, index[1]]
+        close(shown(stage, path, index), [own, f(own)])
+        close(shown(stage, point, index), [own[-1], f(own[-1])])
+        close(shown(stage, start, index), [theta0, f(theta0)])
+        close(shown(stage, end_map, index), [stage.sliders[1].values, iterates[-1]])
+        close(shown(stage, end, index), [theta0, iterates[-1, index[1]]])
 
 
 FIGURES = {

@@ -14,8 +14,10 @@ import pytest
 
 import metacalc
 from conftest import ROOT, missing
+from live_figures import FIGURES, positions
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.explore import explore
+from metacalc.live import Formula
 from metacalc.spec import Tables, written
 from metacalc.stage import panel
 
@@ -84,13 +86,34 @@ def explored():
     return {"state": state | {"table": base64.b64encode(state["table"]).decode()}, "readouts": readouts}
 
 
+def formulas():
+    """Of every figure that has some: spec, and what its formulas are at some positions; in words where they are not finite."""
+    return [{"name": f"{page}, {i}", "spec": stage.spec, "table": base64.b64encode(stage.table).decode(), "formulas": listed}
+            for page, figures in FIGURES.items() for i, figure in enumerate(figures)
+            for stage in [figure.build()] if (listed := list(_evaluated(stage)))]
+
+
+def _evaluated(stage):
+    pairs = [(place, formula, isinstance(mark, Path) or mark.length > 0) for mark, look in zip(stage.marks, stage.spec["marks"])
+             for place, formula in zip(look["coordinates"], mark.place()) if isinstance(formula, tuple)]
+    pairs = [(place, formula, line) for place, (formula, _), line in pairs]
+    pairs += [(stage.spec["fields"][name]["at"], table, False) for name, table in stage.readout.tables.items()
+              if isinstance(table, Formula)]
+    for place, formula, line in pairs:
+        found = formula.line if line else formula.at
+        yield {"place": place, "isLine": line, "entries": [
+            [list(map(int, index)), [v if np.isfinite(v) else str(v).replace("inf", "Infinity").replace("nan", "NaN")
+                                     for v in np.atleast_1d(found(stage.sliders, index)).tolist()]]
+            for index in positions(stage, 12)]}
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     path = tmp_path_factory.mktemp("stage") / "expected.json"
     path.write_text(json.dumps({
         "halves": encoded(np.arange(65536, dtype=np.uint16).view(np.float16).astype(float)),
         "values": encoded(numbers()), "texts": {spec: [written(v, spec) for v in numbers()] for spec in SPECS},
-        **arrays(), "stage": stage(), "explored": explored(),
+        **arrays(), "stage": stage(), "explored": explored(), "formulas": formulas(),
     }, allow_nan=False), encoding="utf-8")
     return path
 

@@ -220,7 +220,7 @@ def painted(axes: Sequence[Axes], marks: Sequence[Mark], sliders: Sequence[Slide
         A picture each.
     marks : sequence of Mark
         On these axes.
-    sliders : sequence of one to four Slider
+    sliders : sequence of one to eight Slider
     readout : Readout, optional
     alt : str
     play : str, optional

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metacalc.extras import extra
+from metacalc.live import Formula, axis_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,19 +57,21 @@ def _handle(x: Any, y: Any, **looks: Any) -> Line2D:
 class Mark:
     """What all marks share: axes, coordinates in the data units of the axes, and looks.
 
-    An array of coordinates broadcasts to one axis for every slider of the stage, in their order. With `toggle=True` a
+    An array of coordinates broadcasts to one axis for every slider of the stage, in their order; a `Formula` is evaluated
+    by the view. With `toggle=True` a
     reader can switch the mark off and on; marks of one label go together, and stand in the legend once.
     """
 
     ax: Any  # matplotlib's Axes, or our own
-    x: ArrayLike
-    y: ArrayLike
+    x: ArrayLike | Formula
+    y: ArrayLike | Formula
     color: str = "blue"
     label: str = ""
     toggle: bool = field(default=False, kw_only=True)
 
     coordinates = ("x", "y")
     length = 0  # extra axes of a mark's arrays
+    far = 6e4  # where the view's numbers end, in boxes
     width = 1.0  # of its line
 
     def __post_init__(self) -> None:
@@ -77,10 +80,14 @@ class Mark:
         if self.toggle and not self.label:
             raise ValueError(f"toggle of {type(self).__name__} needs a label, which names it")
         for name in self.coordinates:
+            if isinstance(getattr(self, name), Formula):
+                continue
             array = np.asarray(getattr(self, name))
             if array.dtype.kind not in "iuf" or array.size == 0:
                 raise ValueError(f"{name} of {type(self).__name__} must be a non-empty array of real numbers")
             object.__setattr__(self, name, array.astype(float))
+        if isinstance(getattr(self, "drag", ()), str):
+            object.__setattr__(self, "drag", (self.drag,) if self.drag else ())  # type: ignore[attr-defined]
         dash, shape = getattr(self, "dash", "-"), getattr(self, "shape", "o")
         if dash not in _DASHES:
             raise ValueError(f"dash must be one of {list(_DASHES)}, got {dash!r}")
@@ -90,13 +97,29 @@ class Mark:
             raise ValueError(f"width must be positive, got {self.width!r}")
         if self.length:
             try:
-                np.broadcast_shapes(*(getattr(self, name).shape[-1:] for name in self.coordinates))
+                arrays = [a for a in map(self.__getattribute__, self.coordinates) if not isinstance(a, Formula)]
+                np.broadcast_shapes(*(a.shape[-1:] for a in arrays))
             except ValueError:
                 raise ValueError(f"x and y of {type(self).__name__} must have last axes of equal length") from None
 
-    def place(self) -> tuple[np.ndarray, ...]:
-        """Coordinates as fractions of the axes' box by the axes' own transforms, (0, 0) at its centre."""
-        return self._fractions(self.x, self.y)
+    def place(self) -> tuple[Any, ...]:
+        """Coordinates as fractions of the axes' box by the axes' own transforms, (0, 0) at its centre.
+
+        In place of an array a pair of a formula and the scale that the view makes fractions of its values with: the ends
+        of the axis, and 1 if it is logarithmic, else 0.
+        """
+        return self._placed(self.x, self.y)
+
+    def _placed(self, x: Any, y: Any) -> tuple[Any, ...]:
+        live = [isinstance(c, Formula) for c in (x, y)]
+        if not any(live):
+            return self._fractions(x, y)
+        scales = [axis_scale(self.ax, axis) for axis in "xy"]
+        # The axes' transforms take each coordinate by itself: in place of a formula stands the middle.
+        middle = [np.power(10.0, (low + high) / 2) if log else (low + high) / 2 for low, high, log in scales]
+        fractions = self._fractions(*(m if is_live else c for c, m, is_live in zip((x, y), middle, live)))
+        return tuple((c, scale) if is_live else fraction
+                     for c, scale, fraction, is_live in zip((x, y), scales, fractions, live))
 
     def look(self) -> dict[str, Any]:
         """What the view needs to know to draw it."""
@@ -110,7 +133,7 @@ class Mark:
         """Paint it, with its coordinates at one position of the sliders, on its axes."""
         raise NotImplementedError
 
-    def _fractions(self, x: ArrayLike, y: ArrayLike, far: float = 6e4) -> tuple[np.ndarray, ...]:
+    def _fractions(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, ...]:
         x, y = np.broadcast_arrays(x, y)
         to_box = self.ax.to_box if hasattr(self.ax, "to_box") else (self.ax.transData + self.ax.transAxes.inverted()).transform
         with np.errstate(all="ignore"):
@@ -119,7 +142,7 @@ class Mark:
             placed = to_box(flat) - 0.5
             # Half precision ends at 65504. What is further away comes nearer along its direction from the centre.
             distance = np.abs(placed).max(axis=-1, keepdims=True)
-            placed = (placed * np.minimum(1, far / np.maximum(distance, 1))).reshape(*x.shape, 2)
+            placed = (placed * np.minimum(1, self.far / np.maximum(distance, 1))).reshape(*x.shape, 2)
         return tuple(np.where(nan, np.nan, placed[..., i]) for i in (0, 1))
 
 
@@ -185,17 +208,18 @@ class Point(Mark):
         "o" disc, "s" square, "^" triangle or "D" diamond.
     name : str
         What the readout calls it when it has left the picture; its label, unless given.
-    drag : str
-        Name of a slider: dragging the point moves it to the position that brings the point nearest to the pointer.
+    drag : str or sequence of str
+        Names of sliders: dragging the point, or a click in its panel, moves them to the positions that bring the point
+        nearest to the pointer.
     """
 
     shape: str = "o"
     name: str = ""
-    drag: str = ""
+    drag: str | Sequence[str] = ()
+    far = np.inf  # A point beyond the edge is only shown by the edge that it is beyond, each coordinate by itself.
 
-    def place(self) -> tuple[np.ndarray, ...]:
-        # A point beyond the edge is only shown by the edge that it is beyond, each coordinate by itself.
-        return tuple(np.clip(c, -6e4, 6e4) for c in self._fractions(self.x, self.y, far=np.inf))
+    def place(self) -> tuple[Any, ...]:
+        return tuple(c if isinstance(c, tuple) else np.clip(c, -6e4, 6e4) for c in self._placed(self.x, self.y))
 
     def look(self) -> dict[str, Any]:
         return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"}
@@ -240,19 +264,19 @@ class Arrow(Mark):
         Components in data units.
     dash : str
         "-", "--", ":" or "-.".
-    drag : str
+    drag : str or sequence of str
         As for `Point`, for the arrow's head.
     """
 
-    dx: ArrayLike | None = None
-    dy: ArrayLike | None = None
+    dx: ArrayLike | Formula | None = None
+    dy: ArrayLike | Formula | None = None
     dash: str = "-"
-    drag: str = ""
+    drag: str | Sequence[str] = ()
     coordinates = ("x", "y", "dx", "dy")
 
-    def place(self) -> tuple[np.ndarray, ...]:
-        head = np.add(self.x, np.asarray(self.dx)), np.add(self.y, np.asarray(self.dy))
-        return self._fractions(self.x, self.y) + self._fractions(*head)
+    def place(self) -> tuple[Any, ...]:
+        x, y, dx, dy = (getattr(self, name) for name in self.coordinates)
+        return self._placed(x, y) + self._placed(x + dx, y + dy)
 
     def look(self) -> dict[str, Any]:
         return {"kind": "arrow", "dash": _DASHES[self.dash], "width": 2,

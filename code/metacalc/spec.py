@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metacalc.live import Formula, axis_scale
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
     from metacalc.marks import Mark
 
-__all__ = ["Readout", "Slider", "Tables", "check_shapes", "check_sliders", "entry", "mark_spec", "spec_of", "whole", "written"]
+__all__ = ["Guess", "Readout", "Slider", "Tables", "check_shapes", "check_sliders", "entry", "guess_spec", "mark_spec",
+           "spec_of", "whole", "written"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,65 @@ class Slider:
         return int(np.argmin(np.abs(self.values - value)))
 
 
+@dataclass(frozen=True)
+class Guess:
+    """What a reader may predict before the figure shows it: a coordinate, set by a slider or a click in the axes.
+
+    Parameters
+    ----------
+    ax : Axes
+        Of the figure, where the guess is drawn as a line.
+    axis : str
+        "x" or "y": which coordinate is asked for.
+    question : str
+    answer : array_like or Formula
+        What is true, over the sliders' positions.
+    hides : sequence of Mark
+        Marks of the figure that would tell; they come back with the answer.
+    format : str
+        Of guess and answer.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not of that kind.
+    """
+
+    ax: Any
+    axis: str
+    question: str
+    answer: Any
+    hides: Sequence[Mark]
+    format: str = ".2f"
+
+    def __post_init__(self) -> None:
+        if self.axis not in ("x", "y"):
+            raise ValueError(f"axis must be 'x' or 'y', got {self.axis!r}")
+        if not (isinstance(self.question, str) and self.question.strip()):
+            raise ValueError("question must ask something")
+        _check_format(self.format, "format")
+        if not isinstance(self.answer, Formula):
+            object.__setattr__(self, "answer", np.asarray(self.answer, float))
+
+
+def guess_spec(guess: Guess, panel: int, box: Iterable[float], marks: Sequence[Mark], sliders: Sequence[Slider],
+               tables: Tables) -> dict[str, Any]:
+    """What the view needs to ask; arguments as of `mark_spec`, with the marks in their order.
+
+    Raises
+    ------
+    ValueError
+        If the answer is not one over the sliders' positions, or a mark that it hides is not the figure's.
+    """
+    check_shapes([], Readout("", answer=guess.answer), sliders)
+    if not all(any(mark is hidden for mark in marks) for hidden in guess.hides):
+        raise ValueError("hides must be marks of the figure")
+    return {"question": guess.question, "panel": panel, "box": [round(float(v), 3) for v in box], "axis": guess.axis,
+            "scale": axis_scale(guess.ax, guess.axis), "format": guess.format,
+            "answer": tables.add_field(guess.answer, sliders)["at"],
+            "hides": [i for i, mark in enumerate(marks) if any(mark is hidden for hidden in guess.hides)]}
+
+
 class Readout:
     """The numbers under the picture.
 
@@ -105,7 +167,7 @@ class Readout:
     template : str
         As of `str.format`, with the names of sliders and tables as fields and the formats f, e, g, d, and s for the ending
         of a plural: nothing at 1.
-    **tables : array_like
+    **tables : array_like or Formula
         Numbers or strings, each broadcasting to one axis for every slider of the stage.
 
     Raises
@@ -121,36 +183,43 @@ class Readout:
     '1 step'
     """
 
-    def __init__(self, template: str, **tables: ArrayLike) -> None:
+    def __init__(self, template: str, **tables: ArrayLike | Formula) -> None:
         self.template = template
-        for name, table in tables.items():
-            if np.asarray(table).dtype.kind not in "iufbU":
+        self.tables = {name: t if isinstance(t, Formula) else np.asarray(t) for name, t in tables.items()}
+        for name, table in self.tables.items():
+            if not isinstance(table, Formula) and table.dtype.kind not in "iufbU":
                 raise ValueError(f"table {name!r} must hold numbers or strings")
-        self.tables = {name: np.asarray(table) for name, table in tables.items()}
         for _, name, spec, conversion in string.Formatter().parse(template):
             if name == "" or conversion:
                 raise ValueError(f"template must name its fields, without conversion, got {template!r}")
-            if name is not None and spec != "s" and not (name in self.tables and self.tables[name].dtype.kind == "U"):
+            if name is not None and spec != "s" and not (name in self.tables and _is_words(self.tables[name])):
                 _check_format(spec or ".4g", f"format of {name}")
 
     def segments(self) -> list[list[str | None]]:
         """List of [text, field or None, format]."""
         return [[text, name, spec or ".4g"] for text, name, spec, _ in string.Formatter().parse(self.template)]
 
-    def at(self, index: tuple[int, ...]) -> str:
-        """Text at one position of the sliders."""
+    def at(self, index: tuple[int, ...], sliders: Sequence[Slider] = ()) -> str:
+        """Text at one position of the sliders, which formulas need to know."""
         def told(name, spec):
-            value = entry(self.tables[name], index)
-            return str(value) if self.tables[name].dtype.kind == "U" else written(value, spec)
+            table = self.tables[name]
+            value = entry(table, index, sliders=sliders)
+            if isinstance(table, Formula) and table.labels:
+                return table.labels[int(value)]
+            return str(value) if _is_words(table) else written(value, spec)
 
         return "".join(f"{text}{'' if name is None else told(name, spec)}" for text, name, spec in self.segments())
 
 
+def _is_words(table):
+    return bool(table.labels) if isinstance(table, Formula) else table.dtype.kind == "U"
+
+
 class Tables:
-    """Arrays one behind the other in a buffer, each once."""
+    """Arrays one behind the other in a buffer, and what is iterated, each once."""
 
     def __init__(self) -> None:
-        self.buffer, self._places = bytearray(), {}
+        self.buffer, self._places, self.runs, self._iterated = bytearray(), {}, [], []
 
     def add(self, array: ArrayLike, dtype: DTypeLike) -> list:
         """Where the array is found: [offset in bytes, kind of number, shape]."""
@@ -162,9 +231,25 @@ class Tables:
             self.buffer.extend(key[2])
         return self._places[key]
 
-    def add_field(self, table: np.ndarray, shape: tuple[int, ...]) -> dict[str, Any]:
+    def add_formula(self, formula: Formula, sliders: Sequence[Slider]) -> dict[str, Any]:
+        """What the view evaluates of a formula, its iteration among the `runs`."""
+        codes, run, names = formula.codes(sliders), formula.run, [s.name for s in sliders]
+        made: dict[str, Any] = {"value": codes["value"][0]}
+        if run is not None:
+            if run not in self._iterated:
+                steps = {"slider": names.index(run.steps)} if isinstance(run.steps, str) else {"count": run.steps}
+                self._iterated.append(run)
+                self.runs.append({"start": codes["start"], "update": codes["update"], **steps})
+            made["run"] = self._iterated.index(run)
+        if formula.values is not None:
+            made["over"] = self.add(formula.values, np.float64)
+        return made
+
+    def add_field(self, table: np.ndarray | Formula, sliders: Sequence[Slider]) -> dict[str, Any]:
         """Where a readout's table is found; for one of words, where their numbers in a list are, and the list."""
-        table = _full_rank(table, len(shape))
+        if isinstance(table, Formula):
+            return {"at": self.add_formula(table, sliders)} | ({"labels": list(table.labels)} if table.labels else {})
+        table = _full_rank(table, len(sliders))
         if table.dtype.kind == "U":
             labels, codes = np.unique(table, return_inverse=True)
             return {"labels": labels.tolist(), "at": self.add(codes.reshape(table.shape), np.uint32)}
@@ -172,9 +257,9 @@ class Tables:
 
 
 def check_sliders(sliders: Sequence[Slider], play: str | None) -> None:
-    """ValueError unless these are one to four sliders of distinct names, and `play` is one of the names or none."""
-    if not 1 <= len(sliders) <= 4 or not all(isinstance(s, Slider) for s in sliders):
-        raise ValueError(f"sliders must be one to four Slider, got {sliders!r}")
+    """ValueError unless these are one to eight sliders of distinct names, and `play` is one of the names or none."""
+    if not 1 <= len(sliders) <= 8 or not all(isinstance(s, Slider) for s in sliders):
+        raise ValueError(f"sliders must be one to eight Slider, got {sliders!r}")
     names = [s.name for s in sliders]
     for name in names:
         if names.count(name) > 1:
@@ -196,15 +281,19 @@ def whole(readout: Readout, sliders: Sequence[Slider]) -> Readout:
 
 
 def check_shapes(marks: Iterable[Mark], readout: Readout | None, sliders: Sequence[Slider]) -> None:
-    """ValueError unless every array of the marks and of the readout broadcasts to the sliders' positions."""
+    """ValueError unless every array of the marks and of the readout broadcasts to the sliders' positions or is a formula."""
     shape = tuple(s.values.size for s in sliders)
     tables = {} if readout is None else {f"readout table {n!r}": t for n, t in readout.tables.items()}
     for mark in marks:
         for name in mark.coordinates:
             array = getattr(mark, name)
             # The last axis of a curve runs along it, whatever its length.
-            tables[f"{name} of {type(mark).__name__}"] = array[..., 0] if mark.length and array.ndim else array
+            of = f"{name} of {type(mark).__name__}"
+            tables[of] = array[..., 0] if mark.length and not isinstance(array, Formula) and array.ndim else array
     for name, array in tables.items():
+        if isinstance(array, Formula):
+            array.check(sliders)
+            continue
         try:
             np.broadcast_to(array, shape)
         except ValueError:
@@ -229,19 +318,25 @@ def mark_spec(mark: Mark, panel: int, box: Iterable[float], sliders: Sequence[Sl
     dict
     """
     n_axes, names = len(sliders), [s.name for s in sliders]
-    halves = [_full_rank(c, n_axes + mark.length).astype(np.float16) for c in mark.place()]
+
+    def placed(c):
+        if isinstance(c, tuple):
+            formula, scale = c
+            return tables.add_formula(formula, sliders) | {"scale": scale}
+        return tables.add(_collapsed(_full_rank(c, n_axes + mark.length).astype(np.float16), n_axes), np.float16)
+
     spec = {
         **mark.look(), "panel": panel, "color": mark.color, "box": [round(float(v), 3) for v in box],
-        "coordinates": [tables.add(_collapsed(half, n_axes), np.float16) for half in halves],
+        "coordinates": [placed(c) for c in mark.place()],
     }
     if mark.toggle:
         spec["toggle"] = mark.label
-    slider = {"along": getattr(mark, "along", ""), "drag": getattr(mark, "drag", "")}
-    return spec | {key: names.index(name) for key, name in slider.items() if name}
+    along, drag = getattr(mark, "along", ""), getattr(mark, "drag", ())
+    return spec | ({"along": names.index(along)} if along else {}) | ({"drag": [names.index(d) for d in drag]} if drag else {})
 
 
 def spec_of(looks: list[dict[str, Any]], sliders: Sequence[Slider], readout: Readout | None, tables: Tables, *, alt: str,
-            play: str | None = None) -> dict[str, Any]:
+            play: str | None = None, guess: dict[str, Any] | None = None) -> dict[str, Any]:
     """What the view needs beside the pictures and the tables; `stage.js` describes it.
 
     Parameters
@@ -255,21 +350,24 @@ def spec_of(looks: list[dict[str, Any]], sliders: Sequence[Slider], readout: Rea
         Where the readout's go.
     alt : str
     play : str, optional
+    guess : dict, optional
+        As `guess_spec` makes it.
 
     Returns
     -------
     dict
     """
-    shape, fields = tuple(s.values.size for s in sliders), {} if readout is None else readout.tables
+    fields = {} if readout is None else readout.tables
     start = tuple(s.index(s.value) for s in sliders)
     return {
-        "alt": alt, "text": "" if readout is None else readout.at(start), "marks": looks,
+        "alt": alt, "text": "" if readout is None else readout.at(start, sliders), "marks": looks,
         "play": [s.name for s in sliders].index(play) if play else 0,
         "sliders": [{"name": s.name, "label": s.label, "values": s.values.tolist(), "value": s.value,
                      "format": s.format, "unit": s.unit, "names": list(s.names)} for s in sliders],
         "readout": readout.segments() if readout else [],
-        "fields": {name: tables.add_field(table, shape) for name, table in fields.items()},
-    }
+        "fields": {name: tables.add_field(table, sliders) for name, table in fields.items()},
+        "runs": tables.runs,
+    } | ({"guess": guess} if guess else {})
 
 
 def _along(values, axis, rank):
@@ -289,8 +387,10 @@ def _collapsed(array, n_axes):
     return array
 
 
-def entry(array: np.ndarray, index: tuple[int, ...], extra: int = 0) -> Any:
-    """Entry at the sliders' positions of an array that broadcasts over them; `extra` further axes stay."""
+def entry(array: np.ndarray | Formula, index: tuple[int, ...], extra: int = 0, sliders: Sequence[Slider] = ()) -> Any:
+    """Entry at the sliders' positions of an array that broadcasts over them; `extra` further axes stay. Or a formula's."""
+    if isinstance(array, Formula):
+        return array.line(sliders, index) if extra else array.at(sliders, index)
     own = array.ndim - extra
     return array[tuple(0 if n == 1 else i for n, i in zip(array.shape, index[len(index) - own:]))]
 

@@ -1,6 +1,6 @@
 // @ts-check
-// The view of a stage: looks up where the marks are for the sliders' positions, and draws them. Every number comes
-// from Python, as a table over the positions.
+// The view of a stage: finds where the marks are for the sliders' positions, and draws them. Every number comes from
+// Python: as a table over the positions, or as a formula that SymPy printed.
 
 /**
  * What Python's Stage sends, described here alone. The model has the traits `spec`; `pictures`, an SVG for every figure;
@@ -9,11 +9,13 @@
  * @typedef {object} Spec
  * @property {string} alt  what the picture shows, in words
  * @property {string} text  the readout at the start, for a page without a script
- * @property {Slider[]} sliders  one to four
+ * @property {Slider[]} sliders  one to eight
  * @property {number} play  index of the slider that the play button moves
  * @property {Mark[]} marks
  * @property {Segment[]} readout
  * @property {Record<string, Field>} fields
+ * @property {Run[]} runs  what is iterated
+ * @property {Guess} [guess]
  *
  * @typedef {object} Slider
  * @property {string} name
@@ -29,13 +31,14 @@
  * @typedef {object} AnyMark
  * @property {number} panel  index of its picture
  * @property {number[]} box  left, top, width and height of its axes, in units of the picture
- * @property {Place[]} coordinates  float16: x, y and, of an arrow, its head's; fractions of the box from its centre, y upwards
+ * @property {(Place | Live)[]} coordinates  float16: x, y and, of an arrow, its head's; fractions of the box from its centre,
+ *   y upwards
  * @property {string} color  a name of the palette
  * @property {string} [toggle]  label of the checkbox that switches it off
  *
- * `name` is what the readout calls the mark, `drag` the index of the slider that dragging it moves.
- * @typedef {AnyMark & {kind: "point", shape: "o" | "s" | "^" | "D", size: number, name: string, drag?: number}} PointMark
- * @typedef {AnyMark & Line & {kind: "arrow", name: string, drag?: number}} ArrowMark
+ * `name` is what the readout calls the mark, `drag` has the indices of the sliders that dragging it moves.
+ * @typedef {AnyMark & {kind: "point", shape: "o" | "s" | "^" | "D", size: number, name: string, drag?: number[]}} PointMark
+ * @typedef {AnyMark & Line & {kind: "arrow", name: string, drag?: number[]}} ArrowMark
  *
  * A path grows along a slider, of the index `along`; `dot` is the diameter of the dots, or 0.
  * @typedef {AnyMark & Line & {dot: number} & ({kind: "path", along: number} | {kind: "curve"})} LineMark
@@ -47,16 +50,45 @@
  * @typedef {[text: string, field: string | null, format: string]} Segment
  *
  * @typedef {object} Field
- * @property {Place} at  float64; with labels uint32, indices into them
+ * @property {Place | Live} at  float64; with labels uint32, indices into them
  * @property {string[]} [labels]
  *
  * An array in `table`, little-endian: first byte, type, and shape with an axis for every slider, of length 1 where it
  * changes nothing, and for a curve one along it.
  * @typedef {[offset: number, kind: "float16" | "uint32" | "float64", shape: number[]]} Place
+ *
+ * A formula in JavaScript, as SymPy prints it: p has the sliders' positions, s the state of the run, t its number of steps,
+ * c the parameter along a curve. With a scale the ends of the axis and whether it is logarithmic.
+ * @typedef {object} Live
+ * @property {string} value
+ * @property {number} [run]  index of what is iterated before
+ * @property {Place} [over]  values of c; without them a line joins the states of all steps
+ * @property {[low: number, high: number, log: number]} [scale]
+ *
+ * What a reader may predict before it is shown: a coordinate in the axes with this box.
+ * @typedef {object} Guess
+ * @property {string} question
+ * @property {number} panel
+ * @property {AnyMark["box"]} box
+ * @property {"x" | "y"} axis
+ * @property {[low: number, high: number, log: number]} scale  as of Live
+ * @property {Place | Live} answer  float64
+ * @property {string} format  of guess and answer
+ * @property {number[]} hides  indices of the marks that would tell
+ *
+ * @typedef {object} Run
+ * @property {string[]} start  of each variable of the state
+ * @property {string[]} update
+ * @property {number} [slider]  index of the one whose position is the number of steps
+ * @property {number} [count]  or that number
  */
 
 /**
  * @typedef {ReturnType<typeof readTable>} Table
+ * @typedef {object} Source  where numbers come from
+ * @property {(index: number[]) => number} at  a position of the sliders
+ * @property {(index: number[], along?: number) => {count: number, at: (i: number) => number}} line  the points of a line there
+ * @typedef {(index: number[], c: number) => {states: number[][], steps: number}} States
  * @typedef {ReturnType<typeof makeCanvas>} Canvas
  * @typedef {(index: number[]) => string} Draw  draws at a position, and returns what the readout has to say of it, or ""
  *
@@ -94,6 +126,81 @@ function readTable(view, [offset, kind, shape], rank) {
     values, strides, length: shape.slice(rank).reduce((a, b) => a * b, 1),
     at: (/** @type {number[]} */ index) => index.reduce((sum, k, i) => sum + k * strides[i], 0),
   };
+}
+
+/** @param {Table} table @returns {Source} */
+function tableSource({ values, strides, length, at }) {
+  const stride = Number(length > 1);
+  return {
+    at: (index) => values[at(index)],
+    line: (index, along) => {
+      const path = along !== undefined, start = at(path ? moved(index, along, 0) : index), step = path ? strides[along] : stride;
+      return { count: path ? index[along] + 1 : length, at: (i) => values[start + i * step] };
+    },
+  };
+}
+
+/** @param {string[]} codes @returns {(p: number[], s: number[], t: number, c: number) => number[]} */
+const compiled = (codes) => /** @type {any} */ (new Function("p", "s", "t", "c", `"use strict"; return [${codes}];`));
+
+/**
+ * The states of a run at a position; those of the last one are kept, for many marks ask.
+ * @param {Run} run @param {Slider[]} sliders @returns {States}
+ */
+function makeRun({ start, update, slider, count = 0 }, sliders) {
+  const first = compiled(start), next = compiled(update);
+  // Where the number of steps is in no formula, the states of all steps serve every position of its slider.
+  const whole = slider !== undefined && ![...start, ...update].some((code) => code.includes(`p[${slider}]`));
+  const most = slider === undefined ? count : Math.max(...sliders[slider].values);
+  let key = "", /** @type {number[][]} */ kept = [];
+  return (index, c) => {
+    const p = sliders.map(({ values }, i) => values[index[i]]), steps = slider === undefined ? count : p[slider];
+    const now = `${whole ? moved(index, slider, 0) : index};${c}`;
+    if (now !== key) {
+      kept = [first(p, [], 0, c)];
+      for (let t = 0; t < (whole ? most : steps); t++) kept.push(next(p, kept[t], t, c));
+      key = now;
+    }
+    return { states: kept, steps };
+  };
+}
+
+/**
+ * @param {Live} live @param {States[]} runs @param {Slider[]} sliders @param {ArrayBufferView} view @returns {Source}
+ */
+function liveSource({ value, run, over, scale }, runs, sliders, view) {
+  const code = compiled([value]), parameters = over && readTable(view, over, 0).values;
+  const placed = (/** @type {number} */ x) => {
+    if (!scale || Number.isNaN(x)) return x;
+    const [low, high, log] = scale, on = log ? (x > 0 ? Math.log10(Math.min(x, 1e300)) : -1000) : Math.max(-1e300, Math.min(1e300, x));
+    return Math.max(-6e4, Math.min(6e4, (on - low) / (high - low) - 0.5));
+  };
+  const positions = (/** @type {number[]} */ index) => sliders.map(({ values }, i) => values[index[i]]);
+  const at = (/** @type {number[]} */ index, c = 0) => {
+    if (run === undefined) return placed(code(positions(index), [], 0, c)[0]);
+    const { states, steps } = runs[run](index, c);
+    return placed(code(positions(index), states[steps], steps, c)[0]);
+  };
+  return {
+    at,
+    line: (index) => {
+      if (parameters) return { count: parameters.length, at: (i) => at(index, parameters[i]) };
+      if (run === undefined) return { count: 1, at: () => at(index) };
+      const { states, steps } = runs[run](index, 0), p = positions(index);
+      return { count: steps + 1, at: (i) => placed(code(p, states[i], i, 0)[0]) };
+    },
+  };
+}
+
+/**
+ * A function that gives the source of a place.
+ * @param {Pick<Spec, "sliders" | "runs">} spec @param {ArrayBufferView} view
+ * @returns {(place: Place | Live) => Source}
+ */
+function makeSources({ sliders, runs = [] }, view) {
+  const made = runs.map((run) => makeRun(run, sliders));
+  return (place) => (Array.isArray(place) ? tableSource(readTable(view, place, sliders.length))
+    : liveSource(place, made, sliders, view));
 }
 
 /** @param {number[]} index @param {number} axis @param {number} k */
@@ -177,17 +284,17 @@ const colorOf = (spec) => `var(--stage-${spec.color})`;
 const lineOf = (spec) => ({
   fill: "none", stroke: colorOf(spec), "stroke-width": spec.width, "stroke-dasharray": spec.dash, "stroke-linejoin": "round",
 });
-/** @param {Table[]} tables @param {number[]} index */
-const entries = (tables, index) => tables.map((table) => table.values[table.at(index)]);
+/** @param {Source[]} sources @param {number[]} index */
+const entries = (sources, index) => sources.map((source) => source.at(index));
 
 /**
  * What a mark draws on: an <svg> within the picture's, which clips to the axes as matplotlib does, and the places there.
- * @param {Mark} spec @param {Element} svg @param {ArrayBufferView} view @param {number} rank
+ * @param {Mark} spec @param {Element} svg @param {ReturnType<typeof makeSources>} sourceOf
  */
-function makeCanvas(spec, svg, view, rank) {
+function makeCanvas(spec, svg, sourceOf) {
   const [x, y, width, height] = spec.box;
   return {
-    width, height, tables: spec.coordinates.map((place) => readTable(view, place, rank)),
+    width, height, sources: spec.coordinates.map(sourceOf),
     group: svgElement("svg", {
       x, y, width, height, class: "stage-mark", "data-mark": spec.kind, "data-toggle": spec.toggle ?? "",
     }, svg),
@@ -203,7 +310,7 @@ function point(spec, canvas) {
   const { width, height, across, down } = canvas, radius = spec.size / 2;
   const shape = svgElement("path", { fill: colorOf(spec), stroke: "var(--stage-paper)", "stroke-width": 1 }, canvas.group);
   return (index) => {
-    const [u, v] = entries(canvas.tables, index);
+    const [u, v] = entries(canvas.sources, index);
     if (Number.isNaN(u) || Number.isNaN(v)) {
       shape.setAttribute("d", "");
       return `${spec.name} is no longer a number`;
@@ -227,7 +334,7 @@ function arrow(spec, canvas) {
   const { width, height, across, down, group } = canvas;
   const shaft = svgElement("path", lineOf(spec), group), head = svgElement("path", { fill: colorOf(spec) }, group);
   return (index) => {
-    const [u, v, p, q] = entries(canvas.tables, index);
+    const [u, v, p, q] = entries(canvas.sources, index);
     const from = [across(u), down(v)], end = [across(p), down(q)];
     // Where it leaves the picture, its head stands at the edge.
     const stay = Math.min(1, ...[0, 1].map((i) => {
@@ -247,78 +354,96 @@ function arrow(spec, canvas) {
 
 /**
  * Points joined, with their dots; a line breaks where a coordinate is not a number.
- * @param {LineMark} spec @param {Canvas} canvas
+ * @param {LineMark} spec @param {Canvas} canvas @returns {Draw}
  */
-function makeLine(spec, { across, down, group }) {
-  const line = svgElement("path", lineOf(spec), group);
+function line(spec, { across, down, group, sources }) {
+  const stroke = svgElement("path", lineOf(spec), group);
   const dots = spec.dot ? svgElement("path", { fill: colorOf(spec) }, group) : null;
   const round = (/** @type {number} */ place) => Math.round(place * 100) / 100;
-  return (/** @type {number} */ count, /** @type {((i: number) => number)[]} */ [xs, ys]) => {
+  const along = spec.kind === "path" ? spec.along : undefined;
+  return (index) => {
+    const [xs, ys] = sources.map((source) => source.line(index, along)), count = Math.max(xs.count, ys.count);
     let d = "", spots = "", pen = "M";
     for (let i = 0; i < count; i++) {
-      const u = xs(i), v = ys(i);
+      const u = xs.at(i), v = ys.at(i);
       if (Number.isNaN(u) || Number.isNaN(v)) { pen = "M"; continue; }
       const x = round(across(u)), y = round(down(v));
       d += `${pen}${x},${y}`;
       if (dots) spots += shapePath("o", x, y, spec.dot / 2);
       pen = "L";
     }
-    line.setAttribute("d", d);
+    stroke.setAttribute("d", d);
     dots?.setAttribute("d", spots);
     return "";
   };
 }
 
-/** @param {LineMark & {kind: "path"}} spec @param {Canvas} canvas @returns {Draw} */
-function path(spec, canvas) {
-  const draw = makeLine(spec, canvas), { along } = spec;
-  return (index) => draw(index[along] + 1, canvas.tables.map((table) => {
-    const start = table.at(moved(index, along, 0)), stride = table.strides[along];
-    return (i) => table.values[start + i * stride];
-  }));
-}
-
-/** @param {LineMark} spec @param {Canvas} canvas @returns {Draw} */
-function curve(spec, canvas) {
-  const draw = makeLine(spec, canvas), count = Math.max(...canvas.tables.map((table) => table.length));
-  return (index) => draw(count, canvas.tables.map((table) => {
-    const start = table.at(index), stride = Number(table.length > 1);
-    return (i) => table.values[start + i * stride];
-  }));
-}
-
 /** @type {Record<Mark["kind"], (spec: any, canvas: Canvas) => Draw>} */
-const MARKS = { point, arrow, path, curve };
+const MARKS = { point, arrow, path: line, curve: line };
 
 /**
- * Dragging a mark moves its slider to the position whose mark is nearest to the pointer. (The slider itself serves the
- * keyboard.) Returns how to move what the pointer takes hold of.
+ * Dragging a mark, or a click beside it, moves its sliders to the position whose mark is nearest to the pointer. (The
+ * sliders themselves serve the keyboard.) Returns how to move what the pointer takes hold of, and how to bring the mark
+ * near to a place in the picture.
  * @param {PointMark | ArrowMark} spec @param {SVGSVGElement} svg @param {Canvas} canvas
- * @param {number} slider @param {number} count @param {() => number[]} position @param {(k: number) => void} moveTo
+ * @param {Slider[]} sliders @param {() => number[]} position @param {(index: number[]) => void} moveTo
  */
-function makeDraggable(spec, svg, { group, tables, width, height }, slider, count, position, moveTo) {
-  const [u, v] = spec.kind === "arrow" ? tables.slice(2) : tables;
+function makeDraggable(spec, svg, { group, sources, width, height }, sliders, position, moveTo) {
+  const drag = spec.drag ?? [], [u, v] = spec.kind === "arrow" ? sources.slice(2) : sources;
   const grip = svgElement("circle", { r: 11, class: "stage-grip" }, group);
+  const distance = (/** @type {number[]} */ index, /** @type {number} */ x, /** @type {number} */ y) =>
+    Math.hypot((u.at(index) - x) * width, (v.at(index) - y) * height);
+  const bring = (/** @type {number} */ x, /** @type {number} */ y) => {
+    let best = position();
+    // One slider after the other, twice: after that a mark that each of two sliders moves along one axis is there.
+    for (const slider of drag.length > 1 ? [...drag, ...drag] : drag) {
+      let nearest = Infinity;
+      const from = best;
+      for (let k = 0; k < sliders[slider].values.length; k++) {
+        const there = moved(from, slider, k), far = distance(there, x, y);
+        if (far < nearest) [best, nearest] = [there, far];
+      }
+    }
+    moveTo(best);
+  };
+  const fractions = (/** @type {PointerEvent | MouseEvent} */ event) => {
+    const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM()?.inverse());
+    return /** @type {[number, number]} */ ([(pointer.x - spec.box[0]) / width - 0.5, 0.5 - (pointer.y - spec.box[1]) / height]);
+  };
   grip.addEventListener("pointerdown", (event) => {
     grip.setPointerCapture(event.pointerId);
     event.preventDefault();
   });
   grip.addEventListener("pointermove", (event) => {
-    if (!grip.hasPointerCapture(event.pointerId)) return;
-    const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM()?.inverse());
-    const [x, y] = [(pointer.x - spec.box[0]) / width - 0.5, 0.5 - (pointer.y - spec.box[1]) / height];
-    let best = 0, nearest = Infinity;
-    for (let k = 0; k < count; k++) {
-      const there = moved(position(), slider, k);
-      const distance = Math.hypot((u.values[u.at(there)] - x) * width, (v.values[v.at(there)] - y) * height);
-      if (distance < nearest) [best, nearest] = [k, distance];
-    }
-    moveTo(best);
+    if (grip.hasPointerCapture(event.pointerId)) bring(...fractions(event));
   });
-  return (/** @type {number} */ x, /** @type {number} */ y) => {
-    grip.setAttribute("cx", String(x));
-    grip.setAttribute("cy", String(y));
+  return {
+    hold: (/** @type {number} */ x, /** @type {number} */ y) => {
+      grip.setAttribute("cx", String(x));
+      grip.setAttribute("cy", String(y));
+    },
+    bring, fractions, distance: (/** @type {number} */ x, /** @type {number} */ y) => distance(position(), x, y),
   };
+}
+
+/**
+ * A click in the axes of marks that can be dragged brings the nearest of them there. Made before the marks, whose grips are
+ * above it; returns how to add a grip to those in the axes of a mark.
+ * @param {Mark[]} marks @param {SVGSVGElement[]} pictures
+ */
+function makePads(marks, pictures) {
+  const pads = /** @type {Record<string, ReturnType<typeof makeDraggable>[]>} */ ({});
+  const key = (/** @type {Mark} */ mark) => [mark.panel, ...mark.box].join();
+  for (const mark of marks) {
+    if (!("drag" in mark) || pads[key(mark)]) continue;
+    const [x, y, width, height] = mark.box, grips = pads[key(mark)] = /** @type {ReturnType<typeof makeDraggable>[]} */ ([]);
+    const pad = svgElement("rect", { x, y, width, height, class: "stage-pad" }, pictures[mark.panel]);
+    pad.addEventListener("click", (event) => {
+      const place = grips[0].fractions(event), far = grips.map((grip) => grip.distance(...place));
+      grips[far.indexOf(Math.min(...far))].bring(...place);
+    });
+  }
+  return (/** @type {Mark} */ mark, /** @type {ReturnType<typeof makeDraggable>} */ grip) => { pads[key(mark)].push(grip); };
 }
 
 /**
@@ -401,6 +526,66 @@ function makePlayer(spec, position, moveTo, stopped, showAll) {
 }
 
 /**
+ * Predict first, then see: a button hides what tells, the reader sets a guess by a slider or a click in the axes, and a
+ * second button shows what is true beside it. Returns what the readout then says, and how to end it.
+ * @param {Guess} guess @param {SVGSVGElement[]} pictures @param {SVGElement[]} groups  the marks'
+ * @param {ReturnType<typeof makeSources>} sourceOf @param {Element} bar  of the buttons
+ * @param {() => number[]} position @param {() => void} changed
+ */
+function makeGuess(guess, pictures, groups, sourceOf, bar, position, changed) {
+  const LAST = 200, answer = sourceOf(guess.answer), [low, high, log] = guess.scale, [x, y, width, height] = guess.box;
+  const along = guess.axis === "x", svg = pictures[guess.panel];
+  const frame = svgElement("svg", { x, y, width, height, class: "stage-guess-mark" }, svg);
+  const line = svgElement("path", { class: "stage-guess-line" }, frame);
+  const pad = svgElement("rect", { width, height, class: "stage-pad" }, frame);
+  const button = htmlElement("button", { type: "button", className: "stage-guess" });
+  bar.querySelector(".stage-reset")?.after(button);
+  const label = htmlElement("label", { className: "stage-slider" });
+  htmlElement("span", { className: "stage-label", textContent: "your guess" }, label);
+  const input = htmlElement("input", { type: "range", min: 0, max: LAST, step: 1, value: LAST / 2, name: "guess" }, label);
+  const value = htmlElement("span", { className: "stage-value" }, label);
+  input.setAttribute("aria-label", `Your guess: ${guess.question}`);
+  input.dataset.lmSuppressShortcuts = "true";
+  let state = "off";
+  const guessed = () => {
+    const there = low + (high - low) * Number(input.value) / LAST;
+    return log ? 10 ** there : there;
+  };
+  const show = (/** @type {string} */ now) => {
+    state = now;
+    groups.forEach((group, i) => group.classList.toggle("stage-hidden", state === "asked" && guess.hides.includes(i)));
+    frame.style.display = state === "off" ? "none" : "";
+    pad.style.display = state === "asked" ? "" : "none";
+    button.textContent = state === "asked" ? "Show what is true" : "Predict first";
+    if (state === "asked") bar.after(label);
+    else label.remove();
+    const at = Number(input.value) / LAST;
+    line.setAttribute("d", along ? `M${at * width},0v${height}` : `M0,${(1 - at) * height}h${width}`);
+    value.textContent = format(guessed(), guess.format);
+    input.setAttribute("aria-valuetext", value.textContent);
+  };
+  button.addEventListener("click", () => {
+    show(state === "asked" ? "told" : "asked");
+    if (state === "asked") input.focus();
+    changed();
+  });
+  input.addEventListener("input", () => show("asked"));
+  pad.addEventListener("click", (event) => {
+    const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM()?.inverse());
+    const at = along ? (pointer.x - x) / width : 1 - (pointer.y - y) / height;
+    input.value = String(Math.round(at * LAST));
+    show("asked");
+  });
+  show("off");
+  return {
+    end: () => show("off"),
+    asking: () => state === "asked",
+    said: () => (state === "asked" ? `${guess.question} Click in the picture or move the slider, then look.`
+      : state === "told" ? `You guessed ${format(guessed(), guess.format)}; it is ${format(answer.at(position()), guess.format)}.` : ""),
+  };
+}
+
+/**
  * The pictures within `panels`, each an <svg>, without the marks that stand in them until a script draws others.
  * @param {string[]} pictures @param {Element} panels
  */
@@ -444,14 +629,14 @@ function makeSlider({ name, label, values, names, format: spec, unit }, controls
 
 /**
  * The text of the readout at a position.
- * @param {Spec} spec @param {ArrayBufferView} view @returns {(index: number[]) => string}
+ * @param {Spec} spec @param {ReturnType<typeof makeSources>} sourceOf @returns {(index: number[]) => string}
  */
-function makeReadout(spec, view) {
+function makeReadout(spec, sourceOf) {
   const fields = Object.fromEntries(Object.entries(spec.fields).map(
-    ([name, { at, labels }]) => [name, { table: readTable(view, at, spec.sliders.length), labels }]));
+    ([name, { at, labels }]) => [name, { source: sourceOf(at), labels }]));
   return (index) => spec.readout.map(([text, name, how]) => {
     if (name === null) return text;
-    const { table, labels } = fields[name], value = table.values[table.at(index)];
+    const { source, labels } = fields[name], value = source.at(index);
     return text + (labels ? labels[value] : format(value, how));
   }).join("");
 }
@@ -478,37 +663,45 @@ function render({ model, el }) {
   const index = spec.sliders.map(positionOf);
   const pauseFor = (/** @type {number} */ i) => { if (i === spec.play) player.pause(); };
   const shows = spec.sliders.map((slider, i) => makeSlider(slider, controls, () => pauseFor(i), (k) => moveTo(i, k)));
-  const draws = spec.marks.map((mark) => {
-    const svg = pictures[mark.panel], canvas = makeCanvas(mark, svg, view, index.length);
-    if ("drag" in mark && mark.drag !== undefined) {
-      const slider = mark.drag;
-      canvas.hold = makeDraggable(mark, svg, canvas, slider, spec.sliders[slider].values.length, () => index, (k) => {
-        pauseFor(slider);
-        moveTo(slider, k);
-      });
-    }
-    return MARKS[mark.kind](mark, canvas);
+  const sourceOf = makeSources(spec, view), addToPad = makePads(spec.marks, pictures);
+  const canvases = spec.marks.map((mark) => makeCanvas(mark, pictures[mark.panel], sourceOf));
+  spec.marks.forEach((mark, i) => {
+    if (!("drag" in mark) || !mark.drag) return;
+    const grip = makeDraggable(mark, pictures[mark.panel], canvases[i], spec.sliders, () => [...index], (to) => {
+      mark.drag?.forEach(pauseFor);
+      moveAll(to);
+    });
+    canvases[i].hold = grip.hold;
+    addToPad(mark, grip);
   });
+  const draws = spec.marks.map((mark, i) => MARKS[mark.kind](mark, canvases[i]));
   const { hidden, showAll } = makeToggles(spec, panels, controls, draw);
-  const player = makePlayer(spec, () => index, moveTo, draw, showAll);
+  const player = makePlayer(spec, () => index, moveTo, draw, () => { guess?.end(); showAll(); draw(); });
   controls.prepend(player.bar);
-  const readout = htmlElement("output", { className: "stage-readout" }, el), textAt = makeReadout(spec, view);
+  const guess = spec.guess && makeGuess(spec.guess, pictures, canvases.map(({ group }) => group), sourceOf, player.bar,
+    () => index, draw);
+  const readout = htmlElement("output", { className: "stage-readout" }, el), textAt = makeReadout(spec, sourceOf);
 
   function draw() {
     const all = draws.map((drawMark) => drawMark(index));
     const remarks = new Set(all.filter((remark, i) => remark && !hidden.has(spec.marks[i].toggle)));
     readout.setAttribute("aria-live", player.playing() ? "off" : "polite");
-    readout.textContent = [textAt(index), ...[...remarks].map((remark) => `${remark}.`)].filter(Boolean).join("\n");
+    const told = guess?.asking() ? [guess.said()] : [textAt(index), guess?.said(), ...[...remarks].map((remark) => `${remark}.`)];
+    readout.textContent = told.filter(Boolean).join("\n");
     shows.forEach((show, i) => show(index[i]));
   }
-  /** @param {number} i @param {number} k */
-  function moveTo(i, k) {
-    if (index[i] === k) return;
-    index[i] = k;
+  /** @param {number[]} to */
+  function moveAll(to) {
+    const changed = spec.sliders.filter((_, i) => index[i] !== to[i]);
+    if (!changed.length) return;
+    index.splice(0, index.length, ...to);
+    if (!guess?.asking()) guess?.end();
     draw();
-    model.set(spec.sliders[i].name, spec.sliders[i].values[k]);
+    changed.forEach((slider) => model.set(slider.name, slider.values[index[spec.sliders.indexOf(slider)]]));
     model.save_changes();
   }
+  /** @param {number} i @param {number} k */
+  function moveTo(i, k) { moveAll(moved(index, i, k)); }
   const unlisten = spec.sliders.map((slider, i) => {
     const event = `change:${slider.name}`, listener = () => {
       const k = positionOf(slider);
@@ -524,5 +717,5 @@ function render({ model, el }) {
   };
 }
 
-export { MARKS, format, fromHalf, makeCanvas, readTable };
+export { MARKS, format, fromHalf, makeCanvas, makeSources, readTable };
 export default { render };

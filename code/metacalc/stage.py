@@ -18,8 +18,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metacalc.extras import extra
+from metacalc.live import Formula, Iteration
 from metacalc.marks import COLORS, DARK, STYLE, Arrow, Curve, Mark, Path, Point
-from metacalc.spec import Readout, Slider, Tables, check_shapes, check_sliders, entry, mark_spec, spec_of, whole, written
+from metacalc.spec import (
+    Guess,
+    Readout,
+    Slider,
+    Tables,
+    check_shapes,
+    check_sliders,
+    entry,
+    guess_spec,
+    mark_spec,
+    spec_of,
+    whole,
+    written,
+)
 
 with extra("figures"):
     import anywidget
@@ -35,7 +49,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase  # of an axes' figure matplotlib says no more
 
-__all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage", "panel", "style_sheet"]
+__all__ = ["COLORS", "STYLE", "Arrow", "Curve", "Formula", "Guess", "Iteration", "Path", "Point", "Readout", "Slider", "Stage",
+           "panel", "style_sheet"]
 
 _MARK, _LEGEND = "stage-mark", "stage-legend"  # ids of what a stage paints on a figure
 _DARK_PLACES = ('html[data-theme="dark"] .stage', 'body[data-jp-theme-light="false"] .stage', "body.vscode-dark .stage")
@@ -90,13 +105,15 @@ class Stage(anywidget.AnyWidget):
         stage paints its marks and its legend on them; another stage of the same figures takes these off first.
     marks : sequence of Path, Point, Curve, Arrow
         On axes of two dimensions.
-    sliders : sequence of one to four Slider
+    sliders : sequence of one to eight Slider
         Their order is that of the axes of the marks' arrays.
     readout : Readout, optional
     alt : str
         What a reader who does not see the picture needs to know of it.
     play : str, optional
         Name of the slider that the play button moves; the first, unless given.
+    guess : Guess, optional
+        What a reader may predict before seeing it.
 
     Raises
     ------
@@ -113,7 +130,8 @@ class Stage(anywidget.AnyWidget):
     table = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, figure: FigureBase | list[FigureBase] | tuple[FigureBase, ...], marks: Iterable[Mark],
-                 sliders: Iterable[Slider], readout: Readout | None = None, *, alt: str, play: str | None = None) -> None:
+                 sliders: Iterable[Slider], readout: Readout | None = None, *, alt: str, play: str | None = None,
+                 guess: Guess | None = None) -> None:
         figures: list[Any] = list(figure) if isinstance(figure, (list, tuple)) else [figure]
         self.marks, self.sliders, self.readout = list(marks), list(sliders), readout
         if not (isinstance(alt, str) and alt.strip()):
@@ -126,12 +144,13 @@ class Stage(anywidget.AnyWidget):
         self._figures = figures
         self._lay_out()
         tables = Tables()
-        looks = [mark_spec(mark, *_placed(mark, figures), self.sliders, tables) for mark in self.marks]
+        looks = [mark_spec(mark, *_placed(mark.ax, figures), self.sliders, tables) for mark in self.marks]
+        asked = guess and guess_spec(guess, *_placed(guess.ax, figures), self.marks, self.sliders, tables)
         self._paint()
         pictures = [_svg(fig) for fig in figures]
         self.add_traits(**{s.name: _Position(s).tag(sync=True) for s in self.sliders})
         super().__init__(pictures=pictures, table=b"", spec={})
-        self.spec = spec_of(looks, self.sliders, self.readout, tables, alt=alt, play=play)
+        self.spec = spec_of(looks, self.sliders, self.readout, tables, alt=alt, play=play, guess=asked)
         self.table = bytes(tables.buffer)
 
     @property
@@ -156,11 +175,12 @@ class Stage(anywidget.AnyWidget):
                 raise ValueError(f"marks must be marks on axes of the figure, got {mark!r}")
             if hasattr(mark.ax, "get_zlim"):
                 raise ValueError(f"marks must be on axes of two dimensions, got {type(mark).__name__} on {mark.ax!r}")
-            along, drag = getattr(mark, "along", None), getattr(mark, "drag", "")
+            along, drags = getattr(mark, "along", None), getattr(mark, "drag", ())
             if along is not None and along not in self._names:
                 raise ValueError(f"along must name one of the sliders {self._names}, got {along!r}")
-            if drag and drag not in self._names:
-                raise ValueError(f"drag must name one of the sliders {self._names}, got {drag!r}")
+            for drag in drags:
+                if drag not in self._names:
+                    raise ValueError(f"drag must name one of the sliders {self._names}, got {drag!r}")
 
     def _lay_out(self) -> None:
         for fig in self._figures:
@@ -184,10 +204,11 @@ class Stage(anywidget.AnyWidget):
         index = tuple(s.index(s.value) for s in self.sliders)
         arrays = [getattr(mark, name) for name in mark.coordinates]
         if not isinstance(mark, Path):
-            return mark.paint([entry(a, index, mark.length) for a in arrays])
+            return mark.paint([entry(a, index, mark.length, self.sliders) for a in arrays])
         axis = self._names.index(mark.along)
         grown = [index[:axis] + (i,) + index[axis + 1:] for i in range(index[axis] + 1)]
-        return mark.paint([[entry(a, i) for i in grown] for a in arrays])
+        return mark.paint([a.line(self.sliders, index) if isinstance(a, Formula) else [entry(a, i) for i in grown]
+                           for a in arrays])
 
     @property
     def position(self) -> tuple[int, ...]:
@@ -197,7 +218,7 @@ class Stage(anywidget.AnyWidget):
     @property
     def text(self) -> str:
         """The readout at the sliders' positions."""
-        return "" if self.readout is None else self.readout.at(self.position)
+        return "" if self.readout is None else self.readout.at(self.position, self.sliders)
 
     def __repr__(self) -> str:
         where = ", ".join(f"{s.name}={written(getattr(self, s.name), s.format)} ({s.values.size} positions)"
@@ -221,11 +242,11 @@ class _Position(traitlets.Float):
         return self.slider.nearest(value)
 
 
-def _placed(mark: Mark, figures: list[Any]) -> tuple[int, tuple[float, float, float, float]]:
-    """Index of a mark's figure, and the place of its axes there in points, which are SVG's units: left, top, width, height."""
-    panel, fig = next((i, fig) for i, fig in enumerate(figures) if fig is mark.ax.figure)
+def _placed(ax: Any, figures: list[Any]) -> tuple[int, tuple[float, float, float, float]]:
+    """Index of the figure of axes, and their place there in points, which are SVG's units: left, top, width, height."""
+    panel, fig = next((i, fig) for i, fig in enumerate(figures) if fig is ax.figure)
     width, height = fig.get_size_inches() * 72
-    box = mark.ax.get_position()
+    box = ax.get_position()
     return panel, (box.x0 * width, (1 - box.y1) * height, box.width * width, box.height * height)
 
 

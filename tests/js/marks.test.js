@@ -20,7 +20,7 @@ function mark(kind, arrays, look = {}) {
   });
   const view = new DataView(Float64Array.from(arrays.flatMap(([, numbers]) => numbers)).buffer);
   const spec = { kind, panel: 0, box: [10, 20, 200, 100], color: "blue", coordinates, ...LOOKS[kind], ...look };
-  const canvas = stage.makeCanvas(spec, new Element("svg"), view, 2), held = [];
+  const canvas = stage.makeCanvas(spec, new Element("svg"), stage.makeSources({ sliders: [{}, {}], runs: [] }, view)), held = [];
   canvas.hold = (x, y) => held.push([x, y]);
   const at = stage.MARKS[kind](spec, canvas);
   return { at, canvas, held, outlines: () => canvas.group.querySelectorAll("path").map((path) => path.getAttribute("d")) };

@@ -1,10 +1,11 @@
 """The live figures of gradient descent: the rate on a quadratic, momentum in a valley, and where starts among hills end."""
 
 import numpy as np
+import sympy as sp
 
-from metacalc.calculus import Objective
+from metacalc.calculus import Objective, step
 from metacalc.descent import convergence_factor, gradient_descent, momentum
-from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage, panel
+from metacalc.stage import COLORS, Curve, Formula, Guess, Iteration, Path, Point, Readout, Slider, Stage, panel
 
 __all__ = ["hills", "parabola", "valley"]
 
@@ -91,7 +92,7 @@ def valley(n_iters: int = 40, horizon: int = 400) -> Stage:
 
 
 def hills(objective: Objective, n_iters: int = 40) -> Stage:
-    """Gradient descent on a function with several minima, from 25 starts with 8 rates: the path, and where it ends.
+    """Gradient descent on a function with several minima, from any start with 30 rates: the path, and where all starts end.
 
     Parameters
     ----------
@@ -99,19 +100,25 @@ def hills(objective: Objective, n_iters: int = 40) -> Stage:
         Function of one variable.
     n_iters : int
     """
-    starts, rates = np.linspace(-6, 6, 25), np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    theta = gradient_descent(objective.grad, starts[:, None], rates, n_iters)  # axes: iteration, start, rate
-    loss, line = objective(theta), np.linspace(-7.5, 7.5, 301)
+    starts, rates, (start, eta, s) = np.linspace(-6, 6, 241), np.arange(1, 31) / 50, sp.symbols("start eta s")
+    theta = objective.variables
+    descent = Iteration({theta: start}, {theta: step(objective, eta)}, "n")
+    whole = Iteration({theta: s}, {theta: step(objective, eta)}, n_iters)
+    own = Iteration({theta: start}, {theta: step(objective, eta)}, n_iters)
+    line, value = np.linspace(-7.5, 7.5, 301), objective.expr
     curve = panel("θ", "f(θ)", (-7.5, 7.5), (-1.8, 6.6), "the path on the curve")
     curve.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
     ends = panel("start θ₀", f"θ after {n_iters} iterations", (-6.5, 6.5), (-7.5, 7.5), "where each start ends")
+    path = [Path(curve, descent(theta), descent(value), color="blue"),
+            Point(curve, descent(theta), descent(value), color="red", name="θ")]
+    end = [Curve(ends, starts, whole(theta, over=(s, starts)), color="blue", dots=True, dash=" "),
+           Point(ends, Formula(start), own(theta), color="red", name="The end of the path", drag="start")]
     return Stage(
         [curve.figure, ends.figure],
-        [Path(curve, theta, loss, color="blue"), Point(curve, theta, loss, color="red", name="θ"),
-         Point(curve, starts[:, None], loss[0], color="blue", shape="s", label="start (drag it)", drag="start"),
-         Curve(ends, starts, theta[-1].T[None, None], color="blue", dots=True, dash=":"),
-         Point(ends, starts[:, None], theta[-1], color="red", name="The end of the path")],
+        [*path, Point(curve, Formula(start), Formula(value.subs(theta, start)), color="blue", shape="s", drag="start",
+                      label="start (drag it)"), *end],
         [Slider("n", np.arange(n_iters + 1), "iterations", n_iters, "d"),
-         Slider("start", starts, "start θ₀", 3.0, ".1f"), Slider("eta", rates, "learning rate η", 0.1, ".2f")],
-        Readout("From θ₀ = {start:.1f} with η = {eta:.2f}, after {n:d} iteration{n:s}: θ = {theta:.4f}.", theta=theta),
+         Slider("start", starts, "start θ₀", 3.0, ".2f"), Slider("eta", rates, "learning rate η", 0.1, ".2f")],
+        Readout("From θ₀ = {start:.2f} with η = {eta:.2f}, after {n:d} iteration{n:s}: θ = {theta:.4f}.", theta=descent(theta)),
+        guess=Guess(curve, "x", "Where will the path end?", own(theta), [*path, *end]),
         alt="Left: a curve with hills and valleys, and the iterates on it. Right: the point reached, for every start.")
