@@ -11,14 +11,15 @@ from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
+import sympy as sp
 
 import metacalc
 from conftest import ROOT, missing
 from live_figures import FIGURES, positions
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.explore import explore
-from metacalc.live import Formula
-from metacalc.spec import Tables, written
+from metacalc.live import Formula, Iteration
+from metacalc.spec import Guess, Tables, written
 from metacalc.stage import panel
 
 FILES = sorted((ROOT / "tests/js").glob("*.test.js"))
@@ -75,6 +76,20 @@ def stage():
     return {"spec": made.spec, "table": base64.b64encode(made.table).decode(), "readouts": readouts}
 
 
+def plane():
+    """A start in the plane, halved in each step, and a question about its end."""
+    x, y, u, v = sp.symbols("x y u v")
+    ax, places = panel("x", "y", (-2, 2), (-2, 2)), np.linspace(-2, 2, 81)
+    halves = Iteration({u: x, v: y}, {u: u / 2, v: v / 2}, "n")
+    path = Path(ax, halves(u), halves(v))
+    made = Stage(ax.figure, [Point(ax, Formula(x), Formula(y), name="The start", drag=("x", "y")), path],
+                 [*(Slider(name, places, name, at, ".1f") for name, at in (("x", 1.0), ("y", 0.5))),
+                  Slider("n", range(5), "steps", 3, "d")],
+                 Readout("from {x:.1f}, {y:.1f} it ends at {end:.3f}", end=halves(u)), play="n",
+                 guess=Guess(ax, "x", "Where does x end?", halves(u), [path]), alt="A plane. And a path in it.")
+    return {"spec": made.spec, "table": base64.b64encode(made.table).decode()}
+
+
 def explored():
     """A parabola on axes of our own, and what its readout says at some positions, by the closed form."""
     state = explore("x^2", "3")["stage"]
@@ -113,7 +128,7 @@ def expected(tmp_path_factory):
     path.write_text(json.dumps({
         "halves": encoded(np.arange(65536, dtype=np.uint16).view(np.float16).astype(float)),
         "values": encoded(numbers()), "texts": {spec: [written(v, spec) for v in numbers()] for spec in SPECS},
-        **arrays(), "stage": stage(), "explored": explored(), "formulas": formulas(),
+        **arrays(), "stage": stage(), "explored": explored(), "plane": plane(), "formulas": formulas(),
     }, allow_nan=False), encoding="utf-8")
     return path
 

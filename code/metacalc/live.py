@@ -190,10 +190,13 @@ class Formula:
 
 
 def _javascript(expr):
-    code = sp.jscode(expr)
+    try:
+        code = sp.jscode(expr)
+    except NotImplementedError:
+        code = "//"  # what it writes, in older versions, above code that is not whole
     if "//" in code:
         raise ValueError(f"expr must be one that SymPy prints for JavaScript, got {expr}")
-    return code.replace("\n", " ")
+    return " ".join(code.split())
 
 
 def axis_scale(ax: Any, axis: str) -> list[float]:

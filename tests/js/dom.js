@@ -5,7 +5,11 @@ const datasetName = (attribute) => attribute.slice(5).replace(/-(\w)/g, (_, lett
 export class Element {
   constructor(tag) {
     Object.assign(this, { tag, children: [], attributes: {}, dataset: {}, style: {}, listeners: {}, pointers: new Set() });
-    this.classList = { add: (word) => { this.className = [this.className, word].filter(Boolean).join(" "); } };
+    const words = () => (this.className ?? "").split(" ").filter(Boolean);
+    this.classList = {
+      add: (word) => { this.className = [...words(), word].join(" "); },
+      toggle: (word, on) => { this.className = [...words().filter((w) => w !== word), ...(on ? [word] : [])].join(" "); },
+    };
   }
   setAttribute(key, value) {
     this.attributes[key] = String(value);
@@ -13,9 +17,20 @@ export class Element {
     if (key.startsWith("data-")) this.dataset[datasetName(key)] = String(value);
   }
   getAttribute(key) { return this.attributes[key]; }
-  append(...children) { this.children.push(...children); }
-  prepend(...children) { this.children.unshift(...children); }
-  replaceChildren(...children) { this.children = children; }
+  append(...children) { this.children.push(...this.adopt(children)); }
+  prepend(...children) { this.children.unshift(...this.adopt(children)); }
+  replaceChildren(...children) { this.children = this.adopt(children); }
+  after(other) {
+    other.remove();
+    this.parent.adopt([other]);
+    this.parent.children.splice(this.parent.children.indexOf(this) + 1, 0, other);
+  }
+  remove() { if (this.parent) this.parent.children = this.parent.children.filter((child) => child !== this); }
+  adopt(children) {
+    for (const child of children) if (child instanceof Element) child.parent = this;
+    return children;
+  }
+  focus() { Element.focused = this; }
   get value() { return this.own ?? this.children.find((option) => option.selected)?.value; }  // of a <select>
   set value(value) { this.own = String(value); }
   set innerHTML(text) { if (text.includes("<svg")) this.append(new Element("svg")); }
