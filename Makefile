@@ -42,9 +42,10 @@ studies: .venv/installed
 budgets: book
 	$(BIN)/python book/budgets.py
 
-# The frameworks and the cluster that the tests compare with where they are installed, and the hub that they start.
+# The frameworks and the cluster that the tests compare with where they are installed, and the hub that they start. Not
+# compiled: of their many files few are imported.
 oracles: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[hub,oracles]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[hub,oracles]'
 
 # Compares the meta-learning loops with the peers, in an environment of its own, and rewrites benchmarks/results.md.
 bench:

@@ -44,7 +44,7 @@ RARE = ("fontTools", "matplotlib/backends/backend_pdf", "matplotlib/backends/bac
         parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode
         printing/rust printing/theanocode stats tensor/array/expressions testing unify utilities/autowrap utilities/codegen
         vector""".split()), r"sympy/physics/(?!units|__init__)\w+")
-AS_SOURCE = {"data", "rare"}  # so seldom asked for that compiling them, which a build waits for, is not worth it
+AS_SOURCE = {"data", "rare", "scipy"}  # so seldom asked for that a build does not wait for compiling and packing them well
 FONTS = re.compile(r"mpl-data/fonts/ttf/(DejaVuSansMono|DejaVuSerif|STIX)")  # beside the one that figures are written in
 PACKAGES, COURSE = "/packages", "/course"  # where the archives are unpacked
 PYODIDES = {"contourpy", "kiwisolver", "matplotlib", "numpy", "pillow", "scipy"}  # never this environment's: compiled code
@@ -163,7 +163,7 @@ def compiled(files):
     return {path: data for path, data in files.items() if path + "c" not in made} | made
 
 
-def archived(files):
+def archived(files, level=9):
     """An archive's bytes, the same for the same files: tar in gzip, which a browser undoes by itself.
 
     Compressed as a whole it is smaller by a sixth than a zip file, and quicker to import from.
@@ -174,7 +174,7 @@ def archived(files):
             entry = tarfile.TarInfo(path)
             entry.size = len(files[path])
             whole.addfile(entry, io.BytesIO(files[path]))
-    return gzip.compress(buffer.getvalue(), 9, mtime=0)
+    return gzip.compress(buffer.getvalue(), level, mtime=0)
 
 
 def zipped(files):
@@ -196,7 +196,7 @@ def packed(name, files, archived=archived):
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(f".{os.getpid()}")
-        part.write_bytes(archived(files if as_source else compiled(files)))
+        part.write_bytes(archived(files, 6) if as_source else archived(compiled(files)))
         part.replace(target)
     return target
 
