@@ -88,7 +88,9 @@
  * @typedef {object} Source  where numbers come from
  * @property {(index: number[]) => number} at  a position of the sliders
  * @property {(index: number[], along?: number) => {count: number, at: (i: number) => number}} line  the points of a line there
- * @typedef {(index: number[], c: number) => {states: number[][], steps: number}} States
+ * @typedef {object} States
+ * @property {(index: number[], c: number) => {states: number[][], steps: number}} at
+ * @property {(slider: number) => boolean} uses
  * @typedef {ReturnType<typeof makeCanvas>} Canvas
  * @typedef {(index: number[]) => string} Draw  draws at a position, and returns what the readout has to say of it, or ""
  *
@@ -144,16 +146,17 @@ function tableSource({ values, strides, length, at }) {
 const compiled = (codes) => /** @type {any} */ (new Function("p", "s", "t", "c", `"use strict"; return [${codes}];`));
 
 /**
- * The states of a run at a position; those of the last one are kept, for many marks ask.
+ * The states of a run at a position, and whether they depend on a slider; the last ones are kept, for many marks ask.
  * @param {Run} run @param {Slider[]} sliders @returns {States}
  */
 function makeRun({ start, update, slider, count = 0 }, sliders) {
   const first = compiled(start), next = compiled(update);
   // Where the number of steps is in no formula, the states of all steps serve every position of its slider.
-  const whole = slider !== undefined && ![...start, ...update].some((code) => code.includes(`p[${slider}]`));
+  const inCode = (/** @type {number} */ i) => [...start, ...update].some((code) => code.includes(`p[${i}]`));
+  const whole = slider !== undefined && !inCode(slider);
   const most = slider === undefined ? count : Math.max(...sliders[slider].values);
   let key = "", /** @type {number[][]} */ kept = [];
-  return (index, c) => {
+  const at = (/** @type {number[]} */ index, /** @type {number} */ c) => {
     const p = sliders.map(({ values }, i) => values[index[i]]), steps = slider === undefined ? count : p[slider];
     const now = `${whole ? moved(index, slider, 0) : index};${c}`;
     if (now !== key) {
@@ -163,30 +166,37 @@ function makeRun({ start, update, slider, count = 0 }, sliders) {
     }
     return { states: kept, steps };
   };
+  return { at, uses: (i) => i === slider || inCode(i) };
 }
 
 /**
  * @param {Live} live @param {States[]} runs @param {Slider[]} sliders @param {ArrayBufferView} view @returns {Source}
  */
 function liveSource({ value, run, over, scale }, runs, sliders, view) {
-  const code = compiled([value]), parameters = over && readTable(view, over, 0).values;
+  const code = compiled([value]), parameters = over && Array.from(readTable(view, over, 0).values);
+  let key = "", /** @type {number[]} */ kept = [];  // a line over parameters, until a slider that it depends on moves
   const placed = (/** @type {number} */ x) => {
     if (!scale || Number.isNaN(x)) return x;
     const [low, high, log] = scale, on = log ? (x > 0 ? Math.log10(Math.min(x, 1e300)) : -1000) : Math.max(-1e300, Math.min(1e300, x));
     return Math.max(-6e4, Math.min(6e4, (on - low) / (high - low) - 0.5));
   };
+  const uses = (/** @type {number} */ i) => value.includes(`p[${i}]`) || (run !== undefined && runs[run].uses(i));
   const positions = (/** @type {number[]} */ index) => sliders.map(({ values }, i) => values[index[i]]);
   const at = (/** @type {number[]} */ index, c = 0) => {
     if (run === undefined) return placed(code(positions(index), [], 0, c)[0]);
-    const { states, steps } = runs[run](index, c);
+    const { states, steps } = runs[run].at(index, c);
     return placed(code(positions(index), states[steps], steps, c)[0]);
   };
   return {
     at,
     line: (index) => {
-      if (parameters) return { count: parameters.length, at: (i) => at(index, parameters[i]) };
+      if (parameters) {
+        const now = String(index.filter((_, i) => uses(i)));
+        if (now !== key) [key, kept] = [now, parameters.map((c) => at(index, c))];
+        return { count: kept.length, at: (i) => kept[i] };
+      }
       if (run === undefined) return { count: 1, at: () => at(index) };
-      const { states, steps } = runs[run](index, 0), p = positions(index);
+      const { states, steps } = runs[run].at(index, 0), p = positions(index);
       return { count: steps + 1, at: (i) => placed(code(p, states[i], i, 0)[0]) };
     },
   };
