@@ -78,6 +78,12 @@ def optional(module):
     return pytest.importorskip(module, reason=f"{module} is not installed, its oracle was not asked")
 
 
+def python_in_pages():
+    """What the tests of Python in the pages need of the book."""
+    if not (HTML / "_static/python/manifest.json").exists():
+        missing("the book was built without Python in its pages: METACALC_PYODIDE names a folder with Pyodide's files")
+
+
 @pytest.fixture(scope="session")
 def browser():
     from playwright.sync_api import sync_playwright
@@ -146,8 +152,7 @@ def opened(browser, server):
 @pytest.fixture(scope="module")
 def tab(browser, server):
     """A function that opens a page with Python, with its own memory or that of an earlier one; nothing leaves the server."""
-    if not (HTML / "_static/python/manifest.json").exists():
-        missing("the book was built without Python in its pages: METACALC_PYODIDE names a folder with Pyodide's files")
+    python_in_pages()
     contexts, left = [], []
 
     def opened(page_name, reader=DESK, context=None, script="", fragment=""):
