@@ -13,18 +13,17 @@ import numpy as np
 import sympy as sp
 from scipy.linalg import expm
 
+import test_figures_descent
 import test_figures_meta
 import test_figures_outlook
 import test_language
 import test_practice
 import test_recommendation
 import test_vision
-from conftest import number_of, only_for_the_legend
-from metacalc import Objective, Path, gradient_descent
+from conftest import close, number_of, only_for_the_legend
+from metacalc import Objective
 from metacalc.course.figures import background, calculus_link, intro, meta_learning, outlook
 from metacalc.course.figures import gradient_descent as gradient_descent_figures
-from metacalc.live import Formula
-from metacalc.spec import entry
 
 theta = sp.Symbol("theta", real=True)
 x, y = sp.symbols("x y", real=True)
@@ -40,25 +39,6 @@ class LiveFigure:
     def build(self):
         """The figure, made once for all the tests of a process: what they change they put back."""
         return self.make()
-
-
-def close(table, expected):
-    expected = np.broadcast_to(expected, np.broadcast_shapes(np.shape(table), np.shape(expected)))
-    np.testing.assert_allclose(np.broadcast_to(table, expected.shape), expected, rtol=1e-9, atol=1e-9)
-
-
-def positions(stage, count=24):
-    """Positions to look at where a figure has too many for all: the start, the corners' two, and some at random."""
-    sizes, rng = [s.values.size for s in stage.sliders], np.random.default_rng(0)
-    random = map(tuple, rng.integers(sizes, size=(count, len(sizes))))
-    return [stage.position, (0,) * len(sizes), tuple(n - 1 for n in sizes), *random]
-
-
-def shown(stage, mark, index):
-    """The coordinates of a mark at a position: numbers, or of a line of a formula the arrays along it."""
-    line = isinstance(mark, Path) or mark.length
-    return [entry(a, index, int(isinstance(a, Formula) and line or mark.length), stage.sliders)
-            for a in (getattr(mark, name) for name in mark.coordinates)]
 
 
 def learning_to_learn(n, alpha):
@@ -220,93 +200,6 @@ def check_chain(stage):
     close(np.stack([path.x, factor.x])[:, :, 0, 0], ks)
 
 
-SQUARE = Objective(theta**2, theta)
-
-
-def parabola(n, eta):
-    end = gradient_descent(SQUARE.grad, 10.0, eta, int(n))[-1]
-    regimes = {eta < 0.5: "the error shrinks monotonically", eta == 0.5: "the minimum is reached in one step",
-               0.5 < eta < 1: "the error oscillates and shrinks", eta == 1: "θ jumps back and forth for ever",
-               eta > 1: "the error oscillates and grows: divergence"}
-    return (f"η = {eta:.3f}: {regimes[True]}.\nAfter {number_of(n, 'iteration')} θ = {end:.4g} and f(θ) = {end**2:.4g}."
-            + ("\nθ has left the picture." if abs(end) > 15 or end**2 > 220 else "")
-            + ("\nThe loss has left the picture." if not 1e-9 <= end**2 <= 1e9 else ""))
-
-
-def check_parabola(stage):
-    n, eta = (s.values for s in stage.sliders)
-    iterates = 10 * (1 - 2 * eta) ** n[:, None]
-    path, point, decay, loss = stage.marks
-    for mark in (path, point):
-        close(mark.x, iterates)
-        close(mark.y, iterates**2)
-    for mark in (decay, loss):
-        close(mark.x, n[:, None])
-        close(mark.y, iterates**2)
-
-
-@cache
-def heavy_ball(kappa, eta, beta, n):
-    """Errors along both eigendirections by the recurrence of second order, shape (n + 1, 2)."""
-    lam, path = np.array([1 / kappa, 1.0]), [np.array([-1.2, 0.9])]
-    path.append((1 - eta * lam) * path[0])
-    while len(path) <= n:
-        path.append((1 + beta - eta * lam) * path[-1] - beta * path[-2])
-    return np.array(path)
-
-
-def valley(kappa, eta, beta):
-    blocks = [np.array([[1 + beta - eta * lam, -beta], [1, 0]]) for lam in (1 / kappa, 1.0)]
-    rho = max(np.abs(np.linalg.eigvals(b)).max() for b in blocks)
-    error = np.linalg.norm(heavy_ball(kappa, eta, beta, 400), axis=-1)
-    small = np.flatnonzero(error <= 1e-3 * error[0])
-    predicted = "never" if rho >= 1 - 1e-9 else f"about {max(1, np.ceil(np.log(1e-3) / np.log(rho)) if rho > 0 else 1):.0f}"
-    return (f"Factor per iteration, predicted: ρ = {rho:.4f}.\nIterations to a thousandth of the first error: "
-            f"{predicted} predicted, {small[0] if small.size else 'more than 400'} measured.")
-
-
-def check_valley(stage):
-    *levels, path, predicted, measured = stage.marks
-    kappas, rates, betas = (s.values for s in stage.sliders)
-    for i, j, k in np.ndindex(kappas.size, rates.size, betas.size):
-        expected = heavy_ball(kappas[i], rates[j], betas[k], 40)
-        np.testing.assert_allclose(np.stack([path.x[i, j, k], path.y[i, j, k]], -1), expected, rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(measured.y[i, j, k], np.linalg.norm(expected, axis=-1), rtol=1e-6, atol=1e-9)
-        blocks = [np.array([[1 + betas[k] - rates[j] * lam, -betas[k]], [1, 0]]) for lam in (1 / kappas[i], 1)]
-        rho = max(np.abs(np.linalg.eigvals(b)).max() for b in blocks)
-        np.testing.assert_allclose(predicted.y[i, j, k], 1.5 * rho ** np.arange(41), rtol=1e-5)
-    for mark in (predicted, measured):
-        close(mark.x, np.arange(41))
-    for level in levels:  # every point of a level line has the same loss
-        value = (level.x**2 / kappas[:, None, None, None] + level.y**2) / 2
-        assert np.ptp(value) < 1e-12
-
-
-def hills(n, start, eta):
-    position = start
-    for _ in range(int(n)):
-        position -= eta * (position / 5 + 2 * np.cos(2 * position))
-    return f"From θ₀ = {start:.2f} with η = {eta:.2f}, after {number_of(n, 'iteration')}: θ = {position:.4f}."
-
-
-def check_hills(stage):
-    path, point, end_map, end, start = (stage.marks[i] for i in (0, 1, 3, 4, 2))
-    f = lambda t: t**2 / 10 + np.sin(2 * t)
-    for index in positions(stage):
-        n, theta0, eta = (s.values[k] for s, k in zip(stage.sliders, index))
-        position, iterates = stage.sliders[1].values, []
-        for _ in range(41):
-            iterates.append(position)
-            position = position - eta * (position / 5 + 2 * np.cos(2 * position))
-        iterates = np.array(iterates)
-        own = iterates[:int(n) + 1, index[1]]
-        close(shown(stage, path, index), [own, f(own)])
-        close(shown(stage, point, index), [own[-1], f(own[-1])])
-        close(shown(stage, start, index), [theta0, f(theta0)])
-        close(shown(stage, end_map, index), [stage.sliders[1].values, iterates[-1]])
-        close(shown(stage, end, index), [theta0, iterates[-1, index[1]]])
-
-
 FIGURES = {
     "chapters/intro": [LiveFigure(intro.learning_to_learn, learning_to_learn, check_learning_to_learn)],
     "chapters/01_background": [
@@ -320,10 +213,11 @@ FIGURES = {
         LiveFigure(lambda: calculus_link.chain(Objective(theta**4 / 4 - theta**2 / 2, theta)), chain, check_chain),
     ],
     "chapters/03_gradient_descent": [
-        LiveFigure(lambda: gradient_descent_figures.parabola(Objective(theta**2, theta)), parabola, check_parabola),
-        LiveFigure(gradient_descent_figures.valley, valley, check_valley),
+        LiveFigure(lambda: gradient_descent_figures.parabola(Objective(theta**2, theta)), test_figures_descent.parabola,
+                   test_figures_descent.check_parabola),
+        LiveFigure(gradient_descent_figures.valley, test_figures_descent.valley, test_figures_descent.check_valley),
         LiveFigure(lambda: gradient_descent_figures.hills(Objective(theta**2 / 10 + sp.sin(2 * theta), theta)),
-                   hills, check_hills),
+                   test_figures_descent.hills, test_figures_descent.check_hills),
     ],
     "chapters/04_meta_learning": [
         LiveFigure(meta_learning.update_arrows, test_figures_meta.update_arrows, test_figures_meta.check_update_arrows),

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from live_figures import FIGURES, positions, theta
+from conftest import positions
+from live_figures import FIGURES, theta
 from metacalc import Objective, Point, Stage
 from metacalc.course.figures.gradient_descent import parabola
 from metacalc.live import Formula

@@ -14,8 +14,8 @@ import pytest
 import sympy as sp
 
 import metacalc
-from conftest import ROOT, missing
-from live_figures import FIGURES, positions
+from conftest import ROOT, missing, positions
+from live_figures import FIGURES
 from metacalc import Arrow, Curve, Path, Point, Readout, Slider, Stage
 from metacalc.explore import explore
 from metacalc.live import Formula, Iteration

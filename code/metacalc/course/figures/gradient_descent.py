@@ -1,23 +1,27 @@
 """The live figures of gradient descent: the rate on a quadratic, momentum in a valley, and where starts among hills end."""
 
+import matplotlib as mpl
 import numpy as np
 import sympy as sp
+from matplotlib.figure import Figure
 
 from metacalc.calculus import Objective, step
-from metacalc.descent import convergence_factor, gradient_descent, momentum
-from metacalc.stage import COLORS, Curve, Formula, Guess, Iteration, Path, Point, Readout, Slider, Stage, panel
+from metacalc.descent import convergence_factor
+from metacalc.stage import COLORS, STYLE, Curve, Formula, Guess, Iteration, Path, Point, Readout, Slider, Stage, panel
 
 __all__ = ["hills", "parabola", "valley"]
 
+KAPPAS = np.array([1, 3, 10, 30, 100])
+LEVELS = {0.6: "-", 0.8: "--", 0.9: "-.", 0.95: ":"}  # of the long-run factor, with their dashes
 
-def parabola(objective: Objective, theta0: float = 10.0, n_iters: int = 60) -> Stage:
-    """Gradient descent on a quadratic function of a number, for 48 rates: the path on its curve, and the loss.
+
+def parabola(objective: Objective, n_iters: int = 60) -> Stage:
+    """Gradient descent on a quadratic function of a number, from any start with 240 rates: the path on its curve, and the loss.
 
     Parameters
     ----------
     objective : Objective
         Quadratic function of one variable; θ² in the chapter.
-    theta0 : float
     n_iters : int
 
     Raises
@@ -27,68 +31,169 @@ def parabola(objective: Objective, theta0: float = 10.0, n_iters: int = 60) -> S
     """
     if not objective.hessian.is_number:
         raise ValueError(f"objective must be quadratic, got {objective}")
-    rates = np.arange(1, 49) / 40
-    theta = gradient_descent(objective.grad, theta0, rates, n_iters)  # axes: iteration, rate
-    loss, t = objective(theta), np.arange(n_iters + 1)
-    curve = panel("θ", "f(θ)", (-15, 15), (-15, 220), "the path on the curve")
+    theta, value, (start, eta, t) = objective.variables, objective.expr, sp.symbols("start eta t")
+    run = Iteration({theta: start}, {theta: step(objective, eta)}, "n", t)
+    # Flat, so that the start follows a pointer that goes sideways.
+    curve = panel("θ", "f(θ)", (-15, 15), (-15, 220), "the path on the curve", size=(3.7, 2.6))
     line = np.linspace(-15, 15, 201)
     curve.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
-    decay = panel("iteration t", "f(θ), logarithmic", (-1, n_iters + 1), (1e-9, 1e9), "the loss", yscale="log")
-    factor = 1 - rates * float(objective.hessian)
-    regime = np.select([np.isclose(factor, 0), np.isclose(factor, -1), factor > 0, factor > -1],
-                       ["the minimum is reached in one step", "θ jumps back and forth for ever",
-                        "the error shrinks monotonically", "the error oscillates and shrinks"],
-                       "the error oscillates and grows: divergence")
+    decay = panel("iteration t", "f(θ), logarithmic", (-1, n_iters + 1), (1e-9, 1e9), "the loss", yscale="log", size=(3.7, 2.6))
+    factor, edge = 1 - eta * objective.hessian, sp.Rational(1, 10**9)
+    regime = sp.Piecewise((0, sp.Abs(factor) < edge), (1, sp.Abs(factor + 1) < edge), (2, factor > 0), (3, factor > -1),
+                          (4, True))
+    words = ["the minimum is reached in one step", "θ jumps back and forth for ever", "the error shrinks monotonically",
+             "the error oscillates and shrinks", "the error oscillates and grows: divergence"]
+    told = [Path(curve, run(theta), run(value), color="blue"), Point(curve, run(theta), run(value), color="red", name="θ"),
+            Path(decay, run(t), run(value), color="blue"), Point(decay, run(t), run(value), color="red", name="The loss")]
     return Stage(
         [curve.figure, decay.figure],
-        [Path(curve, theta, loss, color="blue"), Point(curve, theta, loss, color="red", name="θ"),
-         Path(decay, t[:, None], loss, color="blue"), Point(decay, t[:, None], loss, color="red", name="The loss")],
-        [Slider("n", t, "iterations", 10, "d"), Slider("eta", rates, "learning rate η", 0.1, ".3f")],
+        [*told, Point(curve, Formula(start), Formula(value.subs(theta, start)), color="blue", shape="s", drag="start",
+                      label="start (drag it)")],
+        [Slider("n", np.arange(n_iters + 1), "iterations", 10, "d"),
+         Slider("start", np.arange(-140, 141) / 10, "start θ₀", 10.0, ".1f"),
+         Slider("eta", np.arange(1, 241) / 200, "learning rate η", 0.1, ".3f")],
         Readout("η = {eta:.3f}: {regime}.\nAfter {n:d} iteration{n:s} θ = {theta:.4g} and f(θ) = {loss:.4g}.",
-                theta=theta, loss=loss, regime=regime),
+                theta=run(theta), loss=run(value), regime=Formula(regime, labels=words)),
+        guess=Guess(curve, "x", "Where will θ be after these iterations?", run(theta), told),
         alt="Left: the curve of f with the iterates of gradient descent on it. Right: f at each iterate, on a "
             "logarithmic scale.")
 
 
-def valley(n_iters: int = 40, horizon: int = 400) -> Stage:
-    """Heavy-ball momentum on ½(x²/κ + y²), for 5 condition numbers, 17 rates and 6 momenta at once.
+def valley(n_iters: int = 60, horizon: int = 400) -> Stage:
+    """Heavy-ball momentum on ½(x²/κ + y²) from any start, and a map of its long-run factor over all rates and momenta.
 
-    The picture shows `n_iters` iterations; the number to a thousandth of the first error is counted up to `horizon`.
+    The pictures show `n_iters` iterations; the number to a thousandth of the first error is counted up to `horizon`.
     """
-    kappas, rates, betas = np.array([1, 3, 10, 30, 100]), np.arange(1, 18) / 8, np.array([0, 0.2, 0.4, 0.6, 0.8, 0.9])
-    kappa, eta, beta = kappas[:, None, None, None], rates[:, None, None], betas[:, None]  # a last axis for (x, y)
-    eigenvalues = np.concatenate([1 / kappa, np.ones_like(1 / kappa)], axis=-1)
-    start = np.broadcast_to([-1.2, 0.9], (5, 17, 6, 2))
-    path = gradient_descent(lambda theta: eigenvalues * theta, start, eta, horizon, momentum(beta))
-    with np.errstate(over="ignore"):
-        error = np.linalg.norm(path, axis=-1)
-    small = error <= 1e-3 * error[0]
-    measured = np.where(small.any(axis=0), small.argmax(axis=0).astype(str), f"more than {horizon}")
-    factor = convergence_factor(eta[..., 0], beta[..., 0], eigenvalues)
-    with np.errstate(divide="ignore"):
-        steps = np.log(1e-3) / np.log(factor)
-    predicted = np.where(factor < 1 - 1e-12, np.char.mod("about %d", np.maximum(1, np.ceil(np.where(factor < 1, steps, 0)))),
-                         "never")
-
-    plane = panel("x", "y", (-1.6, 1.6), (-1.6, 1.6), "the path, and level lines of f")
-    decay = panel("iteration t", "error, logarithmic", (-1, n_iters + 1), (1e-5, 1e3), "distance from the minimum",
-                  yscale="log")
-    t, angle = np.arange(n_iters + 1), np.linspace(0, 2 * np.pi, 73)
-    shown = np.moveaxis(path[:n_iters + 1], 0, -2)
-    levels = [Curve(plane, r * np.sqrt(kappa) * np.cos(angle), r * np.sin(angle), color="grey")
-              for r in (0.2, 0.5, 0.9, 1.3)]
+    kappa, eta, beta, x0, y0, x, y, t, c = sp.symbols("kappa eta beta x0 y0 x y t c", real=True)
+    start, update = _heavy_ball(x**2 / (2 * kappa) + y**2 / 2, {x: x0, y: y0}, eta, beta)
+    run, factor, best = Iteration(start, update, "n", t), _long_run(eta, beta, [1 / kappa, 1]), _best_pair(kappa)
+    (plane, decay), pairs, count = _plane_and_decay(n_iters), _pairs(), np.arange(n_iters + 1)
+    angle, (rates, betas) = np.linspace(0, 2 * np.pi, 73), _grids(best, kappa)
+    levels = [Curve(plane, Formula(r * sp.sqrt(kappa) * sp.cos(c), over=(c, angle)), r * np.sin(angle), color="faint",
+                    width=1.2) for r in (0.3, 0.6, 0.9, 1.2, 1.5)]
+    contours = [Curve(pairs, *_level_line(level), color="green", dash=dash, label=f"ρ = {level}")
+                for level, dash in LEVELS.items()]
     return Stage(
-        [plane.figure, decay.figure],
-        [*levels, Curve(plane, shown[..., 0], shown[..., 1], color="blue", dots=True),
-         Curve(decay, t, error[0, ..., None] * factor[..., None] ** t, color="grey", dash="--", label="ρᵗ, predicted"),
-         Curve(decay, t, np.moveaxis(error[:n_iters + 1], 0, -1), color="blue", label="measured")],
-        [Slider("kappa", kappas, "condition number κ", 10, "d"), Slider("eta", rates, "learning rate η", 1.75, ".3f"),
-         Slider("beta", betas, "momentum β", 0, ".1f")],
-        Readout("Factor per iteration, predicted: ρ = {rho:.4f}.\nIterations to a thousandth of the first error: "
-                "{predicted} predicted, {measured} measured.", rho=factor, predicted=predicted, measured=measured),
-        play="eta",
-        alt="Left: level lines of the quadratic, ellipses that κ stretches, and the path of momentum. Right: the "
-            "distance from the minimum at each iteration on a logarithmic scale, beside the predicted rate.")
+        [plane.figure, pairs.figure],
+        [*levels, Path(plane, run(x), run(y), color="blue"), Point(plane, run(x), run(y), color="red", name="The path’s end"),
+         Point(plane, Formula(x0), Formula(y0), color="blue", shape="s", label="start (drag it)", drag=("x0", "y0")),
+         Curve(decay, count, Formula(factor**c, over=(c, count)), color="grey", dash="--", label="ρᵗ, predicted"),
+         Path(decay, run(t), run(sp.sqrt((x**2 + y**2) / (x0**2 + y0**2))), color="blue", dots=False, label="measured"),
+         *contours, Point(pairs, *map(Formula, best), color="purple", shape="D", label="best pair"),
+         Point(pairs, Formula(eta), Formula(beta), color="red", label="(η, β): drag, or click", drag=("eta", "beta"))],
+        [Slider("n", count, "iterations", 30, "d"), Slider("kappa", KAPPAS, "condition number κ", 30, "d"),
+         Slider("eta", rates, "learning rate η", 1.9, ".3f"), Slider("beta", betas, "momentum β", 0, ".3f"),
+         Slider("x0", np.arange(-30, 31) / 20, "start x₀", -1.2, ".2f"),
+         Slider("y0", np.arange(-30, 31) / 20, "start y₀", 0.9, ".2f")],
+        _counted(start, update, factor, best, t, horizon),
+        alt="Left: level lines of the quadratic, ellipses that κ stretches, and the path of momentum on them; below, the "
+            "distance from the minimum on a logarithmic scale. Right: level lines of the long-run factor over rate and "
+            "momentum, the best pair, and the border beyond which it diverges.")
+
+
+def _heavy_ball(f, begin, eta, beta):
+    """What the method starts with, and its step: v ← βv + ∂f and θ ← θ − ηv for every coordinate θ."""
+    start, update = dict(begin), {}
+    for theta in begin:
+        v = sp.Symbol(f"v_{theta}")
+        start[v], update[v] = sp.Integer(0), beta * v + sp.diff(f, theta)
+        update[theta] = theta - eta * update[v]
+    return start, update
+
+
+def _long_run(eta, beta, ends):
+    """The largest modulus of a root h ± √(h² − β) of r² − (1 + β − ηλ) r + β, where h is half of the bracket.
+
+    Of a complex pair it is √β, as their product is β; of a real one it grows with |h|, so that the ends of the spectrum
+    decide.
+    """
+    low, high = ((1 + beta - eta * end) / 2 for end in ends)
+    largest = (sp.Abs(low + high) + sp.Abs(low - high)) / 2  # of |low| and |high|; SymPy is slow with its Max
+    return sp.Piecewise((largest + sp.sqrt(largest**2 - beta), largest**2 > beta), (sp.sqrt(beta), True))
+
+
+def _best_pair(kappa):
+    """Rate and momentum that make both ends of the spectrum from 1/κ to 1 critical at once (Polyak 1964)."""
+    root = sp.Symbol("s", positive=True)  # of the rate
+    (best,) = sp.solve(sp.Eq(1 - root / sp.sqrt(kappa), -(1 - root)), root)
+    return best**2, (1 - best) ** 2
+
+
+def _grids(best, kappa):
+    """Rates and momenta that a slider, a drag and a click reach: evenly spaced, and the best pair of every κ."""
+    exact = [[float(expr.subs(kappa, int(value))) for value in KAPPAS] for expr in best]
+    evenly = [np.arange(1, 201) / 50, np.arange(99) / 100]
+    return [np.union1d(grid[np.abs(grid[:, None] - own).min(axis=1) > 0.004], own) for grid, own in zip(evenly, exact)]
+
+
+def _level_line(level, rows=13):
+    """Where the long-run factor is `level`: rates and momenta of shape (1, κ, 1, 1, 1, 1, points), NaN where there is no such.
+
+    At each momentum the factor is least where both ends of the spectrum are equally far from critical; on either side it
+    grows, so that halving an interval finds the level.
+    """
+    eigenvalues = np.stack([1 / KAPPAS, np.ones(KAPPAS.size)], axis=-1)[:, None]
+    middle = lambda beta: 2 * (1 + beta) / eigenvalues.sum(axis=-1)
+    within = lambda eta, beta: convergence_factor(eta, beta, eigenvalues) <= level + 1e-9
+    top = np.full((KAPPAS.size, 1), level**2)  # √β is in every factor
+    tip = _halved(lambda beta: within(middle(beta), beta), top, 0 * top)
+    beta = tip + (top - tip) * np.linspace(0, 1, rows)
+    left, right = (_halved(lambda eta: within(eta, beta), middle(beta), end) for end in (1e-9 + 0 * beta, 2 * (1 + beta)))
+    lines = np.stack([np.concatenate([left, right[:, ::-1]], axis=1), np.concatenate([beta, beta[:, ::-1]], axis=1)])
+    lines[:, ~within(middle(top), top)[:, 0]] = np.nan
+    return lines[:, None, :, None, None, None, None]
+
+
+def _halved(within, inside, outside):
+    """The last point `within`, on the way from those inside to those outside; these themselves where all is."""
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        good = within(middle)
+        inside, outside = np.where(good, middle, inside), np.where(good, outside, middle)
+    return inside
+
+
+def _plane_and_decay(n_iters):
+    """Axes of equal scales for the path, and below them those for the error."""
+    with mpl.rc_context(STYLE):
+        plane, decay = Figure(figsize=(3.7, 4.3)).subplots(2, height_ratios=(2.6, 1))
+        plane.set(xlabel="x", ylabel="y", xlim=(-1.9, 1.9), ylim=(-1.6, 1.6), aspect="equal",
+                  title="the path, and level lines of f")
+        plane.grid(False)
+        decay.set(xlabel="iteration t", ylabel="error, log.", xlim=(-1, n_iters + 1), ylim=(1e-4, 10), yscale="log")
+        decay.set_yticks([1, 1e-3])
+    return plane, decay
+
+
+def _pairs():
+    """Axes of rate and momentum, with the border of divergence."""
+    pairs = panel("learning rate η", "momentum β", (0, 4.05), (-0.02, 1), "the long-run factor ρ", size=(3.7, 4.3))
+    pairs.grid(False)
+    pairs.fill([2, 4, 4.05, 4.05], [0, 1, 1, 0], color=COLORS["red"], alpha=0.12, lw=0)
+    pairs.plot([2, 4], [0, 1], color=COLORS["red"], lw=2)
+    pairs.text(3.4, 0.1, "diverges:\nη > 2(1 + β)", ha="center", color=COLORS["red"])
+    return pairs
+
+
+def _counted(start, update, factor, best, t, horizon):
+    """The readout: the factor, and the iterations to a thousandth of the first error, predicted from it and counted."""
+    rho, hit, (x, y), edge = sp.Symbol("rho"), sp.Symbol("hit"), list(start)[:2], sp.Rational(1, 10**9)
+    small = x**2 + y**2 <= (start[x] ** 2 + start[y] ** 2) / 10**6
+    counting = sp.Piecewise((hit, hit >= 0), (t, small), (-1, True))
+    whole = Iteration({**start, hit: -1}, {**update, hit: counting}, horizon + 1, t)
+    settled = Iteration({rho: factor}, {rho: rho}, 0)
+    needed = sp.Max(1, sp.ceiling(sp.log(sp.Rational(1, 1000)) / sp.log(rho) - edge))
+    predicted = sp.Piecewise((horizon + 3, rho > 1 + edge), (horizon + 2, rho > 1 - edge), (1, rho < edge),
+                             (sp.Min(needed, horizon + 1), True))
+    measured = sp.Piecewise((hit, hit >= 0), (horizon + 2, factor > 1 - edge), (horizon + 1, True))
+    numbers = [*map(str, range(horizon + 1)), f"more than {horizon}"]
+    return Readout(
+        "Long-run factor ρ = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best_rho:.4f}.\n"
+        "Iterations to a thousandth of the first error: {predicted}{measured}.",
+        rho=Formula(factor), best_eta=Formula(best[0]), best_beta=Formula(best[1]), best_rho=Formula(sp.sqrt(best[1])),
+        predicted=settled(predicted, labels=[*(f"{n} predicted" for n in numbers), "not predicted, for ρ = 1",
+                                           "none, it diverges (ρ > 1)"]),
+        measured=whole(measured, labels=[*(f", {n} measured" for n in numbers), ""]))
 
 
 def hills(objective: Objective, n_iters: int = 40) -> Stage:

@@ -1,0 +1,200 @@
+"""The live figures of gradient descent, entry by entry, against loops and closed forms that share no code with them."""
+
+from functools import cache
+
+import numpy as np
+
+from conftest import close, number_of, positions, shown
+from metacalc.course.figures import gradient_descent
+
+
+def values(stage, index):
+    return [s.values[k] for s, k in zip(stage.sliders, index)]
+
+
+def parabola(n, start, eta):
+    end = start
+    for _ in range(int(n)):
+        end -= eta * 2 * end
+    regimes = {eta < 0.5: "the error shrinks monotonically", eta == 0.5: "the minimum is reached in one step",
+               0.5 < eta < 1: "the error oscillates and shrinks", eta == 1: "θ jumps back and forth for ever",
+               eta > 1: "the error oscillates and grows: divergence"}
+    return (f"η = {eta:.3f}: {regimes[True]}.\nAfter {number_of(n, 'iteration')} θ = {end:.4g} and f(θ) = {end**2:.4g}."
+            + ("\nθ has left the picture." if abs(end) > 15 or end**2 > 220 else "")
+            + ("\nThe loss has left the picture." if not 1e-9 <= end**2 <= 1e9 else ""))
+
+
+def check_parabola(stage):
+    path, point, decay, loss, start = stage.marks
+    for index in positions(stage):
+        n, begin, eta = values(stage, index)
+        t = np.arange(int(n) + 1)
+        iterates = begin * (1 - 2 * eta) ** t
+        close(shown(stage, path, index), [iterates, iterates**2])
+        close(shown(stage, point, index), [iterates[-1], iterates[-1] ** 2])
+        close(shown(stage, decay, index), [t, iterates**2])
+        close(shown(stage, loss, index), [n, iterates[-1] ** 2])
+        close(shown(stage, start, index), [begin, begin**2])
+
+
+def test_what_the_caption_of_the_parabola_claims():
+    """The loss is multiplied by (1 − 2η)² in every iteration: a line that falls, is level at η = 1, and rises."""
+    for eta, slope in ((0.1, -1), (0.9, -1), (1.0, 0), (1.05, 1)):
+        ends = np.array([10 * (1 - 2 * eta) ** n for n in range(61)])
+        steps = np.diff(np.log(ends**2))
+        close(steps, steps[0])
+        assert np.sign(np.round(steps[0], 12)) == slope
+    # At η = 0.1 and at 0.9 the losses are the same: the paths differ in the side that they come from.
+    close((1 - 2 * 0.1) ** 2, (1 - 2 * 0.9) ** 2)
+
+
+def ends_of(kappa):
+    return np.array([1 / kappa, 1.0])
+
+
+@cache
+def heavy_ball(kappa, eta, beta, x, y, n):
+    """Errors along both eigendirections by the recurrence of second order, shape (n + 1, 2)."""
+    lam, path = ends_of(kappa), [np.array([x, y])]
+    path.append((1 - eta * lam) * path[0])
+    while len(path) <= n:
+        path.append((1 + beta - eta * lam) * path[-1] - beta * path[-2])
+    return np.array(path[:n + 1])
+
+
+def long_run(kappa, eta, beta):
+    return max(np.abs(np.linalg.eigvals([[1 + beta - eta * lam, -beta], [1, 0]])).max() for lam in ends_of(kappa))
+
+
+def best_pair(kappa):
+    root = np.sqrt(kappa)
+    return 4 * kappa / (root + 1) ** 2, ((root - 1) / (root + 1)) ** 2, (root - 1) / (root + 1)
+
+
+def iterations_to_a_thousandth(kappa, eta, beta, x=-1.2, y=0.9):
+    """Predicted and measured; infinite where it never happens, or not within 400 iterations."""
+    rho, error = long_run(kappa, eta, beta), np.hypot(*heavy_ball(kappa, eta, beta, x, y, 400).T)
+    small = np.flatnonzero(error <= 1e-3 * error[0])
+    with np.errstate(divide="ignore"):
+        needed = max(1, np.ceil(np.log(1e-3) / np.log(rho) - 1e-6)) if rho < 1 - 1e-9 else np.inf
+    return needed, small[0] if small.size else np.inf
+
+
+def valley(n, kappa, eta, beta, x0, y0):
+    rho, (best_eta, best_beta, best) = long_run(kappa, eta, beta), best_pair(kappa)
+    predicted, measured = iterations_to_a_thousandth(kappa, eta, beta, x0, y0)
+    if rho >= 1 - 1e-9:
+        told = "none, it diverges (ρ > 1)" if rho > 1 + 1e-9 else "not predicted, for ρ = 1"
+        told += "" if np.isinf(measured) else f", {measured} measured"
+    else:
+        told = ", ".join(f"{count:.0f} {word}" if count <= 400 else f"more than 400 {word}"
+                         for count, word in ((predicted, "predicted"), (measured, "measured")))
+    return (f"Long-run factor ρ = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best:.4f}.\n"
+            f"Iterations to a thousandth of the first error: {told}.")
+
+
+def check_valley(stage):
+    levels, path, end, start = stage.marks[:5], *stage.marks[5:8]
+    predicted, measured, contours, best, pair = *stage.marks[8:10], stage.marks[10:14], *stage.marks[14:]
+    for index in positions(stage):
+        n, kappa, eta, beta, x0, y0 = values(stage, index)
+        walked = heavy_ball(kappa, eta, beta, x0, y0, int(n))
+        error = np.linalg.norm(walked, axis=-1) / np.linalg.norm([x0, y0])
+        np.testing.assert_allclose(shown(stage, path, index), walked.T, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(shown(stage, end, index), walked[-1], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(shown(stage, measured, index), [np.arange(n + 1), error], rtol=1e-6, atol=1e-9)
+        t, ratio = shown(stage, predicted, index)
+        np.testing.assert_allclose(ratio, long_run(kappa, eta, beta) ** t, rtol=1e-5)
+        close(t, np.arange(61))
+        close(shown(stage, start, index), [x0, y0])
+        close(shown(stage, pair, index), [eta, beta])
+        close(shown(stage, best, index), best_pair(kappa)[:2])
+        for level, radius in zip(levels, (0.3, 0.6, 0.9, 1.2, 1.5)):
+            x, y = shown(stage, level, index)
+            close(y, radius * np.sin(np.linspace(0, 2 * np.pi, 73)))
+            close(x**2 / kappa + y**2, radius**2)
+            close(x[0], radius * np.sqrt(kappa))
+    kappas = stage.sliders[1].values
+    for mark, rho in zip(contours, (0.6, 0.8, 0.9, 0.95), strict=True):
+        for i, kappa in enumerate(kappas):
+            np.testing.assert_allclose([c[0, i, 0, 0, 0, 0] for c in (mark.x, mark.y)], level_line(kappa, rho), rtol=1e-5,
+                                       atol=1e-7)
+
+
+def level_line(kappa, rho):
+    """Where the factor is ρ: both roots of r² − (1 + β − ηλ) r + β lie within the circle of radius ρ if β ≤ ρ² and
+    |1 + β − ηλ| ≤ ρ + β/ρ (Jury's criterion), so that straight lines bound it, and 13 points lie on each side."""
+    left = lambda beta: kappa * (1 - rho) * (1 - beta / rho)
+    right = lambda beta: (1 + rho) * (1 + beta / rho)
+    if left(rho**2) > right(rho**2):
+        return np.full((2, 26), np.nan)
+    tip = max(0, rho * (kappa * (1 - rho) - (1 + rho)) / (kappa * (1 - rho) + (1 + rho)))
+    beta = np.linspace(tip, rho**2, 13)
+    return np.array([[*left(beta), *right(beta)[::-1]], [*beta, *beta[::-1]]])
+
+
+def test_what_the_caption_of_the_valley_claims():
+    rates, betas = (s.values for s in gradient_descent.valley().sliders[2:4])
+    for kappa in (1, 3, 10, 30, 100):  # within reach of slider and click
+        eta, beta, rho = best_pair(kappa)
+        close([rates[np.abs(rates - eta).argmin()], betas[np.abs(betas - beta).argmin()]], [eta, beta])
+        np.testing.assert_allclose(long_run(kappa, eta, beta), rho, atol=1e-6)
+        assert min(long_run(kappa, e, b) for e in rates[::6] for b in betas[::4]) >= rho - 1e-6
+    plain = iterations_to_a_thousandth(30, 1.9, 0.0)
+    assert plain == (106, 103)
+    assert iterations_to_a_thousandth(30, *best_pair(30)[:2]) == (19, 28)
+    path = heavy_ball(30, 1.9, 0.0, -1.2, 0.9, 30)  # bounces across, and crawls along
+    assert (np.diff(np.sign(path[:, 1])) != 0).all() and (path[:, 0] < 0).all()
+    assert long_run(30, 3.0, 0.0) > 1 > long_run(30, 3.0, 0.6)  # momentum widens what is stable
+    ringing = heavy_ball(30, 0.5, 0.95, -1.2, 0.9, 60)
+    np.testing.assert_allclose(long_run(30, 0.5, 0.95), np.sqrt(0.95))
+    assert (np.diff(np.sign(ringing[:, 0])) != 0).sum() >= 2 and ringing[:, 0].max() > 0.6
+
+
+def hills(n, start, eta):
+    position = start
+    for _ in range(int(n)):
+        position -= eta * (position / 5 + 2 * np.cos(2 * position))
+    return f"From θ₀ = {start:.2f} with η = {eta:.2f}, after {number_of(n, 'iteration')}: θ = {position:.4f}."
+
+
+def descended(start, eta, n=40):
+    """Iterates on the bowl with waves, from each start."""
+    iterates = [start]
+    for _ in range(n):
+        iterates.append(iterates[-1] - eta * (iterates[-1] / 5 + 2 * np.cos(2 * iterates[-1])))
+    return np.array(iterates)
+
+
+def check_hills(stage):
+    path, point, start, end_map, end = stage.marks
+    f = lambda t: t**2 / 10 + np.sin(2 * t)
+    for index in positions(stage):
+        n, theta0, eta = values(stage, index)
+        iterates = descended(stage.sliders[1].values, eta)
+        own = iterates[:int(n) + 1, index[1]]
+        close(shown(stage, path, index), [own, f(own)])
+        close(shown(stage, point, index), [own[-1], f(own[-1])])
+        close(shown(stage, start, index), [theta0, f(theta0)])
+        close(shown(stage, end_map, index), [stage.sliders[1].values, iterates[-1]])
+        close(shown(stage, end, index), [theta0, iterates[-1, index[1]]])
+
+
+def test_what_the_caption_of_the_hills_claims():
+    starts = np.linspace(-6, 6, 241)
+    end = descended(starts, 0.1)[-1]
+    minima = np.unique(descended(starts, 0.1, 4000)[-1].round(6))
+    assert minima.size == 5 and np.abs(end[:, None] - minima).min(axis=1).max() < 1e-3  # five steps, reached in 40 iterations
+    jumps = np.flatnonzero(np.diff(end) > 0.5)
+    assert (np.diff(end) > -1e-3).all() and jumps.size == 4
+    slope, bend = (lambda t: t / 5 + 2 * np.cos(2 * t)), (lambda t: 0.2 - 4 * np.sin(2 * t))
+    for low, high in zip(starts[jumps], starts[jumps + 1]):  # a hilltop lies between them
+        assert slope(low) > 0 > slope(high) and bend((low + high) / 2) < 0
+    inner = minima[np.abs(minima) < 6]
+    assert inner.size == 4 and (2 / bend(inner) < 0.6).all()
+    late = descended(starts, 0.6, 400)[-3:]
+    at_rest = np.abs(late[1] - late[2]) < 1e-3
+    assert np.abs(late[0] - late[2]).max() < 1e-6 and 0 < at_rest.sum()
+    assert (starts[at_rest] < -5.8).all() and (np.abs(late[-1, at_rest]) > 6).all()
+    pairs = descended(starts, 0.6)[-2:, starts > -5.8]  # the last two of 40: one on each side of a minimum
+    assert ((pairs.min(axis=0)[:, None] < inner) & (inner < pairs.max(axis=0)[:, None])).any(axis=1).all()
