@@ -13,6 +13,7 @@ import numpy as np
 import sympy as sp
 from scipy.linalg import expm
 
+import test_figures_intro
 import test_figures_meta
 import test_figures_outlook
 import test_language
@@ -38,40 +39,6 @@ class LiveFigure:
     def build(self):
         """The figure, made once for all the tests of a process: what they change they put back."""
         return self.make()
-
-
-def learning_to_learn(n, alpha):
-    """One outer step at a time, with the derivative of ½a(1 − αa)²(θ − c)² by hand."""
-    tasks, position = ((4, -2), (1, 1), (0.5, 2)), -4.0
-    for _ in range(int(n)):
-        position -= 0.3 * sum(a * (1 - alpha * a) ** 2 * (position - c) for a, c in tasks) / 3
-    before = sum(a * (position - c) ** 2 for a, c in tasks) / 6
-    after = sum(a * ((1 - alpha * a) * (position - c)) ** 2 for a, c in tasks) / 6
-    return (f"After {number_of(n, 'outer iteration')} θ = {position:.3f}: mean loss {before:.3f} before an inner step of rate "
-            f"α = {alpha:.2f}, {after:.3f} after it.")
-
-
-def check_learning_to_learn(stage):
-    n, alphas = (s.values for s in stage.sliders)
-    *pairs, after, before, reached = stage.marks
-    tasks = ((4, -2), (1, 1), (0.5, 2))
-    for j, alpha in enumerate(alphas):
-        position, path = -4.0, []
-        for _ in n:
-            path.append(position)
-            position -= 0.3 * sum(a * (1 - alpha * a) ** 2 * (position - c) for a, c in tasks) / 3
-        path = np.array(path)
-        for (a, c), point, arrow in zip(tasks, pairs[::2], pairs[1::2]):
-            close(point.x[:, j], path)
-            close(point.y[:, j], a / 2 * (path - c) ** 2)
-            close(arrow.x[:, j], path)
-            close(arrow.dx[:, j], -alpha * a * (path - c))
-            close(arrow.y[:, j] + arrow.dy[:, j], a / 2 * ((1 - alpha * a) * (path - c)) ** 2)
-        mean = lambda t: sum(a / 6 * ((1 - alpha * a) * (t - c)) ** 2 for a, c in tasks)
-        close(reached.x[:, j], path)
-        close(reached.y[:, j], mean(path))
-        close(after.y[0, j], mean(after.x))
-    only_for_the_legend(before)
 
 
 POINTS, DISTANCES = np.linspace(-1, 3, 9)[:, None], 2.0 ** (1 - np.arange(45))
@@ -287,7 +254,8 @@ def check_hills(stage):
 
 
 FIGURES = {
-    "chapters/intro": [LiveFigure(intro.learning_to_learn, learning_to_learn, check_learning_to_learn)],
+    "chapters/intro": [LiveFigure(intro.learning_to_learn, test_figures_intro.learning_to_learn,
+                                  test_figures_intro.check_learning_to_learn)],
     "chapters/01_background": [
         LiveFigure(lambda: background.secant(Objective(sp.sin(x), x)), secant, check_secant),
         LiveFigure(lambda: background.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2,
