@@ -11,9 +11,10 @@ from functools import cache
 
 import numpy as np
 import sympy as sp
-from scipy.linalg import expm
 
+import test_figures_background
 import test_figures_descent
+import test_figures_intro
 import test_figures_meta
 import test_figures_outlook
 import test_language
@@ -39,104 +40,6 @@ class LiveFigure:
     def build(self):
         """The figure, made once for all the tests of a process: what they change they put back."""
         return self.make()
-
-
-def learning_to_learn(n, alpha):
-    """One outer step at a time, with the derivative of ½a(1 − αa)²(θ − c)² by hand."""
-    tasks, position = ((4, -2), (1, 1), (0.5, 2)), -4.0
-    for _ in range(int(n)):
-        position -= 0.3 * sum(a * (1 - alpha * a) ** 2 * (position - c) for a, c in tasks) / 3
-    before = sum(a * (position - c) ** 2 for a, c in tasks) / 6
-    after = sum(a * ((1 - alpha * a) * (position - c)) ** 2 for a, c in tasks) / 6
-    return (f"After {number_of(n, 'outer iteration')} θ = {position:.3f}: mean loss {before:.3f} before an inner step of rate "
-            f"α = {alpha:.2f}, {after:.3f} after it.")
-
-
-def check_learning_to_learn(stage):
-    n, alphas = (s.values for s in stage.sliders)
-    *pairs, after, before, reached = stage.marks
-    tasks = ((4, -2), (1, 1), (0.5, 2))
-    for j, alpha in enumerate(alphas):
-        position, path = -4.0, []
-        for _ in n:
-            path.append(position)
-            position -= 0.3 * sum(a * (1 - alpha * a) ** 2 * (position - c) for a, c in tasks) / 3
-        path = np.array(path)
-        for (a, c), point, arrow in zip(tasks, pairs[::2], pairs[1::2]):
-            close(point.x[:, j], path)
-            close(point.y[:, j], a / 2 * (path - c) ** 2)
-            close(arrow.x[:, j], path)
-            close(arrow.dx[:, j], -alpha * a * (path - c))
-            close(arrow.y[:, j] + arrow.dy[:, j], a / 2 * ((1 - alpha * a) * (path - c)) ** 2)
-        mean = lambda t: sum(a / 6 * ((1 - alpha * a) * (t - c)) ** 2 for a, c in tasks)
-        close(reached.x[:, j], path)
-        close(reached.y[:, j], mean(path))
-        close(after.y[0, j], mean(after.x))
-    only_for_the_legend(before)
-
-
-POINTS, DISTANCES = np.linspace(-1, 3, 9)[:, None], 2.0 ** (1 - np.arange(45))
-FORWARD = (np.sin(POINTS + DISTANCES) - np.sin(POINTS)) / DISTANCES  # tables, as rounding shows in the digits of h → 0
-CENTRAL = (np.sin(POINTS + DISTANCES) - np.sin(POINTS - DISTANCES)) / (2 * DISTANCES)
-
-
-def secant(x, m):
-    i, j = int(round((x + 1) * 2)), int(m)
-    slope = np.cos(x)
-    return (f"x = {x:.1f}, h = {DISTANCES[j]:.3g}: slope of the secant {FORWARD[i, j]:.6f}, of the tangent {slope:.6f}.\n"
-            f"Error of the forward quotient {abs(FORWARD[i, j] - slope):.1e}, of the central one "
-            f"{abs(CENTRAL[i, j] - slope):.1e}.")
-
-
-def check_secant(stage):
-    tangent, secant, point, second, forward, central, now = stage.marks
-    points, h = POINTS, DISTANCES
-    close(tangent.y[:, 0, :], np.sin(points) + np.cos(points) * (tangent.x - points))
-    close(secant.y, np.sin(points)[..., None] + FORWARD[..., None] * (secant.x - points[..., None]))
-    close(np.stack([point.x, point.y]), [points, np.sin(points)])
-    close(np.stack([second.x, second.y]), [points + h, np.sin(points + h)])
-    for mark, table in ((forward, FORWARD), (central, CENTRAL)):
-        close(mark.x, h)
-        close(mark.y[:, 0], np.abs(table - np.cos(points)))
-    close(now.x, h)
-    close(now.y, np.abs(FORWARD - np.cos(points)))
-
-
-BOWL = np.array([[2.0, 0.6], [0.6, 0.8]])
-BOWL_START = np.array([-1.6, 1.2])
-bowl = lambda theta: 0.5 * theta @ BOWL @ theta
-FLOW_END = expm(-2 * BOWL) @ BOWL_START
-
-
-@cache
-def euler_path(n_steps):
-    path = [BOWL_START]
-    for _ in range(int(n_steps)):
-        path.append(path[-1] - 2 / n_steps * BOWL @ path[-1])
-    return np.array(path)
-
-
-def euler_steps(N):
-    path = euler_path(N)
-    area = sum(2 / N * (BOWL @ theta) @ (BOWL @ theta) for theta in path[:-1])
-    return (f"η = {2 / N:.4g}: the ends are {np.linalg.norm(path[-1] - FLOW_END):.4f} apart.\n"
-            f"Loss removed f(θ₀) − f(θ_N) = {bowl(path[0]) - bowl(path[-1]):.4f}; sum of η‖∇f‖² over the steps "
-            f"{area:.4f}; integral along the flow {bowl(BOWL_START) - bowl(FLOW_END):.4f}.")
-
-
-def check_euler_steps(stage):
-    flow, steps, errors, slope, now = stage.marks
-    close(np.stack([flow.x, flow.y], -1), [expm(-t * BOWL) @ BOWL_START for t in np.linspace(0, 2, 101)])
-    counts = stage.sliders[0].values.astype(int)
-    expected = []
-    for i, n in enumerate(counts):
-        path = euler_path(n)
-        padded = np.concatenate([path, np.repeat(path[-1:], counts[-1] - n, axis=0)])
-        close(np.stack([steps.x[i], steps.y[i]], -1), padded)
-        expected.append(np.linalg.norm(path[-1] - FLOW_END))
-    for mark in (errors, now):
-        close(np.stack([mark.x, mark.y]), [2 / counts, expected])
-    close(slope.y / slope.x, expected[-1] * counts[-1] / 2)
 
 
 def tilted(x, y):
@@ -201,12 +104,14 @@ def check_chain(stage):
 
 
 FIGURES = {
-    "chapters/intro": [LiveFigure(intro.learning_to_learn, learning_to_learn, check_learning_to_learn)],
+    "chapters/intro": [LiveFigure(intro.learning_to_learn, test_figures_intro.learning_to_learn,
+                                  test_figures_intro.check_learning_to_learn)],
     "chapters/01_background": [
-        LiveFigure(lambda: background.secant(Objective(sp.sin(x), x)), secant, check_secant),
+        LiveFigure(lambda: background.secant(Objective(sp.sin(x), x)), test_figures_background.secant,
+                   test_figures_background.check_secant),
         LiveFigure(lambda: background.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2,
                                                             (x, y))),
-                   euler_steps, check_euler_steps),
+                   test_figures_background.euler_steps, test_figures_background.check_euler_steps),
     ],
     "chapters/02_calculus_link": [
         LiveFigure(lambda: calculus_link.direction(Objective(x**2 + x * y / 2 + y**2, (x, y))), direction, check_direction),
