@@ -13,8 +13,13 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+
+from metacalc import Path as Grown
+from metacalc.live import Formula
+from metacalc.spec import entry
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book"))
@@ -64,6 +69,25 @@ def only_for_the_legend(mark):
     low, high = mark.ax.get_xlim()
     assert mark.label and mark.x.shape == mark.y.shape == (2,)
     assert mark.x[0] == mark.x[1] and not low <= mark.x[0] <= high and not mark.y.any()
+
+
+def positions(stage, count=24):
+    """Positions to look at where a figure has too many for all: the start, the corners' two, and some at random."""
+    sizes, rng = [s.values.size for s in stage.sliders], np.random.default_rng(0)
+    random = map(tuple, rng.integers(sizes, size=(count, len(sizes))))
+    return [stage.position, (0,) * len(sizes), tuple(n - 1 for n in sizes), *random]
+
+
+def shown(stage, mark, index):
+    """The coordinates of a mark at a position: numbers, or of a line of a formula the arrays along it."""
+    line = isinstance(mark, Grown) or mark.length
+    return [entry(a, index, int(isinstance(a, Formula) and line or mark.length), stage.sliders)
+            for a in (getattr(mark, name) for name in mark.coordinates)]
+
+
+def answer(stage, index):
+    """What the figure's guess is held to at a position."""
+    return entry(stage.guess.answer, index, sliders=stage.sliders)
 
 
 def missing(what):

@@ -19,12 +19,10 @@ import test_language
 import test_practice
 import test_recommendation
 import test_vision
-from conftest import number_of, only_for_the_legend
-from metacalc import Objective, Path, gradient_descent
+from conftest import number_of, only_for_the_legend, positions, shown
+from metacalc import Objective, gradient_descent
 from metacalc.course.figures import background, calculus_link, intro, meta_learning, outlook
 from metacalc.course.figures import gradient_descent as gradient_descent_figures
-from metacalc.live import Formula
-from metacalc.spec import entry
 
 theta = sp.Symbol("theta", real=True)
 x, y = sp.symbols("x y", real=True)
@@ -45,20 +43,6 @@ class LiveFigure:
 def close(table, expected):
     expected = np.broadcast_to(expected, np.broadcast_shapes(np.shape(table), np.shape(expected)))
     np.testing.assert_allclose(np.broadcast_to(table, expected.shape), expected, rtol=1e-9, atol=1e-9)
-
-
-def positions(stage, count=24):
-    """Positions to look at where a figure has too many for all: the start, the corners' two, and some at random."""
-    sizes, rng = [s.values.size for s in stage.sliders], np.random.default_rng(0)
-    random = map(tuple, rng.integers(sizes, size=(count, len(sizes))))
-    return [stage.position, (0,) * len(sizes), tuple(n - 1 for n in sizes), *random]
-
-
-def shown(stage, mark, index):
-    """The coordinates of a mark at a position: numbers, or of a line of a formula the arrays along it."""
-    line = isinstance(mark, Path) or mark.length
-    return [entry(a, index, int(isinstance(a, Formula) and line or mark.length), stage.sliders)
-            for a in (getattr(mark, name) for name in mark.coordinates)]
 
 
 def learning_to_learn(n, alpha):
