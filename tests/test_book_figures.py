@@ -178,7 +178,7 @@ def test_a_finger_drags_a_mark_and_does_not_scroll(visit, page_name, i):
 def test_an_arrow_that_leaves_the_picture_ends_at_its_edge(visit, page_name):
     stage = stage_at(visit(page_name), 0)
     alpha, k, _ = stage.locator(SLIDERS).all()
-    alpha.fill("11")
+    alpha.fill("116")
     k.fill("9")
     assert "MAML’s arrow points out of the picture" in stage.locator(".stage-readout").inner_text()
     inside = stage.locator('[data-mark="arrow"]').evaluate_all("""marks => marks.map(mark => {
@@ -198,7 +198,7 @@ def test_marks_can_be_switched_off(visit, page_name):
     hidden = lambda: set(stage.locator(".stage-mark").evaluate_all(
         "marks => marks.filter(m => getComputedStyle(m).display === 'none').map(m => m.dataset.toggle)"))
     alpha, k, _ = stage.locator(SLIDERS).all()
-    alpha.fill("6")
+    alpha.fill("66")
     k.fill("0")
     assert "FOMAML’s θ* has left the picture" in stage.locator(".stage-readout").inner_text() and hidden() == set()
     box = stage.get_by_role("checkbox", name="FOMAML", exact=True)

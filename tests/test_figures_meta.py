@@ -3,8 +3,13 @@
 from functools import cache
 
 import numpy as np
+import sympy as sp
 
-from conftest import only_for_the_legend
+from conftest import answer, only_for_the_legend, positions, shown
+from metacalc import meta, step
+from metacalc.course.figures import meta_learning
+from metacalc.course.figures.meta_learning import ALPHA, STEPS, THETA, meta_gradients, quadratic_tasks
+from metacalc.models import Quadratic
 
 A, C = np.array([4.0, 1.0, 0.5]), np.array([-2.0, 1.0, 2.0])
 NAMES = ["joint", "MAML", "FOMAML", "Reptile", "iMAML"]
@@ -44,7 +49,7 @@ def update_arrows(alpha, k, theta):
     listed = lambda f: ", ".join(f"{name} {f(name):.4g}" for name in NAMES)
     repels = [f" {name}’s repels." for name in NAMES if weights(alpha, k)[name].sum() < 0]
     return (f"Meta-loss after adapting: {meta_loss(alpha, k, theta):.4g}.\n"
-            f"Meta-gradients at θ = {theta:.1f}: {listed(lambda name: gradient(name, alpha, k, theta))}; Meta-SGD’s by α "
+            f"Meta-gradients at θ = {theta:.2f}: {listed(lambda name: gradient(name, alpha, k, theta))}; Meta-SGD’s by α "
             f"{by_alpha(alpha, k, theta):.4g}.\nThey vanish at: {listed(lambda name: fixed(name, alpha, k))}."
             + "".join(repels))
 
@@ -56,14 +61,14 @@ def landscape(alpha, k):
 
 
 @cache
-def outer_path(alpha, beta, n_iters=10, k=3):
+def outer_path(start, alpha, beta, n_iters=10, k=3):
     best, factor = fixed("MAML", alpha, k), 1 - beta * weights(alpha, k)["MAML"].mean()
-    return best + factor ** np.arange(n_iters + 1) * (-4 - best)
+    return best + factor ** np.arange(n_iters + 1) * (start - best)
 
 
-def two_levels(n, alpha, beta):
+def two_levels(n, start, alpha, beta):
     t, j = divmod(int(n), 4)
-    theta = outer_path(alpha, beta)[t]
+    theta = outer_path(start, alpha, beta)[t]
     phi = C + (1 - alpha * A) ** j * (theta - C)
     return (f"Outer iteration {t}, inner step {j} of 3: θ = {theta:.4g}, the tasks’ φ = {phi[0]:.4g}, {phi[1]:.4g}, "
             f"{phi[2]:.4g}.\nMean loss at θ {(A / 2 * (theta - C) ** 2).mean():.4g}; after all inner steps "
@@ -77,80 +82,138 @@ def close(table, expected):
 
 def check_update_arrows(stage):
     left, theta_left, right, sgd, theta_right = stage.marks[:10], stage.marks[10], stage.marks[11:21], *stage.marks[21:]
-    alphas, ks, thetas = (s.values for s in stage.sliders)
-    assert all(m.toggle for m in (*left, *right, sgd))
-    shape = alphas.size, ks.size, thetas.size
-    full = lambda table: np.broadcast_to(table, shape)
+    assert all(m.toggle for m in (*left, *right, sgd)) and theta_right.drag == ("theta", "alpha")
+    rates, ks = (s.values for s in stage.sliders[:2])
+    for index in positions(stage):
+        alpha, k, theta = (s.values[i] for s, i in zip(stage.sliders, index))
+        at = lambda mark: shown(stage, mark, index)
+        for row, name in enumerate(NAMES):
+            (arrow, star), (_, right_star) = left[2 * row:2 * row + 2], right[2 * row:2 * row + 2]
+            close(at(arrow), [theta, 5 - row, -0.5 * gradient(name, alpha, k, theta), 0])
+            close(at(star), [fixed(name, alpha, k), 5 - row])
+            close(at(right_star), [fixed(name, alpha, k), alpha])
+        # Meta-SGD moves θ as MAML does.
+        close(at(sgd), [theta, alpha, -0.5 * gradient("MAML", alpha, k, theta), -0.003 * by_alpha(alpha, k, theta)])
+        close(at(theta_left), [theta, 6])  # above the rows
+        close(at(theta_right), [theta, alpha])
+        close(answer(stage, index), fixed("MAML", alpha, k))
     for row, name in enumerate(NAMES):
-        (arrow, star), (curve, right_star) = left[2 * row:2 * row + 2], right[2 * row:2 * row + 2]
-        assert {m.label for m in (arrow, star, curve, right_star)} == {name}
-        close(full(arrow.x), thetas)
-        close(full(arrow.dx), [[[-0.5 * gradient(name, a, k, t) for t in thetas] for k in ks] for a in alphas])
-        close([arrow.y, star.y, arrow.dy + 5 - row], 5 - row)
-        for mark in (star, right_star):
-            close(full(mark.x), np.array([[fixed(name, a, k) for k in ks] for a in alphas])[..., None])
-        close(right_star.y[:, 0, 0], alphas)
+        curve = right[2 * row]
+        assert {m.label for m in (*left[2 * row:2 * row + 2], *right[2 * row:2 * row + 2])} == {name}
+        close(curve.y, rates)
         for i, k in enumerate(ks):
-            line, rates = curve.x[0, i, 0], curve.y
-            close(rates, np.arange(2, 61) / 100)
+            line = curve.x[0, i, 0]
             there = np.isfinite(line)
             assert there.sum() >= rates.size - 1  # a pole is left out
             np.testing.assert_allclose(line[there], [fixed(name, a, k) for a in rates[there]], rtol=1e-6, atol=1e-8)
-    close(full(sgd.dx), full(left[2].dx))  # Meta-SGD moves θ as MAML does
-    close(full(sgd.dy), [[[-0.003 * by_alpha(a, k, t) for t in thetas] for k in ks] for a in alphas])
-    for mark in (theta_left, theta_right, sgd):
-        close(full(mark.x), thetas)
-    for mark in (theta_right, sgd):
-        close(mark.y[:, 0, 0], alphas)
-    close(theta_left.y, 5 + 1)  # above the rows
 
 
 def check_landscape(stage):
-    before, after, best, *shares, total, bends = stage.marks
+    before, after, locus, best, *shares, total, bends = stage.marks
     only_for_the_legend(before)
-    alphas, ks = (s.values for s in stage.sliders)
-    for i, alpha in enumerate(alphas):
-        for l, k in enumerate(ks):
-            close(after.y[i, l], [meta_loss(alpha, k, t) for t in after.x])
-            close(best.x[i, l], fixed("MAML", alpha, k))
-            close(best.y[i, l], meta_loss(alpha, k, fixed("MAML", alpha, k)))
-            close(bends.y[i, l], weights(alpha, k)["MAML"].mean())
-    close(bends.x[:, 0], alphas)
-    for l, k in enumerate(ks):
-        share = np.array([weights(alpha, k)["MAML"] / 3 for alpha in total.x])
-        close(total.y[0, l], share.sum(axis=1))
+    rates = np.arange(1, 121) / 200
+    for index in positions(stage):
+        alpha, k = (s.values[i] for s, i in zip(stage.sliders, index))
+        at = lambda mark: shown(stage, mark, index)
+        close(at(after), [after.x, [meta_loss(alpha, k, t) for t in after.x]])
+        stars = [fixed("MAML", a, k) for a in rates]
+        close(at(locus), [stars, [meta_loss(a, k, t) for a, t in zip(rates, stars)]])
+        star = fixed("MAML", alpha, k)
+        close(at(best), [star, meta_loss(alpha, k, star)])
+        close(at(bends), [alpha, weights(alpha, k)["MAML"].mean()])
+        share = np.array([weights(a, k)["MAML"] / 3 for a in rates])
+        close(at(total), [rates, share.sum(axis=1)])
         for task, mark in enumerate(shares):
-            close(mark.y[0, l], share[:, task])
-            close(mark.x, total.x)
+            close(at(mark), [rates, share[:, task]])
+        close(answer(stage, index), rates[share.sum(axis=1).argmin()])
+    np.testing.assert_array_equal(after.x, np.linspace(-5, 5, 101))
 
 
 def check_two_levels(stage):
-    *tasks, theta, curve, path, point = stage.marks
-    frames, alphas, betas = (s.values for s in stage.sliders)
-    t, j = np.divmod(frames.astype(int), 4)
-    close(theta.y, -1)  # below the curves
-    for i, alpha in enumerate(alphas):
-        close(curve.y[0, i, 0], [meta_loss(alpha, 3, x) for x in curve.x])
-        for l, beta in enumerate(betas):
-            outer = outer_path(alpha, beta)[t]
-            close([theta.x[:, i, l], path.x[:, i, l], point.x[:, i, l]], outer)
-            close([path.y[:, i, l], point.y[:, i, l]], [meta_loss(alpha, 3, x) for x in outer])
-            for a, c, trail, end in zip(A, C, tasks[::2], tasks[1::2]):
-                walked = np.minimum(np.arange(4), j[:, None])  # a path waits at its end
-                phi = c + (1 - alpha * a) ** walked * (outer[:, None] - c)
-                close(trail.x[:, i, l], phi)
-                close(trail.y[:, i, l], a / 2 * (phi - c) ** 2)
-                close([end.x[:, i, l], end.y[:, i, l]], [phi[:, -1], a / 2 * (phi[:, -1] - c) ** 2])
+    begin, *tasks, theta, curve, path, point = stage.marks
+    for index in positions(stage):
+        n, start, alpha, beta = (s.values[i] for s, i in zip(stage.sliders, index))
+        at = lambda mark: shown(stage, mark, index)
+        t, j = divmod(int(n), 4)
+        outer = outer_path(start, alpha, beta)
+        close(at(theta), [outer[t], -1])  # below the curves
+        close(at(begin), [start, meta_loss(alpha, 3, start)])
+        close(at(curve), [curve.x, [meta_loss(alpha, 3, x) for x in curve.x]])
+        close(at(point), [outer[t], meta_loss(alpha, 3, outer[t])])
+        walked = outer[np.arange(int(n) + 1) // 4]
+        close(at(path), [walked, [meta_loss(alpha, 3, x) for x in walked]])
+        close(answer(stage, index), outer[10])
+        for a, c, trail, end in zip(A, C, tasks[::2], tasks[1::2]):
+            phi = c + (1 - alpha * a) ** np.minimum(np.arange(4), j) * (outer[t] - c)  # a path waits at its end
+            close(at(trail), [phi, a / 2 * (phi - c) ** 2])
+            close(at(end), [phi[-1], a / 2 * (phi[-1] - c) ** 2])
+    np.testing.assert_array_equal(curve.x, np.linspace(-5, 5, 101))
 
 
-def test_what_the_captions_claim():
-    by_hand = lambda name, alpha, k: weights(alpha, k)[name]
-    assert all(np.isclose(fixed("Reptile", alpha, 1), fixed("joint", alpha, 1)) for alpha in (0.05, 0.3, 0.6))
-    assert by_hand("MAML", 0.25, 3)[0] == by_hand("FOMAML", 0.25, 3)[0] == 0
-    assert by_hand("FOMAML", 0.3, 1)[0] < 0 < by_hand("FOMAML", 0.3, 2)[0] and by_hand("FOMAML", 0.45, 3).sum() < 0
-    assert all(abs(fixed("MAML", 0.6, k) + 2) < 0.2 for k in range(1, 11))
-    flat = [[by_hand("MAML", alpha, k).mean() for k in range(1, 11)] for alpha in (0.1, 0.25, 0.45)]
-    assert np.all(np.diff(flat, axis=1) < 0)
-    assert np.all(np.diff([by_hand("MAML", 0.6, k).mean() for k in range(1, 11)]) > 0)
-    edge = 2 / by_hand("MAML", 0.55, 3).mean()
-    assert 0.25 < edge < 1
+def test_the_formulas_are_what_the_loops_compute():
+    """Derived once for a symbolic number of steps; `metacalc.meta` takes the steps one by one."""
+    derived, batch, model = meta_gradients(), quadratic_tasks(), Quadratic(1)
+    value = lambda expr, *at: float(sp.lambdify((THETA, ALPHA, STEPS), expr, "numpy")(*at))
+    for theta, alpha, k in [(4.0, 0.15, 2), (-3.3, 0.25, 1), (0.7, 0.25, 5), (1.9, 0.6, 9), (-5.0, 0.02, 10)]:
+        for name, method in (("MAML", meta.maml), ("FOMAML", meta.fomaml), ("Reptile", meta.reptile)):
+            close(value(derived[name], theta, alpha, k), method(model, [theta], batch, alpha, k)[1][0])
+        close(value(derived["joint"], theta, alpha, k), meta.joint(model, [theta], batch)[1][0])
+        lam = 1 / (k * alpha)
+        implicit = meta.imaml(model, [theta], batch, 1 / (4 + lam), 400, lam=lam, cg_steps=1)
+        close(value(derived["iMAML"], theta, alpha, k), implicit[1][0])
+        both = meta.meta_sgd(model, meta.with_rates(np.array([theta]), alpha), batch, k)[1]
+        close([value(derived[name], theta, alpha, k) for name in ("MAML", "by α")], both)
+
+
+def test_steps_compose_to_the_closed_form():
+    for task in meta_learning._tasks():
+        for k in (1, 2, 5):
+            assert sp.expand(step(task, ALPHA, k) - meta_learning._adapted(task, k)) == 0
+
+
+RATES = np.arange(4, 121) / 200
+
+
+def repels(name, k):
+    return [alpha for alpha in RATES if weights(alpha, k)[name].sum() < 0]
+
+
+def test_what_the_caption_of_the_arrows_claims():
+    assert all(np.isclose(fixed("Reptile", alpha, 1), fixed("joint", alpha, 1)) for alpha in RATES)
+    far = lambda alpha, k: abs(fixed("Reptile", alpha, k) - 1 / 3)
+    assert all(far(alpha, 2000) < 1e-6 < far(alpha, 10) for alpha in RATES if alpha < 0.5)
+    swings = [np.flatnonzero([far(alpha, k) > 0.1 for k in range(1, 400)])[-1] for alpha in (0.4, 0.45, 0.48, 0.49)]
+    assert swings == sorted(swings) and fixed("Reptile", 0.45, 2) > 1 / 3 > fixed("Reptile", 0.45, 5)
+    for k in range(1, 11):
+        assert weights(0.25, k)["MAML"][0] == weights(0.25, k)["FOMAML"][0] == 0
+        for alpha in RATES[RATES > 0.25]:
+            assert (weights(alpha, k)["FOMAML"][0] < 0) == (k % 2 == 1)
+        near = [abs(fixed("MAML", alpha, k) + 2) for alpha in RATES if alpha > 0.5]
+        assert max(near) < 0.4 and np.all(np.diff(near) < 0)
+        assert not (k % 2 and repels("Reptile", k)) and all((weights(a, k)["Reptile"][0] < 0) == (k % 2 == 0)
+                                                            for a in RATES[RATES > 0.5])
+    assert all(abs(fixed("MAML", alpha, k + 1) + 2) < abs(fixed("MAML", alpha, k) + 2)
+               for alpha in RATES if alpha > 0.5 for k in range(1, 10))
+    firsts = {("FOMAML", 1): 0.32, ("FOMAML", 3): 0.38, ("Reptile", 4): 0.575, ("Reptile", 10): 0.53}
+    for (name, k), first in firsts.items():
+        np.testing.assert_allclose(repels(name, k), RATES[RATES >= first - 1e-9])
+    assert repels("Reptile", 2) == []
+
+
+def test_what_the_caption_of_the_landscape_claims():
+    bend, rates, counts = lambda alpha, k: weights(alpha, k)["MAML"].mean(), np.arange(8, 241) / 400, range(1, 11)
+    assert all(np.all(np.diff([bend(alpha, k) for k in counts]) < 0) for alpha in rates[rates < 0.5])
+    assert all(np.all(np.diff([bend(alpha, k) for k in counts]) > 0) for alpha in rates[rates > 0.5099])
+    assert all(np.all(np.diff([weights(alpha, k)["MAML"][0] for k in counts]) > 0) for alpha in rates[rates > 0.5])
+    assert all(1 < fixed("MAML", 0.25, k) < 2 for k in counts)
+    assert abs(fixed("MAML", 0.6, 10) + 2) < 1e-3 and bend(0.6, 10) > 1000
+    fine = np.arange(1, 121) / 200
+    assert fine[np.argmin([bend(alpha, 3) for alpha in fine])] == 0.355
+
+
+def test_what_the_caption_of_the_two_levels_claims():
+    factor = lambda alpha, beta: 1 - beta * weights(alpha, 3)["MAML"].mean()
+    assert abs(factor(0.15, 1)) < 1 and factor(0.55, 0.5) < -1 < factor(0.55, 0.45) < 0
+    assert all(factor(0.55, beta) < -1 for beta in np.arange(10, 61) / 20) and abs(1 - 0.55 * 4) > 1
+    ends = [outer_path(start, 0.15, 1.0, 200)[-1] for start in (-5, 0, 5)]
+    np.testing.assert_allclose(ends, fixed("MAML", 0.15, 3))

@@ -133,7 +133,7 @@ class Stage(anywidget.AnyWidget):
                  sliders: Iterable[Slider], readout: Readout | None = None, *, alt: str, play: str | None = None,
                  guess: Guess | None = None) -> None:
         figures: list[Any] = list(figure) if isinstance(figure, (list, tuple)) else [figure]
-        self.marks, self.sliders, self.readout = list(marks), list(sliders), readout
+        self.marks, self.sliders, self.readout, self.guess = list(marks), list(sliders), readout, guess
         if not (isinstance(alt, str) and alt.strip()):
             raise ValueError("alt must describe the picture in words")
         self._check_names(play)
