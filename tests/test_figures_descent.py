@@ -151,6 +151,171 @@ def test_what_the_caption_of_the_valley_claims():
     assert (np.diff(np.sign(ringing[:, 0])) != 0).sum() >= 2 and ringing[:, 0].max() > 0.6
 
 
+@cache
+def adams():
+    """Adam on θ² from 1 with 9 rates and 3 memories, in the operations and the order of the algorithm, as leaving is chaotic.
+
+    The largest of each eight errors, the root of v̂ after every eighth gradient, and the iterations of both.
+    """
+    eta, beta2 = np.array([0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0])[:, None], np.array([0.9, 0.95, 0.98])
+    position, m, v, errors, roots = np.ones((9, 3)), np.zeros((9, 3)), np.zeros((9, 3)), [], []
+    for t in range(1, 802):
+        g = 2 * position
+        m, v = 0.9 * m + (1 - 0.9) * g, beta2 * v + (1 - beta2) * g * g
+        v_hat = v / (1 - beta2**t)
+        errors.append(np.abs(position))
+        roots.append(v_hat**0.5)
+        position = position - eta * (m / (1 - 0.9**t) / (v_hat**0.5 + 1e-8))
+    largest = [errors[0], *(np.max(errors[k - 7:k + 1], axis=0) for k in range(8, 801, 8))]
+    return np.array(largest), eta * 2 / (np.array(roots[::8]) + 1e-8), np.arange(0, 801, 8)
+
+
+def leaving(n, eta, beta2):
+    errors, reach, t = adams()
+    run = list(np.array([0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0])).index(eta), [0.9, 0.95, 0.98].index(beta2)
+    own, frame = errors[(slice(None), *run)], int(n) // 8
+    late = own[t > 600].max()
+    return (f"Iteration {n:.0f}: error {own[frame]:.2g}, rate × curvature {reach[(frame, *run)]:.3g}.\n"
+            f"Nearest to the minimum at iteration {t[own.argmin()]}: {own.min():.1e}. In the last 200 iterations the error is "
+            f"up to {late:.2g}, {late / eta:.2f} of η.")
+
+
+def check_leaving(stage):
+    size, path, point, reach, reached = stage.marks
+    errors, reaches, t = adams()
+    for marks, expected in (((path, point), errors), ((reach, reached), reaches)):
+        for mark in marks:
+            close(mark.x[:, 0, 0], t)
+            np.testing.assert_allclose(mark.y, expected, rtol=1e-4)
+    close(size.x, [0, 800])
+    close(size.y[:, 0], stage.sliders[1].values[:, None])
+
+
+def test_what_the_caption_of_leaving_claims():
+    errors, reach, t = adams()
+    eta = np.array([0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0])[:, None]
+    turn = errors.argmin(axis=0)
+    assert (np.abs(t[turn] - t[(reach > 38).argmax(axis=0)])[:, 1:] <= 16).all()  # the crossing is the turn
+    jump = np.array([[errors[turn[i, j]:, i, j].max() for j in range(3)] for i in range(9)]) / eta
+    assert (np.diff(jump, axis=1) > 0).all() and jump.min() > 0.04 and jump.max() < 0.23
+    assert (0.15 < jump[:, 2]).all()
+    assert (np.diff(turn, axis=1) > 0).all() and (np.diff(turn, axis=0) < 0).all()
+    nearest = errors.min(axis=0)
+    assert (np.diff(nearest, axis=1) < 0).all() and (nearest[:, 0] > 0.025 * eta[:, 0]).all() and nearest[2, 2] < 1e-10
+    assert errors[turn[2, 2]:turn[2, 2] + 6, 2, 2].max() > 0.2 * 0.1  # back within 40 iterations
+    late = errors[t > 600].max(axis=0) / eta
+    np.testing.assert_allclose(late[:, :2], [[0.043, 0.040]] * 9, atol=5e-4)
+
+
+@cache
+def noisy(sigma):
+    """The first of 1000 runs with each rate, and the variance of all in the end; with the figure's noise."""
+    noise, rates = np.random.default_rng(0).standard_normal((150, 1000)), np.arange(1, 49) / 50
+    position = np.full((48, 1000), 4.0)
+    first = [position[:, 0]]
+    for drawn in noise:
+        position = (1 - 2 * rates[:, None]) * position - rates[:, None] * sigma * drawn
+        first.append(position[:, 0])
+    return np.array(first), ((position - position.mean(axis=1, keepdims=True)) ** 2).mean(axis=1)
+
+
+def floor(eta, sigma):
+    return eta * sigma**2 / (2 * (2 - 2 * eta))
+
+
+def noise_floor(n, eta, sigma):
+    needed, error = 0, 1.0
+    while abs(error) > 1e-3 and needed < 1000:
+        needed, error = needed + 1, error * (1 - 2 * eta)
+    return (f"Variance in the end: {floor(eta, sigma):.3g} predicted, {noisy(sigma)[1][round(50 * eta) - 1]:.3g} measured.\n"
+            f"The mean falls to a thousandth of the start in {number_of(needed, 'iteration')}.")
+
+
+def check_noise_floor(stage):
+    *band, path, predicted, measured, point = stage.marks
+    t, rates, sizes = (s.values for s in stage.sliders)
+    close(path.x[:, 0, 0], t)
+    close(measured.x, rates[1::2])
+    for j, sigma in enumerate(sizes):
+        first, variance = noisy(sigma)
+        close(path.y[:, :, j], first)
+        close(measured.y[j], variance[1::2])
+    for index in positions(stage):
+        _, eta, sigma = values(stage, index)
+        deviation = sigma * np.sqrt(floor(eta, 1) * (1 - (1 - 2 * eta) ** (2 * t)))
+        for mark, sign in zip(band, (1, -1)):
+            close(shown(stage, mark, index), [t, 4 * (1 - 2 * eta) ** t + sign * 1.96 * deviation])
+        close(shown(stage, predicted, index), [rates, floor(rates, sigma)])
+        close(shown(stage, point, index), [eta, floor(eta, sigma)])
+
+
+def test_what_the_caption_of_the_noise_floor_claims():
+    rates = np.arange(1, 49) / 50
+    for sigma in (0.5, 1.0, 2.0):
+        measured = noisy(sigma)[1]
+        assert np.abs(measured / floor(rates, sigma) - 1).max() < 3 * np.sqrt(2 / 1000)
+        close(floor(rates, sigma), sigma**2 * floor(rates, 1))
+    needed = [int(noise_floor(150, eta, 1).split()[-2]) for eta in rates]
+    assert (np.diff(floor(rates, 1)) > 0).all()
+    assert (np.diff(needed[:25]) <= 0).all() and needed[24] == 1 and (np.diff(needed[24:]) >= 0).all()
+    assert needed[4] == needed[44] == 31 and floor(0.9, 1) > 80 * floor(0.1, 1)
+    within = [np.mean(np.abs(noisy(2.0)[0][40:, k]) < 1.96 * np.sqrt(floor(rates[k], 2))) for k in range(4, 48)]
+    assert abs(np.mean(within) - 0.95) < 0.03
+
+
+@cache
+def wells(start, n=30):
+    """Iterates of descent with rate 0.3 and of Newton's method on θ⁴/4 − θ²/2."""
+    descent, newton = [start], [start]
+    for _ in range(n):
+        descent.append(descent[-1] - 0.3 * (descent[-1] ** 3 - descent[-1]))
+        newton.append(2 * newton[-1] ** 3 / (3 * newton[-1] ** 2 - 1))
+    return np.array(descent), np.array(newton)
+
+
+def basins(n, start):
+    descent, newton = wells(start)
+    return f"From θ₀ = {start:.3f}, after 30 iterations: descent at {descent[-1]:.3f}, Newton’s method at {newton[-1]:.3f}."
+
+
+def check_basins(stage):
+    starts, f = stage.sliders[1].values, lambda theta: theta**4 / 4 - theta**2 / 2
+    *both, left, right = stage.marks
+    ends = np.array([[path[-1] for path in wells(start)] for start in starts])
+    ends[starts == 0, 0] = np.nan  # descent stays on the maximum, where the line of its ends has a gap
+    for method in (0, 1):
+        path, head, map_, end = both[4 * method:4 * method + 4]
+        close(map_.x, starts)
+        close(map_.y, ends[:, method])
+        for index in positions(stage):
+            n, start = values(stage, index)
+            walked = wells(start)[method]
+            own = walked[:int(n) + 1]
+            np.testing.assert_allclose(shown(stage, path, index), [own, f(own)], rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(shown(stage, head, index), [own[-1], f(own[-1])], rtol=1e-6, atol=1e-9)
+            close(shown(stage, end, index), [start, walked[-1]])
+            close(shown(stage, left, index), [start, f(start)])
+            close(shown(stage, right, index), [start, -1.4])
+
+
+def test_what_the_caption_of_the_basins_claims():
+    starts = np.arange(-300, 301) / 200
+    descent, newton = np.array([[path[-1] for path in wells(start)] for start in starts]).T
+    np.testing.assert_allclose(descent[starts != 0], np.sign(starts[starts != 0]), atol=1e-3)
+    assert descent[starts == 0] == 0
+    size = np.abs(starts)
+    np.testing.assert_allclose(newton[size < 1 / np.sqrt(5)], 0, atol=1e-9)
+    outer = size > 1 / np.sqrt(3)
+    np.testing.assert_allclose(newton[outer], np.sign(starts[outer]), atol=1e-9)
+    between = (1 / np.sqrt(5) < starts) & (starts < 1 / np.sqrt(3))
+    np.testing.assert_allclose(np.abs(newton[between]), 1, atol=1e-9)
+    assert {-1.0, 1.0} == set(newton[between].round(6))
+    close(wells(0.5)[1][1], -1)
+    assert -47 < wells(0.575)[1][1] < -46
+    fine = np.array([wells(start, 60)[1][-1] for start in 1 / np.sqrt(5) + np.geomspace(1e-10, 0.1, 400)])
+    assert (np.diff(np.sign(fine)) != 0).sum() >= 10  # ever narrower intervals towards 1/√5
+
+
 def hills(n, start, eta):
     position = start
     for _ in range(int(n)):

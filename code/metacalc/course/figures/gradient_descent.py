@@ -1,4 +1,8 @@
-"""The live figures of gradient descent: the rate on a quadratic, momentum in a valley, and where starts among hills end."""
+"""The live figures of gradient descent.
+
+The rate on a quadratic, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where Newton's method and
+descent end, and where starts among hills do.
+"""
 
 import matplotlib as mpl
 import numpy as np
@@ -6,10 +10,10 @@ import sympy as sp
 from matplotlib.figure import Figure
 
 from metacalc.calculus import Objective, step
-from metacalc.descent import convergence_factor
+from metacalc.descent import adam, convergence_factor, gradient_descent, newton
 from metacalc.stage import COLORS, STYLE, Curve, Formula, Guess, Iteration, Path, Point, Readout, Slider, Stage, panel
 
-__all__ = ["hills", "parabola", "valley"]
+__all__ = ["basins", "hills", "leaving", "noise_floor", "parabola", "valley"]
 
 KAPPAS = np.array([1, 3, 10, 30, 100])
 LEVELS = {0.6: "-", 0.8: "--", 0.9: "-.", 0.95: ":"}  # of the long-run factor, with their dashes
@@ -194,6 +198,149 @@ def _counted(start, update, factor, best, t, horizon):
         predicted=settled(predicted, labels=[*(f"{n} predicted" for n in numbers), "not predicted, for ρ = 1",
                                            "none, it diverges (ρ > 1)"]),
         measured=whole(measured, labels=[*(f", {n} measured" for n in numbers), ""]))
+
+
+def leaving(objective: Objective, n_iters: int = 800, every: int = 8) -> Stage:
+    """Adam at constant rates on a quadratic function of a number: it nears the minimum, and leaves it again.
+
+    Parameters
+    ----------
+    objective : Objective
+        Quadratic function of one variable with its minimum at 0; θ² in the chapter.
+    n_iters, every : int
+        Iterations, a multiple of `every`: of so many consecutive errors the largest is shown.
+    """
+    rates, forgets = np.array([0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0]), np.array([0.9, 0.95, 0.98])
+    path = gradient_descent(objective.grad, 1.0, rates[:, None], n_iters, adam(0.9, forgets))
+    count, curvature = np.arange(0, n_iters + 1, every), float(objective.hessian)
+    near = np.abs(path[1:]).reshape(-1, every, *path.shape[1:]).max(axis=1)
+    error = np.concatenate([np.abs(path[:1]), near])
+    reach = rates[:, None] * curvature / (_root_mean_squares(objective.grad(path), forgets)[::every] + 1e-8)
+    turn, late = error.argmin(axis=0), error[-200 // every:].max(axis=0)
+    left = panel("iteration t", "|θ|, logarithmic", (-20, n_iters + 30), (1e-15, 30), "distance from the minimum", "log")
+    right = panel("iteration t", "logarithmic", (-20, n_iters + 30), (1e-2, 300), "Adam’s rate × curvature", "log")
+    border = float(_adam_border(sp.Rational(9, 10)))
+    right.axhline(border, color=COLORS["grey"], lw=1.4, ls="--")
+    right.text(n_iters, border * 1.3, f"border: {border:.0f}", ha="right", va="bottom", color=COLORS["ink"])
+    t = count[:, None, None]
+    told = [mark for ax, y, name in ((left, error, "The error"), (right, reach, "Rate × curvature"))
+            for mark in (Path(ax, t, y, color="blue", dots=False), Point(ax, t, y, color="red", name=name, drag="n"))]
+    return Stage(
+        [left.figure, right.figure],
+        [Curve(left, [0.0, n_iters], rates[:, None, None] * np.ones(2), color="grey", dash=":", label="η"), *told],
+        [Slider("n", count, "iterations", n_iters, "d"), Slider("eta", rates, "learning rate η", 0.1, ".2f"),
+         Slider("beta2", forgets, "memory β₂", 0.95, ".2f")],
+        Readout("Iteration {n:d}: error {error:.2g}, rate × curvature {reach:.3g}.\nNearest to the minimum at iteration "
+                "{turn:d}: {least:.1e}. In the last 200 iterations the error is up to {late:.2g}, {share:.2f} of η.",
+                error=error, reach=reach, turn=count[turn], least=error.min(axis=0), late=late, share=late / rates[:, None]),
+        guess=Guess(left, "x", "At which iteration is the path nearest to the minimum?", count[turn], told, ".0f"),
+        alt="Left: the distance from the minimum at each iteration of Adam, on a logarithmic scale: it falls and then rises. "
+            "Right: the rate that Adam gives the gradient, times the curvature, and the border of stability.")
+
+
+def _root_mean_squares(gradients, forgets):
+    """What Adam divides by at every iteration, without ε: the root of the mean square, corrected for its bias."""
+    mean, roots = 0.0, []
+    for t, gradient in enumerate(gradients, start=1):
+        mean = forgets * mean + (1 - forgets) * gradient**2
+        roots.append(np.sqrt(mean / (1 - forgets**t)))
+    return np.array(roots)
+
+
+def _adam_border(beta1):
+    """Rate times curvature at which −1 is a root of Adam's recurrence with a frozen denominator."""
+    reach, r = sp.symbols("reach r")
+    (border,) = sp.solve((r**2 - (1 + beta1 - (1 - beta1) * reach) * r + beta1).subs(r, -1), reach)
+    return border
+
+
+def noise_floor(objective: Objective, rng: np.random.Generator, n_iters: int = 150, runs: int = 1000) -> Stage:
+    """Descent with noise in the gradient on a quadratic function of a number: one run, and the variance where many settle.
+
+    Parameters
+    ----------
+    objective : Objective
+        Quadratic function of one variable with its minimum at 0; θ² in the chapter.
+    rng : numpy.random.Generator
+        Draws the noise, normal and the same for all rates and sizes.
+    n_iters, runs : int
+    """
+    rates, sizes, begin = np.arange(1, 49) / 50, np.array([0.5, 1.0, 2.0]), 4.0
+    noise = rng.standard_normal((n_iters, runs))
+    walked = [_noisy(objective, begin, rates, size * noise) for size in sizes]
+    one, final = (np.stack(tables, axis=-1) for tables in zip(*walked))
+    eta, sigma, mean, variance, t, c = sp.symbols("eta sigma mean variance t c", positive=True)
+    update = step(objective, eta).subs(objective.variables, mean)
+    varied = sp.diff(update, mean) ** 2 * variance + eta**2 * sigma**2
+    run = Iteration({mean: sp.Float(begin), variance: 0}, {mean: update, variance: varied}, n_iters, t)
+    (floor,) = sp.solve(sp.Eq(variance, varied), variance)
+    left = panel("iteration t", "θ", (-2, n_iters + 2), (-7, 7), "a run, and where 95% of all runs are")
+    right = panel("learning rate η", "variance, logarithmic", (0, 1), (5e-4, 100), "the noise floor", "log")
+    count = np.arange(n_iters + 1)
+    band = [Curve(left, run(t), run(mean + sign * sp.Rational(49, 25) * sp.sqrt(variance)), color="orange", dash="--",
+                  label="95% predicted" if sign > 0 else "") for sign in (1, -1)]
+    told = [Curve(right, rates, Formula(floor.subs(eta, c), over=(c, rates)), color="orange", dash="--", label="predicted"),
+            Curve(right, rates[1::2], final.T[:, 1::2], color="blue", dots=True, dash=" ", label=f"measured, {runs:,} runs"),
+            Point(right, Formula(eta), Formula(floor), color="red", name="The variance", drag="eta")]
+    with np.errstate(divide="ignore"):
+        needed = np.maximum(1, np.ceil(np.log(1e-3) / np.log(np.abs(1 - rates * float(objective.hessian))) - 1e-9))
+    return Stage(
+        [left.figure, right.figure],
+        [*band, Path(left, count[:, None, None], one, color="blue", dots=False, label="one run"), *told],
+        [Slider("n", count, "iterations", n_iters, "d"), Slider("eta", rates, "learning rate η", 0.1, ".2f"),
+         Slider("sigma", sizes, "noise σ", 2.0, ".1f")],
+        Readout("Variance in the end: {floor:.3g} predicted, {final:.3g} measured.\nThe mean falls to a thousandth of the "
+                "start in {needed:d} iteration{needed:s}.", floor=Formula(floor), final=final, needed=needed[:, None]),
+        guess=Guess(right, "y", "How large will the variance be in the end?", Formula(floor), told, ".2g"),
+        alt="Left: one run of descent with noise, over the iterations, within the band where 95% of all runs are. Right: the "
+            "variance in the end over the rate, predicted and measured, on a logarithmic scale.")
+
+
+def _noisy(objective, start, rates, noise):
+    """Iterates of the first run, with an axis for the rates, and the variance of all runs after the last iteration."""
+    drawn = iter(noise)
+    path = gradient_descent(lambda theta: objective.grad(theta) + next(drawn), np.full(noise.shape[1], start), rates[:, None],
+                            len(noise))
+    return path[..., 0], path[-1].var(axis=-1)
+
+
+def basins(objective: Objective, n_iters: int = 30) -> Stage:
+    """Where each start ends under Newton's method and under descent, on a function with a maximum between its minima.
+
+    Parameters
+    ----------
+    objective : Objective
+        Function of one variable; θ⁴/4 − θ²/2 in the chapter.
+    n_iters : int
+    """
+    starts, (start, eta) = np.arange(-300, 301) / 200, (sp.symbols("start"), sp.Rational(3, 10))
+    theta, value = objective.variables, objective.expr
+    updates = {"Newton": theta - sp.cancel(objective.gradient / objective.hessian), "descent": step(objective, eta)}
+    reached = gradient_descent(objective.grad, starts, float(eta), n_iters)[-1]
+    ends = {"Newton": dict(y=newton(objective.grad, objective.hess, starts, n_iters)[-1], dots=True, dash=" "),
+            "descent": dict(y=np.where(objective.hess(reached) > 0, reached, np.nan), width=7)}
+    line = np.linspace(-1.75, 1.75, 201)
+    curve = panel("θ", "f(θ)", (-1.75, 1.75), (-0.3, 0.85), "both paths on the curve")
+    curve.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
+    right = panel("start θ₀", f"θ after {n_iters} iterations", (-1.55, 1.55), (-1.5, 1.3), "where each start ends")
+    marks, told = [], {}
+    for name, color, shape, dash in (("descent", "blue", "o", "-"), ("Newton", "orange", "^", "--")):
+        run, whole = (Iteration({theta: start}, {theta: updates[name]}, steps) for steps in ("n", n_iters))
+        marks += [Path(curve, run(theta), run(value), color=color, dash=dash),
+                  Point(curve, run(theta), run(value), color=color, shape=shape, label=name),
+                  Curve(right, starts, color=color, label=name, **ends[name]),
+                  Point(right, Formula(start), whole(theta), color=color, shape=shape, name=f"The end of {name}’s path")]
+        told[name] = whole(theta)
+    grips = [Point(ax, Formula(start), y, color="red", shape="s", label="start (drag it)", drag="start")
+             for ax, y in ((curve, Formula(value.subs(theta, start))), (right, -1.4))]
+    return Stage(
+        [curve.figure, right.figure], [*marks, *grips],
+        [Slider("n", np.arange(n_iters + 1), "iterations", n_iters, "d"), Slider("start", starts, "start θ₀", 0.4, ".3f")],
+        Readout("From θ₀ = {start:.3f}, after " + str(n_iters) + " iterations: descent at {descent:.3f}, Newton’s method at "
+                "{Newton:.3f}.", **told),
+        guess=Guess(curve, "x", "Where will Newton’s method end?", told["Newton"], marks),
+        alt="Left: a curve with two minima and a maximum between them, with the iterates of descent and of Newton's method. "
+            "Right: the point that either reaches, for every start.")
 
 
 def hills(objective: Objective, n_iters: int = 40) -> Stage:
