@@ -138,6 +138,7 @@ FIGURES = {
     "chapters/05_practice": [
         LiveFigure(test_practice.learning, test_practice.learning_readout, test_practice.check_learning),
         LiveFigure(test_practice.fits, test_practice.fits_readout, test_practice.check_fits),
+        LiveFigure(test_practice.own, test_practice.own_readout, test_practice.check_own),
     ],
     "chapters/08_outlook": [
         LiveFigure(outlook.truncation, test_figures_outlook.truncation, test_figures_outlook.check_truncation),

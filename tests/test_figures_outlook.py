@@ -10,7 +10,7 @@ from metacalc.course.figures import outlook
 from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
 
-RATES, STEPS = (0.00125, 0.0025, 0.005, 0.01, 0.02), range(1, 13)
+RATES, STEPS = 0.00125 * 2 ** np.linspace(0, 4, 17), range(1, 13)
 
 
 def derivatives(theta, x, y):
@@ -143,6 +143,7 @@ def check_truncation(stage):
             assert np.isnan(angles.y[i, j, 0, k + 1:]).all() and np.isnan(errors.y[i, j, 0, k + 1:]).all()
             close(level.y[i, j, 0], [other[0]] * 2)
             close(implicit.y[i, j, 0], other[1])
+            close(stage.guess.answer[i, j, 0], min(t for t in range(k + 1) if shorter[t][1] < 0.1))
     for j, k in enumerate(STEPS):
         t = np.minimum(np.arange(13), k)
         close(angle.x[j], t)
@@ -170,6 +171,7 @@ def check_learned_schedule(stage):
             close(equal_left.y[0, j, m], np.prod(1 - np.multiply.outer(equal_left.x, equal), axis=-1))
             close(roots.x[:, j, m, :k], 1 / rates)
             assert np.isnan(roots.x[:, j, m, k:]).all()
+            close(stage.guess.answer[0, j, m], 1 / learned(k, kappa)[-1].max())
     for mark in (path, point):
         close(mark.x[:, 0, 0], ns)
     close(roots.y, np.where(np.isnan(roots.x), np.nan, 0))

@@ -1,6 +1,7 @@
 """The practice chapter: its contenders and bands, its live figures without their code, and its stored results."""
 
 import functools
+import itertools
 import json
 
 import autograd
@@ -8,10 +9,20 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 
-from conftest import ROOT, number_of, only_for_the_legend
-from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, sinusoid_fits
-from metacalc.course.practice import CONTENDERS, MODEL, SHOTS, STEPS, comparison_table, evaluated, load_runs, outside, train
-from metacalc.meta import Learner
+from conftest import ROOT, number_of, only_for_the_legend, positions, shown
+from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, own_points, sinusoid_fits
+from metacalc.course.practice import (
+    CONTENDERS,
+    MODEL,
+    SHOTS,
+    STEPS,
+    comparison_table,
+    evaluated,
+    load_runs,
+    load_starts,
+    outside,
+    train,
+)
 from metacalc.studies import packed, unpacked
 from metacalc.tasks import Sinusoids
 from metacalc.training import Evaluation
@@ -51,6 +62,21 @@ def fits_readout(amplitude, phase, K, k):
             f"{errors[0]:.3f}, joint {errors[1]:.3f}.")
 
 
+OWN = np.array([[-4, 1.6], [-3, -0.4], [-1.5, -2], [0, 0.2], [1.5, 2], [3, 0.3], [4.5, -1.9]]).T
+
+
+@functools.cache
+def own_fits(who):
+    """Predictions on the line after 0, ..., 20 steps on the points, and the errors on them."""
+    path = adapted(*STARTS[who], *OWN, 20)
+    return np.array([net(theta, LINE) for theta in path]), [((net(theta, OWN[0]) - OWN[1]) ** 2).mean() for theta in path]
+
+
+def own_readout(k):
+    maml, joint = (own_fits(who)[1][int(k)] for who in STARTS)
+    return f"After k = {number_of(k, 'step')}, mean squared error on these points: MAML {maml:.3g}, joint {joint:.3g}."
+
+
 def learning_readout(n, k):
     i = MAML["iterations"].index(int(n))
     return (f"After {number_of(n, 'outer iteration')}: validation error {MAML['errors'][i][STEPS.index(int(k))]:.3g} after k = "
@@ -58,7 +84,11 @@ def learning_readout(n, k):
 
 
 def fits():
-    return sinusoid_fits({name: Learner(MODEL, *start) for name, start in STARTS.items()})
+    return sinusoid_fits(load_starts(PATH))
+
+
+def own():
+    return own_points(load_starts(PATH), *OWN)
 
 
 def learning():
@@ -67,18 +97,35 @@ def learning():
 
 def check_fits(stage):
     A, phi, shots, steps = (s.values for s in stage.sliders)
-    wave = A[:, None, None] * np.sin(LINE - np.pi * phi[:, None])
-    for who, marks in zip(STARTS, (stage.marks[:3], stage.marks[3:])):
-        truth, curve, dots = marks
-        for mark, x in ((truth, LINE), (curve, LINE), (dots, SUPPORT)):
-            np.testing.assert_array_equal(mark.x, x)
-        np.testing.assert_allclose(truth.y[:, :, 0, 0], wave, atol=1e-12)
-        expected = [[[fitted(who, a, np.pi * p, K)[0][steps.astype(int)] for K in shots] for p in phi] for a in A]
-        np.testing.assert_allclose(curve.y, expected, atol=1e-6)
-        for i, K in enumerate(shots.astype(int)):
-            points = A[:, None, None] * np.sin(SUPPORT[:K] - np.pi * phi[:, None])
-            np.testing.assert_allclose(dots.y[:, :, i, 0, :K], points, atol=1e-12)
-            assert np.isnan(dots.y[:, :, i, 0, K:]).all()
+    for who, (truth, curve, dots, crest) in zip(STARTS, (stage.marks[:4], stage.marks[4:])):
+        np.testing.assert_array_equal(curve.x, LINE[::2])
+        np.testing.assert_allclose(curve.y * 50, np.round(curve.y * 50), atol=1e-9)  # rounded to 0.02
+        assert crest.drag == ("phase", "amplitude")
+        for index in positions(stage):
+            a, p, K, k = (s.values[i] for s, i in zip(stage.sliders, index))
+            wave = lambda x: a * np.sin(x - np.pi * p)
+            np.testing.assert_allclose(shown(stage, truth, index), [LINE, wave(LINE)], atol=1e-12)
+            np.testing.assert_allclose(shown(stage, crest, index), [np.pi * (p + 0.5), a])
+            x, y = shown(stage, dots, index)
+            np.testing.assert_array_equal(x, [*SUPPORT[:int(K)], *[np.nan] * (10 - int(K))])
+            np.testing.assert_allclose(y, wave(SUPPORT[:10]), atol=1e-12)
+        for (i, a), (j, p), (m, K) in itertools.product(enumerate(A), enumerate(phi), enumerate(shots)):
+            expected = fitted(who, a, np.pi * p, K)[0][steps.astype(int)]
+            np.testing.assert_allclose(curve.y[i, j, m], expected[:, ::2], atol=0.0101)
+            if who == "MAML":
+                np.testing.assert_allclose(stage.guess.answer[i, j, m], expected[:, LINE == -0.5][:, 0], atol=2e-4)
+
+
+def check_own(stage):
+    points, *fits, _, _, _, _ = stage.marks
+    only_for_the_legend(points)
+    k = np.arange(21)
+    for who, fit, path, point in zip(STARTS, fits, stage.marks[3::2], stage.marks[4::2]):
+        np.testing.assert_array_equal(fit.x, LINE)
+        np.testing.assert_allclose(fit.y, own_fits(who)[0], atol=1e-6)
+        for mark in (path, point):
+            np.testing.assert_array_equal(mark.x, k)
+            np.testing.assert_allclose(mark.y, own_fits(who)[1], rtol=1e-6)
 
 
 def check_learning(stage):
@@ -89,6 +136,7 @@ def check_learning(stage):
     for path, errors in zip(paths, np.array(MAML["errors"]).T):
         np.testing.assert_array_equal(path.y[:, 0], errors)
     np.testing.assert_array_equal(point.y, MAML["errors"])
+    np.testing.assert_array_equal(stage.guess.answer[:, 0], np.array(MAML["errors"])[:, 0])
     expected = np.array([fitted(i, 3.0, 1.0, 10)[0] for i in range(len(MAML["iterations"]))])
     for mark in (before, after):
         np.testing.assert_array_equal(mark.x, LINE)
@@ -209,3 +257,9 @@ def test_the_long_results_are_reproduced(name):
     for run in load_runs(PATH, "long")[name][:1]:
         again = evaluated(train(name, settings["times"] * CONTENDERS[name].n_iters, **options), settings["n_tasks"])
         np.testing.assert_array_less(np.abs(again.mean - run["mean"]), np.add(again.ci, run["ci"]) + 1e-9)
+
+
+def test_own_points_are_checked():
+    for x, y in (([], []), ([1, 2], [1]), ([6], [0]), ([0], [np.nan]), ([[0]], [[0]])):
+        with pytest.raises(ValueError, match="x and y"):
+            own_points(load_starts(PATH), x, y)

@@ -14,7 +14,8 @@ from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
 from metacalc.training import Evaluation, evaluate, meta_train
 
-__all__ = ["CONTENDERS", "Contender", "Run", "comparison_table", "evaluated", "load_runs", "outside", "train"]
+__all__ = ["CONTENDERS", "Contender", "Run", "comparison_table", "evaluated", "load_runs", "load_starts", "outside",
+           "train"]
 
 MODEL, TASKS = MLP((1, 40, 40, 1)), Sinusoids(dtype=np.float32)
 SHOTS, STEPS = (5, 10, 20), (0, 1, 5, 10)
@@ -168,6 +169,19 @@ def load_runs(path: PathLike, budget: str) -> dict[str, list[dict[str, Any]]]:
         if its_budget == budget:
             runs.setdefault(name, []).append(run)
     return runs
+
+
+def load_starts(path: PathLike) -> dict[str, Learner]:
+    """The starts that MAML and joint training found with the long budget, with their rates to adapt with.
+
+    Parameters
+    ----------
+    path : path
+        Of practice.json.
+    """
+    runs = load_runs(path, "long")
+    return {name: Learner(MODEL, studies.unpacked(runs[name][0]["theta"], MODEL)[0], runs[name][0]["alpha"])
+            for name in ("MAML", "joint")}
 
 
 def comparison_table(tables: Mapping[str, Evaluation], shots: int = 5) -> str:

@@ -9,7 +9,7 @@ from metacalc.arrays import Array, ArrayLike
 from metacalc.descent import adam, gradient_descent
 from metacalc.meta import imaml, maml, rate_schedule
 from metacalc.models import MLP, Quadratic
-from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage, panel
+from metacalc.stage import COLORS, Curve, Guess, Path, Point, Readout, Slider, Stage, panel
 from metacalc.tasks import Batch, Sinusoids
 
 __all__ = ["best_rates", "bowls", "learned_schedule", "truncation"]
@@ -27,7 +27,7 @@ def truncation(k_max: int = 12) -> Stage:
     k_max : int
         Largest number of inner steps.
     """
-    alphas, ks, ts = np.array([0.00125, 0.0025, 0.005, 0.01, 0.02]), np.arange(1, k_max + 1), np.arange(k_max + 1)
+    alphas, ks, ts = 0.02 * 2 ** (np.arange(-16, 1) / 4), np.arange(1, k_max + 1), np.arange(k_max + 1)
     shape = alphas.size, ks.size, ts.size
     angle, error, implicit = np.zeros(shape), np.zeros(shape), np.zeros((2, *shape[:2], 1))
     for i, alpha in enumerate(alphas.tolist()):
@@ -43,16 +43,19 @@ def truncation(k_max: int = 12) -> Stage:
     left = panel("t, inner steps differentiated", "degrees", (-0.4, k_max + 0.4), (-3, 75), "angle to the full gradient")
     right = panel("cost, in gradients", "relative error", (0, 3 * k_max + 3), (-0.05, 1.3), "error against cost")
     looks: dict[str, Any] = dict(color="purple", dash=":", label="implicit")
+    marks = [
+        Curve(left, ts, curve(angle), color="blue", dots=True, label="truncated"),
+        Curve(left, across, np.broadcast_to(implicit[0, ..., None], (*shape[:2], 1, 2)), **looks),
+        Point(left, 0, angle[..., :1], color="orange", shape="^", label="first-order", name="The first-order angle"),
+        Point(left, through, angle, color="red", shape="D", label="t (drag it)", name="The angle", drag="t"),
+        Curve(right, cost[:, None] * there[:, None], curve(error), color="blue", dots=True),
+        Point(right, cost_implicit, implicit[1], color="purple", shape="s", name="The implicit error"),
+        Point(right, cost[:, :1], error[..., :1], color="orange", shape="^", name="The first-order error"),
+        Point(right, cost, error, color="red", shape="D", name="The error", drag="t")]
+    # Beyond t = k the error is 0, as at k.
+    needed = (error < 0.1).argmax(axis=-1)[..., None]
     return Stage(
-        [left.figure, right.figure],
-        [Curve(left, ts, curve(angle), color="blue", dots=True, label="truncated"),
-         Curve(left, across, np.broadcast_to(implicit[0, ..., None], (*shape[:2], 1, 2)), **looks),
-         Point(left, 0, angle[..., :1], color="orange", shape="^", label="first-order", name="The first-order angle"),
-         Point(left, through, angle, color="red", shape="D", label="t", name="The angle"),
-         Curve(right, cost[:, None] * there[:, None], curve(error), color="blue", dots=True),
-         Point(right, cost_implicit, implicit[1], color="purple", shape="s", name="The implicit error"),
-         Point(right, cost[:, :1], error[..., :1], color="orange", shape="^", name="The first-order error"),
-         Point(right, cost, error, color="red", shape="D", name="The error")],
+        [left.figure, right.figure], marks,
         [Slider("alpha", alphas, "inner rate α", 0.01, ".5f"), Slider("k", ks, "inner steps k", 10, "d"),
          Slider("t", ts, "last steps t", 2, "d")],
         Readout("Back through the last {through:d} of {k:d} step{k:s}: {grads:d} gradients, {through:d} Hessian-vector "
@@ -61,6 +64,7 @@ def truncation(k_max: int = 12) -> Stage:
                 + "{angle1:.1f}°, {error1:.3f}.",
                 through=through, grads=ks[:, None] + 1, grads2=ks[:, None] + 2, angle=angle, error=error,
                 angle0=angle[..., :1], error0=error[..., :1], angle1=implicit[0], error1=implicit[1]),
+        guess=Guess(left, "x", "How many of the k steps must be differentiated for an error under 10%?", needed, marks, "d"),
         play="t",
         alt="Left: the angle between the truncated meta-gradient and the full one falls as more inner steps are "
             "differentiated, with a level line for the implicit gradient. Right: the relative error against the cost in "
@@ -156,21 +160,24 @@ def learned_schedule(k_max: int = 5, n_iters: int = 150, every: int = 5) -> Stag
     rest.set_yticks([-0.5, 0, 0.5, 1])
     ends, level = np.array([0.0, n_iters]), lambda table: np.broadcast_to(table[None, ..., None], (1, *shape[1:], 2))
     n = shown[:, None, None]
+    marks = [
+        Curve(height, ends, level(single), color="grey", dash="--", label="equal"),
+        Curve(height, ends, level(least), color="green", dash=":", label="best"),
+        Path(height, n, loss, color="red", dots=False, label="learned"),
+        Point(height, n, loss, color="red", shape="D", name="The loss", drag="n"),
+        Curve(rest, line, left_by_one[None], color="grey", dash="--"),
+        Curve(rest, line, left_over, color="red"),
+        Curve(rest, roots, 0.0 * roots, color="red", dots=True, dash=":", label="1/αⱼ"),
+        Curve(rest, np.stack([bowls(kappa).x_support.ravel() for kappa in kappas]), np.full(12, -0.7), color="blue", dots=True,
+              dash=":", label="tasks")]
     return Stage(
-        [height.figure, rest.figure],
-        [Curve(height, ends, level(single), color="grey", dash="--", label="equal"),
-         Curve(height, ends, level(least), color="green", dash=":", label="best"),
-         Path(height, n, loss, color="red", dots=False, label="learned"),
-         Point(height, n, loss, color="red", shape="D", name="The loss"),
-         Curve(rest, line, left_by_one[None], color="grey", dash="--"),
-         Curve(rest, line, left_over, color="red"),
-         Curve(rest, roots, 0.0 * roots, color="red", dots=True, dash=":", label="1/αⱼ"),
-         Curve(rest, np.stack([bowls(kappa).x_support.ravel() for kappa in kappas]), np.full(12, -0.7), color="blue", dots=True,
-               dash=":", label="tasks")],
+        [height.figure, rest.figure], marks,
         [Slider("n", shown, "outer iterations", n_iters, "d"), Slider("k", ks, "steps k", 3, "d"),
          Slider("kappa", kappas, "curvature ratio κ", 16, "d")],
         Readout("After {n:d} outer iteration{n:s} the rates are {words}.\nMean loss left: {loss:.3g}; with equal rates "
                 "{single:.3g}; the least possible {least:.3g}.", words=words, loss=loss, single=single, least=least),
+        guess=Guess(rest, "x", f"Where is the leftmost zero of p after {n_iters} iterations: 1/α of the longest rate?",
+                    np.nanmin(roots[-1:], axis=-1), marks[4:7], ".3f"),
         alt="Left: the mean loss that k steps leave falls over the outer iterations, below a level line for equal rates, "
             "towards one for the least possible. Right: what is left of the start for every curvature, a polynomial whose "
             "roots are one over the learned rates, with the curvatures of the tasks as dots.")

@@ -1,29 +1,32 @@
-"""The live figures of few-shot regression: adapting to a sine wave, and the outer loop that learned the start."""
+"""The live figures of few-shot regression: adapting to a sine wave or to own points, and the outer loop that learned."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import sympy as sp
 
 from metacalc.arrays import ArrayLike
 from metacalc.course.practice import ALPHA, MODEL, STEPS
 from metacalc.meta import Learner
-from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage, panel
+from metacalc.stage import COLORS, Curve, Formula, Guess, Path, Point, Readout, Slider, Stage, panel
 
-__all__ = ["outer_learning", "sinusoid_fits"]
+__all__ = ["outer_learning", "own_points", "sinusoid_fits"]
 
 LINE = np.linspace(-5, 5, 81)
 SUPPORT = np.random.default_rng(0).uniform(-5, 5, 20)  # the first K of them
+GAP = -0.5  # where none of the first five is near
+STARTS = (("blue", "-"), ("orange", "--"))
 
 
-def _fits(learner, x, y, steps):
-    """Predictions on `LINE` after each number of steps, for tasks that share x."""
+def _fits(learner, x, y, steps, line=LINE):
+    """Predictions on `line` after each number of steps, for tasks that share x."""
     path = learner.adapt(np.broadcast_to(x[:, None], (*y.shape, 1)), y[..., None], max(steps))
-    return MODEL.predict(path[list(steps)], LINE[:, None])[..., 0]  # step, task, point
+    return MODEL.predict(path[list(steps)], line[:, None])[..., 0]  # step, task, point
 
 
-def sinusoid_fits(starts: Mapping[str, Learner], shots: Sequence[int] = (5, 10, 20),
-                  steps: Sequence[int] = (0, 1, 2, 3, 5, 10)) -> Stage:
-    """Two starts adapting side by side to the sine wave that the reader chooses.
+def sinusoid_fits(starts: Mapping[str, Learner], shots: Sequence[int] = (5, 10),
+                  steps: Sequence[int] = (0, 1, 2, 5, 10)) -> Stage:
+    """Two starts adapting side by side to the sine wave that the reader chooses, by dragging its crest.
 
     Parameters
     ----------
@@ -34,32 +37,84 @@ def sinusoid_fits(starts: Mapping[str, Learner], shots: Sequence[int] = (5, 10, 
     steps : sequence of int
         Numbers of inner steps.
     """
-    amplitudes, phases = np.linspace(0.5, 4.5, 5), np.arange(5) / 4
-    A, phi = (g.ravel()[:, None] for g in np.meshgrid(amplitudes, np.pi * phases, indexing="ij"))
-    grid = (amplitudes.size, phases.size)
-    truth = A * np.sin(LINE - phi)
-    marks, errors, panels = [], {}, []
-    dots = np.full((*grid, len(shots), 1, SUPPORT.size), np.nan)
-    for i, K in enumerate(shots):
-        dots[:, :, i, 0, :K] = (A * np.sin(SUPPORT[:K] - phi)).reshape(*grid, K)
-    for (name, learner), color in zip(starts.items(), ("blue", "orange")):
-        fits = np.stack([_fits(learner, SUPPORT[:K], A * np.sin(SUPPORT[:K] - phi), steps) for K in shots])
-        errors[name] = ((fits - truth) ** 2).mean(axis=-1).transpose(2, 0, 1).reshape(*grid, len(shots), len(steps))
-        fits = fits.transpose(2, 0, 1, 3).reshape(*grid, len(shots), len(steps), LINE.size)
+    amplitudes, phases = np.arange(2, 19) / 4, np.arange(17) / 16
+    amplitude, phase, s = sp.symbols("amplitude phase s")
+    wave = amplitude * sp.sin(s - sp.pi * phase)
+    grid = np.meshgrid(amplitudes, phases, indexing="ij")
+    A, phi = (g.ravel()[:, None] for g in grid)
+    waves = sp.lambdify((amplitude, phase, s), wave, "numpy")
+    shown = np.where(np.arange(max(shots)) < np.array(shots)[:, None], SUPPORT[:max(shots)], np.nan)[:, None]
+    errors, between, marks, panels = {}, {}, [], []
+    for (name, learner), (color, _) in zip(starts.items(), STARTS):
+        fits = np.stack([_fits(learner, SUPPORT[:K], waves(A, phi, SUPPORT[:K]), steps) for K in shots])
+        fits = np.moveaxis(fits, 2, 0).reshape(*grid[0].shape, len(shots), len(steps), LINE.size)
+        errors[name] = ((fits - waves(*(g[..., None, None, None] for g in grid), LINE)) ** 2).mean(axis=-1)
+        between[name] = fits[..., np.flatnonzero(LINE == GAP)[0]]
         ax = panel("x", "y", (-5, 5), (-6.5, 6.5), name)
-        panels.append(ax.figure)
-        marks += [Curve(ax, LINE, truth.reshape(*grid, 1, 1, LINE.size), color="grey", dash="--", label="sine wave"),
-                  Curve(ax, LINE, fits, color=color, label="net"),
-                  Curve(ax, SUPPORT, dots, color="ink", dash=" ", dots=True, label="points")]
-    first, second = starts
+        panels.append(ax)
+        # Every other point, and a fifth of a pixel: what a picture shows, and half as much to load.
+        marks += [Curve(ax, LINE, Formula(wave, over=(s, LINE)), color="grey", dash="--", label="sine wave"),
+                  Curve(ax, LINE[::2], np.round(fits[..., ::2] * 50) / 50, color=color, label="net"),
+                  Curve(ax, shown, Formula(wave, over=(s, SUPPORT[:max(shots)])), color="ink", dash=" ", dots=True,
+                        label="points"),
+                  Point(ax, Formula(sp.pi * (phase + sp.Rational(1, 2))), Formula(amplitude), color="red", shape="s",
+                        name="The crest", label="crest (drag it)", drag=("phase", "amplitude"))]
+    panels[0].axvline(GAP, color=COLORS["grey"], lw=0.8, ls=":")
+    (first, one), (second, other) = errors.items()
     return Stage(
-        panels, marks,
-        [Slider("amplitude", amplitudes, "amplitude A", 3.5, ".1f"), Slider("phase", phases, "phase φ", 0.5, ".2f", "π"),
+        [ax.figure for ax in panels], marks,
+        [Slider("amplitude", amplitudes, "amplitude A", 3.5, ".2f"), Slider("phase", phases, "phase φ", 0.125, ".4f", "π"),
          Slider("K", shots, "support points K", 5, "d"), Slider("k", steps, "inner steps k", 1, "d")],
         Readout("After k = {k:d} step{k:s} on {K:d} point{K:s}, mean squared error on the whole interval: "
-                + first + " {first:.3f}, " + second + " {second:.3f}.", first=errors[first], second=errors[second]), play="k",
+                + first + " {first:.3f}, " + second + " {second:.3f}.", first=_short(one), second=_short(other)), play="k",
+        guess=Guess(panels[0], "y", f"What will the net say at x = {GAP} (dotted line), where no point is near?",
+                    _short(between[first]), [marks[1], marks[5]]),
         alt=f"Two panels with the same sine wave and the same support points: the fit of the net that starts from {first}, and "
             f"of the one that starts from {second}, after k gradient steps on these points.")
+
+
+def _short(table):
+    """Numbers of few binary digits, which compress well; a figure shows three decimals of them."""
+    return np.round(table * 4096) / 4096
+
+
+def own_points(starts: Mapping[str, Learner], x: ArrayLike, y: ArrayLike, n_steps: int = 20) -> Stage:
+    """Two starts adapting step by step to any points.
+
+    Parameters
+    ----------
+    starts : dict of two
+        Name → `Learner` of the model `MODEL`.
+    x, y : array_like, shape (n,)
+        Between −5 and 5; at least one.
+    n_steps : int
+
+    Raises
+    ------
+    ValueError
+        If x and y are not such points.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.ndim != 1 or x.shape != y.shape or not x.size or not (np.abs([x, y]) <= 5).all():
+        raise ValueError(f"x and y must be equally many numbers between -5 and 5, got {x.tolist()} and {y.tolist()}")
+    k, left, right = np.arange(n_steps + 1), panel("x", "y", (-5, 5), (-6.5, 6.5), "the fit"), panel(
+        "inner steps k", "mean squared error, logarithmic", (-0.5, n_steps + 0.5), (1e-3, 100), "on these points", yscale="log")
+    left.plot(x, y, "o", color=COLORS["ink"], ms=4.2, mew=0)
+    marks, errors = [Curve(left, [9, 9], [0, 0], color="ink", dash=" ", dots=True, label="points")], []
+    for (name, learner), (color, dash), shape in zip(starts.items(), STARTS, "Ds"):
+        fit, there = (_fits(learner, x, y[None], k, line)[:, 0] for line in (LINE, x))
+        errors.append(((there - y) ** 2).mean(axis=-1))
+        marks += [Curve(left, LINE, fit, color=color, dash=dash, label=name),
+                  Path(right, k, errors[-1], color=color, dash=dash, along="k", dots=False),
+                  Point(right, k, errors[-1], color=color, shape=shape, name=f"{name}’s error")]
+    first, second = starts
+    return Stage(
+        [left.figure, right.figure], sorted(marks, key=lambda mark: mark.ax is right),
+        [Slider("k", k, "inner steps k", 1, "d")],
+        Readout("After k = {k:d} step{k:s}, mean squared error on these points: " + first + " {first:.3g}, " + second
+                + " {second:.3g}.", first=errors[0], second=errors[1]),
+        alt=f"Left: some points, and the fits of the nets that start from {first} and from {second}, after k gradient steps on "
+            "these points. Right: their errors on the points for each number of steps.")
 
 
 def outer_learning(iterations: Sequence[int], errors: ArrayLike, snapshots: ArrayLike, amplitude: float = 3.0,
@@ -92,7 +147,8 @@ def outer_learning(iterations: Sequence[int], errors: ArrayLike, snapshots: Arra
     marks = [Path(left, thousands[:, None], errors[:, j, None], color=color, dash=dash, label=f"k = {STEPS[j]}",
                   along="n", dots=False)
              for j, (color, dash) in enumerate((("grey", "--"), ("green", "-."), ("purple", ":"), ("blue", "-")))]
-    marks += [Point(left, thousands[:, None], errors, color="red", shape="D", name="The error"),
+    marks += [Point(left, thousands[:, None], errors, color="red", shape="D", name="The error", label="drag it",
+                    drag=("n", "k")),
               Curve(right, LINE, fits[:, :1], color="grey", label="before"),
               Curve(right, LINE, fits, color="blue", label="after k steps"),
               Curve(right, [9, 9], [0, 0], color="grey", dash="--", label="the wave")]
@@ -102,5 +158,7 @@ def outer_learning(iterations: Sequence[int], errors: ArrayLike, snapshots: Arra
         Readout("After {n:d} outer iteration{n:s}: validation error {error:.3g} after k = {k:d} inner step{k:s}; "
                 "on the task shown {mse:.3g}.",
                 error=errors, mse=mse),
+        guess=Guess(left, "y", "How large is the error of the net before it adapts, k = 0?", errors[:, :1],
+                    [marks[0], *marks[4:6]]),
         alt="Left: the validation error with 5 points after 0, 1, 5 and 10 inner steps, falling over the outer iterations. "
             f"Right: one sine wave with {K} support points, the net before adapting and after k steps.")
