@@ -90,6 +90,11 @@ def shown(stage, mark, index):
             for a in (getattr(mark, name) for name in mark.coordinates)]
 
 
+def answer(stage, index):
+    """What a figure tells at a position who has guessed."""
+    return entry(stage.guess.answer, index, sliders=stage.sliders)
+
+
 def missing(what):
     """Skip aloud, or fail where everything must be there."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
