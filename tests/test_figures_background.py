@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from scipy.linalg import expm
 
-from conftest import close, positions, shown
+from conftest import answer, close, positions, shown
 
 POINTS, DISTANCES = np.linspace(-1, 3, 201)[:, None], 10.0 ** -(np.arange(61) / 4)
 FORWARD = np.abs((np.sin(POINTS + DISTANCES) - np.sin(POINTS)) / DISTANCES - np.cos(POINTS))
@@ -41,6 +41,7 @@ def check_secant(stage):
         close(at(here), [0, 0])
         assert np.allclose(at(estimate)[1], DISTANCES / 2 * np.abs(np.sin(x)) + 1e-16 / DISTANCES, rtol=1e-9, atol=0)
         close(at(now)[0], h)
+        close(answer(stage, index), DISTANCES[FORWARD[index[0]].argmin()])
     for mark, table in ((forward, FORWARD), (central, CENTRAL)):
         close(mark.y[:, 0], table)
     close(now.y, FORWARD)

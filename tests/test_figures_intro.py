@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from conftest import close, number_of, positions, shown
+from conftest import answer, close, number_of, positions, shown
 
 SHARPNESS, MINIMA = np.array([4, 1, 0.5]), (-1.0, 1.0, 4.0)
 
@@ -60,6 +60,7 @@ def check_learning_to_learn(stage):
         close(at(theta), [walked[-1], mean_loss(walked[-1], alpha, minima)])
         close(at(begin), [start, mean_loss(start, alpha, minima)])
         close(at(fulcrum), [rest(alpha, minima), -0.1])
+        close(answer(stage, index), rest(alpha, minima))
         close(at(joint), [[rest(0, minima)] * 2, [-0.2, 1.08]])
     for valley in valleys[::2]:
         close(valley.x, np.linspace(-5, 5, 101))

@@ -55,6 +55,14 @@ def test_the_static_picture_has_the_marks_where_the_sliders_start():
     np.testing.assert_allclose(dots, line, atol=0.01)
 
 
+def test_a_hollow_point_is_a_ring_of_its_colour():
+    ax = axes()
+    ring, disc = (Point(ax, 1, 2, color="red", hollow=hollow) for hollow in (True, False))
+    for artist in (*ring.paint([1, 2]), ring.handle()):
+        assert (artist.get_markerfacecolor(), artist.get_markeredgecolor()) == (COLORS["paper"], COLORS["red"])
+    assert ring.look() == disc.look() | {"hollow": True} and disc.handle().get_markerfacecolor() == COLORS["red"]
+
+
 @pytest.mark.parametrize("yscale, ylim", [("linear", (0, 8)), ("log", (1e-2, 1e2))])
 def test_the_static_picture_has_arrows_from_foot_to_head(yscale, ylim):
     ax = axes(yscale=yscale, ylim=ylim)

@@ -211,25 +211,33 @@ class Point(Mark):
     drag : str or sequence of str
         Names of sliders: dragging the point, or a click in its panel, moves them to the positions that bring the point
         nearest to the pointer.
+    hollow : bool
+        Whether it is a ring: a place that does not count yet, or no longer.
     """
 
     shape: str = "o"
     name: str = ""
     drag: str | Sequence[str] = ()
+    hollow: bool = field(default=False, kw_only=True)
     far = np.inf  # A point beyond the edge is only shown by the edge that it is beyond, each coordinate by itself.
 
     def place(self) -> tuple[Any, ...]:
         return tuple(c if isinstance(c, tuple) else np.clip(c, -6e4, 6e4) for c in self._placed(self.x, self.y))
 
     def look(self) -> dict[str, Any]:
-        return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"}
+        return {"kind": "point", "shape": self.shape, "size": 9, "name": self.name or self.label or "the point"} | (
+            {"hollow": True} if self.hollow else {})
 
     def handle(self) -> Line2D:
-        return _handle([], [], color=COLORS[self.color], lw=0, marker=self.shape, ms=8)
+        return _handle([], [], color=COLORS[self.color], lw=0, marker=self.shape, ms=8, **self._ring)
 
     def paint(self, coordinates: Sequence[Any]) -> Sequence[Artist]:
-        return self.ax.plot(*([c] for c in coordinates), color=COLORS[self.color], lw=0, marker=self.shape, ms=9,
-                            mec=COLORS["paper"], mew=1)
+        edge = {"mec": COLORS["paper"], "mew": 1} | self._ring
+        return self.ax.plot(*([c] for c in coordinates), color=COLORS[self.color], lw=0, marker=self.shape, ms=9, **edge)
+
+    @property
+    def _ring(self) -> dict[str, Any]:
+        return {"mfc": COLORS["paper"], "mec": COLORS[self.color], "mew": 1.6} if self.hollow else {}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@
  * @property {string} [toggle]  label of the checkbox that switches it off
  *
  * `name` is what the readout calls the mark, `drag` has the indices of the sliders that dragging it moves.
- * @typedef {AnyMark & {kind: "point", shape: "o" | "s" | "^" | "D", size: number, name: string, drag?: number[]}} PointMark
+ * @typedef {AnyMark & {kind: "point", shape: "o" | "s" | "^" | "D", size: number, name: string, drag?: number[],
+ *   hollow?: boolean}} PointMark
  * @typedef {AnyMark & Line & {kind: "arrow", name: string, drag?: number[]}} ArrowMark
  *
  * A path grows along a slider, of the index `along`; `dot` is the diameter of the dots, or 0.
@@ -318,7 +319,10 @@ function makeCanvas(spec, svg, sourceOf) {
 /** @param {PointMark} spec @param {Canvas} canvas @returns {Draw} */
 function point(spec, canvas) {
   const { width, height, across, down } = canvas, radius = spec.size / 2;
-  const shape = svgElement("path", { fill: colorOf(spec), stroke: "var(--stage-paper)", "stroke-width": 1 }, canvas.group);
+  const paper = "var(--stage-paper)";
+  const look = spec.hollow ? { fill: paper, stroke: colorOf(spec), "stroke-width": 1.6 }
+    : { fill: colorOf(spec), stroke: paper, "stroke-width": 1 };
+  const shape = svgElement("path", look, canvas.group);
   return (index) => {
     const [u, v] = entries(canvas.sources, index);
     if (Number.isNaN(u) || Number.isNaN(v)) {

@@ -136,6 +136,7 @@ class Stage(anywidget.AnyWidget):
         self.marks, self.sliders, self.readout, self.guess = list(marks), list(sliders), readout, guess
         if not (isinstance(alt, str) and alt.strip()):
             raise ValueError("alt must describe the picture in words")
+        self.guess = guess
         self._check_names(play)
         self._check_marks(figures)
         if readout is not None:

@@ -49,6 +49,13 @@ test("a point is where its fractions are, from the centre, upwards", () => {
   }
 });
 
+test("a hollow point is a ring of its colour, filled with paper", () => {
+  const ends = (look) => { const [path] = mark("point", single(0, 0), look).canvas.group.querySelectorAll("path");
+    return ["fill", "stroke"].map((key) => path.getAttribute(key)); };
+  assert.deepEqual(ends({ hollow: true }), ["var(--stage-paper)", "var(--stage-blue)"]);
+  assert.deepEqual(ends({}), ["var(--stage-blue)", "var(--stage-paper)"]);
+});
+
 test("a point that has left the picture is an arrow at the edge, which points to it", () => {
   const sides = [[3, 0, [1, 0]], [-3, 0, [-1, 0]], [0, 3, [0, -1]], [0, -3, [0, 1]], [3, 5, [1, -1]], [-3, -5, [-1, 1]]];
   for (const [u, v, way] of sides) {
