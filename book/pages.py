@@ -101,6 +101,38 @@ class LiveNumbers(SphinxPostTransform):
         return {key: ".".join(map(str, number)) for key, number in counted.get("live", {}).items() if len(number) > 1}
 
 
+class OneWord(SphinxPostTransform):
+    """Keeps a formula, and a short phrase that ends with one, in the line together with the punctuation or ending at it."""
+
+    default_priority = 900  # when links have their text
+    longest = 24  # letters of a phrase that may not break
+
+    def run(self):
+        for node in list(self.document.findall(nodes.math)):
+            while self._ends_a_short_phrase(node):
+                node = node.parent
+            self._join(node)
+
+    def _ends_a_short_phrase(self, node):
+        phrase = node.parent
+        return isinstance(phrase, nodes.Inline) and phrase[-1] is node and len(phrase.astext()) <= self.longest
+
+    def _join(self, node):
+        parent = node.parent
+        place = next(i for i, sibling in enumerate(parent) if sibling is node)  # texts that are equal have one index()
+        before, after = "", ""
+        if place + 1 < len(parent) and isinstance(parent[place + 1], nodes.Text):
+            after, rest = re.fullmatch(r"([^\s–—]*)(.*)", parent[place + 1], re.DOTALL).groups()
+            parent[place + 1] = nodes.Text(rest)
+        if place and isinstance(parent[place - 1], nodes.Text):
+            rest, before = re.fullmatch(r"(.*?)([(\[“‘]*)", parent[place - 1], re.DOTALL).groups()
+            parent[place - 1] = nodes.Text(rest)
+        if before or after:
+            word = nodes.inline("", "", nodes.Text(before), nodes.Text(after), classes=["one-word"])
+            parent[place] = word
+            word.insert(1, node)
+
+
 class Index(SphinxTransform):
     """An entry in the index wherever a term of the glossary is in bold, in the name of a section or theorem, or a {term}."""
 
@@ -168,5 +200,6 @@ def setup(app):
     app.add_enumerable_node(LiveCaption, "live", lambda caption: "Live figure")
     app.add_transform(LiveCaptions)
     app.add_post_transform(LiveNumbers)
+    app.add_post_transform(OneWord)
     app.add_transform(Index)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -39,6 +39,7 @@ def write_assets(app, config):
     (folder / "stage-host.js").write_text(host_script(), encoding="utf-8")
     (folder / "stage.css").write_text(style_sheet(), encoding="utf-8")
     copy_asset(HERE / "book.css", folder)
+    copy_asset(HERE / "wide.js", folder)
     copy_asset(MATHJAX / "tex-mml-chtml.js", folder / "mathjax")
     fonts = "output/chtml/fonts/woff-v2"
     copy_asset(MATHJAX / fonts, folder / "mathjax" / fonts)
@@ -128,4 +129,5 @@ def setup(app):
     app.connect("build-finished", polish)
     app.add_css_file("stage.css")
     app.add_css_file("book.css")
+    app.add_js_file("wide.js", loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

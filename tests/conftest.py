@@ -27,7 +27,7 @@ import browser as chromium  # noqa: E402
 
 HTML = ROOT / "_build/html"
 DESK = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light", "reduced_motion": "no-preference"}
-PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "reduced_motion": "reduce"}
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "color_scheme": "dark", "reduced_motion": "reduce"}
 
 
 def pages_of(entry):

@@ -1,11 +1,14 @@
 """The built book in a real browser: every page of `_toc.yml`. Its live figures are in `test_book_figures`."""
 
+import io
 import re
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from conftest import HTML, PAGES, PHONE
+from conftest import DESK, HTML, PAGES, PHONE
 from live_figures import FIGURES
 
 every_page = pytest.mark.parametrize("page_name", PAGES, scope="module")  # the tests of one page in turn, then the next page's
@@ -22,7 +25,67 @@ THIN_OUT = """() => {
       ...parts.filter((t) => !t.className || first(`${t.className} in ${looks[i]}`)));
     else if (!first(looks[i])) place.replaceChildren();
   });
-  return () => whole.forEach(([place, parts]) => place.replaceChildren(...parts));
+  const shaded = [...document.querySelectorAll("article .scrolls")];  // axe judges no text on a gradient
+  shaded.forEach((place) => place.classList.remove("scrolls"));
+  return () => {
+    whole.forEach(([place, parts]) => place.replaceChildren(...parts));
+    shaded.forEach((place) => place.classList.add("scrolls"));
+  };
+}"""
+# What scrolls sideways, folded or not, and does not show it or cannot be reached with keys; and formulas that are cut.
+HIDES_ITS_REST = """async () => {
+  const folded = [...document.querySelectorAll("article details:not([open])")];
+  folded.forEach((details) => { details.open = true; });
+  for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
+  const wrong = [...document.querySelectorAll("article *")].filter((place) => {
+    if (place.matches("mjx-container *, svg *, textarea, .stage-panels, .cell-editor")) return false;
+    const style = getComputedStyle(place), formula = place.matches("span.math") && place.querySelector("mjx-math");
+    if (formula ? formula.offsetWidth <= place.clientWidth + 2 : place.scrollWidth <= place.clientWidth + 1) return false;
+    if (!place.clientWidth || (!formula && !["auto", "scroll"].includes(style.overflowX))) return false;
+    return style.overflowX !== "auto" || place.tabIndex !== 0 || !style.backgroundImage.includes("gradient");
+  }).map((place) => `${place.localName}.${place.className}: ${place.textContent.slice(0, 40)}`);
+  folded.forEach((details) => { details.open = false; });
+  return wrong;
+}"""
+WIDE_AT_A_DESK = """() => [...document.querySelectorAll("article pre, article .pst-scrollable-table-container")]
+  .filter((place) => place.scrollWidth > place.clientWidth + 1).map((place) => place.textContent)"""
+# Formulas whose punctuation, or the bracket before them, stands in another line.
+LEFT_ALONE = """() => [...document.querySelectorAll("article span.math")].filter((formula) => {
+  const block = formula.closest("p, li, td, th, dd, dt, h1, h2, h3, h4, summary");
+  if (!block || !formula.getClientRects().length) return false;
+  const texts = document.createTreeWalker(block, NodeFilter.SHOW_TEXT,
+    (text) => text.parentElement.closest("mjx-container") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+  let before = null, after = null;
+  while (!after && texts.nextNode()) {
+    if (formula.compareDocumentPosition(texts.currentNode) & Node.DOCUMENT_POSITION_FOLLOWING) after = texts.currentNode;
+    else if (texts.currentNode.data) before = texts.currentNode;
+  }
+  const place = formula.getBoundingClientRect(), letter = document.createRange();
+  const elsewhere = (text, i) => {
+    letter.setStart(text, i);
+    letter.setEnd(text, i + 1);
+    const there = letter.getBoundingClientRect();
+    return there.top >= place.bottom - 4 || there.bottom <= place.top + 4;
+  };
+  return (/^[.,:;!?)]/.test(after?.data ?? "") && elsewhere(after, 0))
+    || (/[(\\[]$/.test(before?.data ?? "") && elsewhere(before, before.length - 1));
+}).map((formula) => formula.closest("p, li, td, th, dd, dt, h1, h2, h3, h4").textContent)"""
+# On paper: what is beside the page, what would still scroll or could break within its frame, and light ink.
+LOST_ON_PAPER = """() => {
+  const article = document.querySelector("article"), {left, right} = article.getBoundingClientRect(), lost = [];
+  const FRAMES = ".cell_input, .output, .stage, .caption-live, .cell_output > img";
+  for (const part of article.querySelectorAll("*")) {
+    if (part.matches("mjx-container *, svg *, .stage-grip")) continue;
+    const style = getComputedStyle(part), place = part.getBoundingClientRect();
+    if (!place.width || style.position === "absolute") continue;
+    const cut = style.overflowX !== "visible" && !part.matches("span.math") && part.scrollWidth > part.clientWidth + 1;
+    const breaks = style.breakInside !== "avoid" && part.matches(FRAMES);
+    const [red, green, blue] = style.color.match(/[0-9.]+/g).map(Number);
+    const pale = part.matches("pre, pre span") && red + green + blue > 450;
+    if (place.right > right + 1 || place.left < left - 1 || cut || breaks || pale) lost.push(
+      `${part.localName}.${part.className} ${[cut, breaks, pale]}: ${part.textContent.slice(0, 40)}`);
+  }
+  return lost;
 }"""
 COLOURS, SCROLLING = ["color-contrast", "link-in-text-block"], ["scrollable-region-focusable"]
 
@@ -73,6 +136,47 @@ def test_page_fits_a_phone(visit, page_name):
         "parts => parts.filter(p => { const b = p.getBoundingClientRect(); return b.left < 0 || b.right > 360; })"
         ".map(p => p.outerHTML)")
     assert not outside
+
+
+@every_page
+def test_what_scrolls_sideways_shows_it_and_can_be_reached(visit, page_name):
+    page = visit(page_name, PHONE)
+    page.wait_for_timeout(400)  # the theme looks for stops of the Tab key a while after the page has changed
+    assert not page.evaluate(HIDES_ITS_REST)
+
+
+@every_page
+def test_code_outputs_and_tables_fit_a_desk(visit, page_name):
+    assert not visit(page_name).evaluate(WIDE_AT_A_DESK)
+
+
+@every_page
+def test_no_line_begins_with_the_punctuation_of_a_formula(visit, page_name):
+    for reader in (DESK, PHONE):
+        assert not visit(page_name, reader).evaluate(LEFT_ALONE)
+
+
+@every_page
+def test_paper_has_all_of_a_page(visit, page_name):
+    page = visit(page_name)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 900})  # A4 within its margins
+    lost = [page.evaluate(f"document.documentElement.dataset.theme = '{theme}'") and page.evaluate(LOST_ON_PAPER)
+            for theme in ("dark", "light")]
+    page.set_viewport_size(DESK["viewport"])
+    page.emulate_media(media="screen")
+    assert lost == [[], []]
+
+
+@every_page
+def test_a_picture_is_no_slab_in_the_dark(visit, page_name):
+    """Its corners have the colour of the page, and its ink is light."""
+    page = visit(page_name, PHONE)
+    ground = [int(v) for v in re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]]
+    for picture in page.locator("article img").all():
+        shot = 255 * plt.imread(io.BytesIO(picture.screenshot()))[..., :3]
+        corners = shot[[2, 2, -3, -3], [2, -3, 2, -3]]
+        assert np.abs(corners - ground).max() < 12 and shot.mean(axis=-1).max() > 150, picture.get_attribute("alt")
 
 
 def test_links_within_the_book_arrive():

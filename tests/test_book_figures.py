@@ -40,6 +40,15 @@ def stage_at(page, i):
     return stage
 
 
+def swipe(page, x, y, across, down):
+    """A finger comes down, moves by twelve steps of so many pixels, and goes."""
+    finger = page.context.new_cdp_session(page)
+    for kind, step in (("touchStart", 0), *(("touchMove", n) for n in range(1, 13)), ("touchEnd", None)):
+        at = [] if step is None else [{"x": x + across * step, "y": y + down * step}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+    finger.detach()
+
+
 def drawn(stage):
     """What is drawn: the outlines of all marks."""
     return stage.locator(".stage-mark path").evaluate_all("paths => paths.map(p => p.getAttribute('d')).join('|')")
@@ -47,6 +56,36 @@ def drawn(stage):
 
 def values(stage):
     return [float(v) for v in stage.locator(SLIDERS).evaluate_all("inputs => inputs.map(i => i.value)")]
+
+
+# Comes to every control of a stage from above and from below, as a finger or the Tab key does, and says what is then wrong:
+# the control is covered, or not all of its picture is to be seen.
+WITH_EACH_CONTROL = """(stage) => {
+  const strip = stage.querySelector(".stage-panels"), panel = strip.querySelector(".stage-panel"), wrong = [];
+  const at = (x, y) => document.elementFromPoint(Math.min(Math.max(x, 1), innerWidth - 2), y);
+  for (const control of stage.querySelectorAll("input, button, select")) for (const way of ["down", "up"]) {
+    scrollTo(0, way === "down" ? 0 : document.body.scrollHeight);
+    if (way === "down") control.scrollIntoView({block: "nearest"}); else control.focus();
+    const place = control.getBoundingClientRect(), picture = panel.getBoundingClientRect();
+    const hit = at(place.x + place.width / 2, place.y + place.height / 2);
+    const corners = [[4, 4], [4, -4], [-4, 4], [-4, -4]].map(([x, y]) => strip.contains(
+      at(x > 0 ? picture.left + x : picture.right + x, y > 0 ? picture.top + y : picture.bottom + y)));
+    if (hit !== control && !hit?.contains(control)) wrong.push(`${way} to ${control.name || control.className}: covered`);
+    if (!corners.every(Boolean)) wrong.push(`${way} to ${control.name || control.className}: picture out of sight`);
+  }
+  return wrong;
+}"""
+# How far from its centre, to each side, a grip can be taken hold of.
+REACH = """grip => {
+  grip.scrollIntoView({block: "center", inline: "center", behavior: "instant"});
+  const box = grip.getScreenCTM(), x = box.e + box.a * grip.cx.baseVal.value, y = box.f + box.d * grip.cy.baseVal.value;
+  const held = (u, v) => document.elementFromPoint(x + u, y + v)?.matches(".stage-grip");
+  return [[1, 0], [-1, 0], [0, 1], [0, -1]].map(([u, v]) => {
+    let far = 0;
+    while (far < 22 && held(u * (far + 1), v * (far + 1))) far++;
+    return far;
+  });
+}"""
 
 
 @every_stage
@@ -164,14 +203,63 @@ def test_a_finger_drags_a_mark_and_does_not_scroll(visit, page_name, i):
                           [m for m in FIGURES[page_name][i].build().spec["marks"] if "drag" in m]):
         grip.scroll_into_view_if_needed()
         slider, box, scrolled = stage.locator(SLIDERS).nth(look["drag"][0]), grip.bounding_box(), page.evaluate("scrollY")
-        before, finger = int(slider.input_value()), page.context.new_cdp_session(page)
-        side = -1 if before else 1
-        for kind, step in (("touchStart", 0), *(("touchMove", n) for n in range(1, 13)), ("touchEnd", None)):
-            at = [] if step is None else [{"x": box["x"] + box["width"] / 2 + 5 * side * step,
-                                           "y": box["y"] + box["height"] / 2 + 4 * step}]
-            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
-        finger.detach()
+        before = int(slider.input_value())
+        swipe(page, box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, -5 if before else 5, 4)
         assert int(slider.input_value()) != before and page.evaluate("scrollY") == scrolled
+
+
+@every_stage
+def test_a_phone_shows_the_picture_with_the_control_that_moves(visit, page_name, i):
+    page = visit(page_name, PHONE)
+    assert not page.locator(".stage").nth(i).evaluate(WITH_EACH_CONTROL)
+
+
+@every_stage
+def test_a_grip_is_as_wide_as_a_finger(visit, page_name, i):
+    stage = visit(page_name, PHONE).locator(".stage").nth(i)
+    reached = [grip.evaluate(REACH) for grip in stage.locator(".stage-grip").all()]
+    assert all(min(sides) >= 21 for sides in reached), reached
+    assert len(reached) == sum("drag" in mark for mark in FIGURES[page_name][i].build().spec["marks"])
+
+
+@pytest.mark.parametrize("page_name", ["chapters/03_gradient_descent"])
+def test_pictures_are_swiped_on_a_phone_and_stand_still_at_a_desk(visit, page_name):
+    desk = visit(page_name).locator(".stage-panels").first
+    assert desk.get_attribute("tabindex") is None and desk.get_attribute("aria-label")
+    page = visit(page_name, PHONE)
+    strip = page.locator(".stage-panels").first
+    second = """() => {
+      const place = document.querySelectorAll(".stage-panel")[1].getBoundingClientRect();
+      return place.left >= 0 && place.right <= innerWidth;
+    }"""
+    strip.evaluate("strip => { strip.scrollIntoView({block: 'center'}); strip.scrollLeft = 0; }")
+    assert strip.get_attribute("tabindex") == "0" and strip.get_attribute("aria-label")
+    strip.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(second)
+    strip.evaluate("strip => { strip.scrollLeft = 0; }")
+    box = strip.bounding_box()
+    swipe(page, 280, box["y"] + 0.8 * box["height"], -10, 0)
+    page.wait_for_function(second)
+    strip.evaluate("strip => { strip.scrollLeft = 0; }")
+
+
+@pytest.mark.parametrize("page_name", ["chapters/03_gradient_descent"])
+def test_the_line_of_python_covers_no_control(visit, page_name):
+    page = visit(page_name, PHONE)
+    stage = page.locator(".stage").first
+    assert page.locator("#pst-back-to-top").count() == 0
+    for state in ("loading", "ready"):
+        page.evaluate("""state => {
+          const bar = document.body.appendChild(document.createElement("div"));
+          Object.assign(bar, {className: "python-bar", textContent: "Python"}).dataset.state = state;
+        }""", state)
+        assert page.locator(".python-bar").is_visible() and not stage.evaluate(WITH_EACH_CONTROL), state
+        foot = page.evaluate("""() => { scrollTo(0, document.body.scrollHeight);
+          return document.querySelector(".bd-footer, footer").getBoundingClientRect().bottom
+            <= document.querySelector(".python-bar").getBoundingClientRect().top + 1; }""")
+        page.locator(".python-bar").evaluate("bar => bar.remove()")
+        assert foot, "the end of the page is above it"
 
 
 @pytest.mark.parametrize("page_name", ["chapters/04_meta_learning"])
@@ -255,7 +343,11 @@ def test_print_shows_the_picture_without_controls(visit, page_name):
     page = visit(page_name)
     stage = stage_at(page, 0)
     page.emulate_media(media="print")
-    assert not stage.locator(".stage-controls").is_visible() and stage.locator(".stage-panel > svg").first.is_visible()
+    assert not stage.locator(".stage-controls").is_visible()
+    page.set_viewport_size({"width": 300, "height": 900})  # a narrow column: no strip there
+    boxes = [panel.bounding_box() for panel in stage.locator(".stage-panel > svg").all()]
+    assert len(boxes) == 2 and all(box["x"] >= 0 and box["x"] + box["width"] <= 300 for box in boxes)
+    page.set_viewport_size(DESK["viewport"])
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     ground, ink = page.evaluate("[document.body, document.querySelector('.stage')].map(e => getComputedStyle(e))"
                                 ".map((s, i) => i ? s.color : s.backgroundColor)")
