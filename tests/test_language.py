@@ -184,6 +184,7 @@ def check_adapting(stage):
                 np.testing.assert_allclose(point.y[i, j, :, 0], [cost(name, code, K, k) for k in steps], rtol=1e-7)
                 for l, k in enumerate(steps):
                     np.testing.assert_allclose(table.y[i, j, l], next_letters(name, code, K, k), rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(stage.guess.answer, gap_point.y)
     assert all(np.array_equal(point.x[:, 0], steps) for point in (rest[1], rest[3], gap_point))
     assert all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
     assert all(np.array_equal(curve.x, np.arange(13)) for curve in (rest[0], rest[2], gap))
@@ -192,6 +193,8 @@ def check_adapting(stage):
 
 def check_stopping(stage):
     valid, test, maml, point, one, mean = stage.marks
+    tested = {t: stops(t).mean() for t in stage.sliders[0].values}
+    assert stage.guess.answer == min(tested, key=tested.get)
     for i, t in enumerate(stage.sliders[0].values):
         gain = stops(t) - chosen("MAML")
         np.testing.assert_allclose([test.y[i], point.y[i]], stops(t).mean())

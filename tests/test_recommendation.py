@@ -117,7 +117,8 @@ def check_cuisines(stage):
         assert LIVE["countries"][i] in prior.name and LIVE["countries"][i] in maml.name
     for axis, mark in enumerate((first, second, third)):
         close(np.moveaxis(mark.x, axis, 0).ravel(), np.arange(6))
-        assert mark.y == 15 - axis and mark.drag == ASKED[axis].lower() == stage.sliders[axis].name
+        assert mark.y == 15 - axis and mark.drag == (ASKED[axis].lower(),) == (stage.sliders[axis].name,)
+    close(stage.guess.answer, paths[..., shown[3]])
     rms = lambda z, start: np.sqrt(((z - start) ** 2).mean(axis=-1))
     close(level.y, rms(means, MEAN)[..., None])
     close(level.x, [-0.3, 5.3])
@@ -128,6 +129,7 @@ def check_cuisines(stage):
 
 def check_rating_errors(stage):
     marks = iter(stage.marks)
+    close(stage.guess.answer, [TABLE[K]["MAML"]["minus prior"][0] for K in ("2", "5", "10")])
     for field in ("mse", "minus prior"):
         for row, name in enumerate(figures.LOOKS):
             mean, half = np.array([TABLE[K][name][field] for K in ("2", "5", "10")]).T

@@ -83,6 +83,7 @@ def vision_readout(task, K, k):
 
 def check_vision(stage):
     *support, query, bars, dashed, path, point, joint_path, joint_point = stage.marks
+    np.testing.assert_allclose(35 * stage.guess.answer, 35 * point.y, atol=1e-9)
     assert len(support) == 5 and [len(s.values) for s in stage.sliders] == [8, 5, len(STEPS)]
     for r, mark in enumerate((*support, query)):
         for t, task in enumerate(examples()):

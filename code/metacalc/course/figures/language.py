@@ -10,7 +10,7 @@ from metacalc.course.figures import picture
 from metacalc.course.language import MODEL, Study, counted_bits, prior_mean, spell
 from metacalc.data.languages import english, families, folds, names, split
 from metacalc.meta import Learner
-from metacalc.stage import COLORS, STYLE, Curve, Point, Readout, Slider, Stage, panel
+from metacalc.stage import COLORS, STYLE, Curve, Guess, Point, Readout, Slider, Stage, panel
 from metacalc.studies import interval
 from metacalc.tasks import Batch
 from metacalc.tasks.letters import ALPHABET, encode, one_hot
@@ -80,10 +80,12 @@ def adapting(study: Study, seed: int = 0) -> Stage:
     for name in p:
         color, dash, shape = LOOKS[name]
         marks += [Curve(right, np.arange(STEPS[-1] + 1), cost[name][:, :, None, None], color=color, dash=dash),
-                  Point(right, np.array(STEPS)[:, None], cost[name][:, :, STEPS, None], color=color, shape=shape, name=name)]
+                  Point(right, np.array(STEPS)[:, None], cost[name][:, :, STEPS, None], color=color, shape=shape, name=name,
+                        drag="k")]
     difference = cost["MAML"] - cost["joint"]
     marks += [Curve(apart, np.arange(STEPS[-1] + 1), difference[:, :, None, None], color="blue"),
-              Point(apart, np.array(STEPS)[:, None], difference[:, :, STEPS, None], color="blue", name="MAML minus joint")]
+              Point(apart, np.array(STEPS)[:, None], difference[:, :, STEPS, None], color="blue", name="MAML minus joint",
+                    drag="k")]
     family, mark = families(), ALPHABET[-1]
     title = np.array([f"{english(code)} ({family[code]})" for code in SHOWN])[:, None, None, None]
     likely = {name: np.array([*ALPHABET[:-1], "the end"])[table.argmax(axis=-1)] for name, table in p.items()}
@@ -102,6 +104,8 @@ def adapting(study: Study, seed: int = 0) -> Stage:
                 **{name: table[:, :, STEPS, None] for name, table in cost.items()},
                 **{f"spelt_{name}": table[..., None] for name, table in spelt.items()}),
         play="k",
+        guess=Guess(apart, "y", "By how many bits per letter is MAML’s start worse than the joint one (below 0: better)?",
+                    difference[:, :, STEPS, None], marks[4:], ".3f"),
         alt="Left: the probability of each letter, and of the end of the word, to come next: of the net that starts from "
             "MAML's θ, of the one that starts from the joint θ, and in all names of the language. Right: both nets' bits per "
             "letter on words not seen, against the gradient steps, and those of counting; below, MAML's bits minus those of "
@@ -193,18 +197,21 @@ def stopping(study: Study) -> Stage:
     right = panel("language, sorted", "gain of MAML in bits", (-2, gain.shape[1] + 1), (-0.1, 0.6), "what MAML seems to gain")
     right.axhline(0, color=COLORS["grey"], lw=0.9, ls="--")
     rank = np.arange(gain.shape[1])
+    needed = test["joint"].mean(axis=1)
+    marks = [Curve(left, stops, valid["joint"], color="grey", dash="--", dots=True, label="validation"),
+             Curve(left, stops, needed, color="orange", dots=True, label="test"),
+             Curve(left, [1, 1e5], np.full(2, chosen.mean()), color="blue", dash=":", label="MAML"),
+             Point(left, stops, needed, color="red", shape="D", name="The stop", label="stop (drag it)", drag="t"),
+             Curve(right, rank, order, color="blue", dash=" ", dots=True, label="one language"),
+             Curve(right, [-9, 999], np.repeat(mean[:, None], 2, axis=-1), color="red", label="mean")]
     return Stage(
-        [left.figure, right.figure],
-        [Curve(left, stops, valid["joint"], color="grey", dash="--", dots=True, label="validation"),
-         Curve(left, stops, test["joint"].mean(axis=1), color="orange", dots=True, label="test"),
-         Curve(left, [1, 1e5], np.full(2, chosen.mean()), color="blue", dash=":", label="MAML"),
-         Point(left, stops, test["joint"].mean(axis=1), color="red", shape="D", name="The stop"),
-         Curve(right, rank, order, color="blue", dash=" ", dots=True, label="one language"),
-         Curve(right, [-9, 999], np.repeat(mean[:, None], 2, axis=1), color="red", label="mean")],
+        [left.figure, right.figure], marks,
         [Slider("t", stops, "joint training stopped after", stops[-1], "d")],
         Readout("Stopped after {t:d} iteration{t:s}, joint training needs {bits:.3f} bits per letter: MAML seems to gain "
                 "{mean:.3f} ± {half:.3f}.\nStopped where validation says: {fair:.3f} ± {fair_half:.3f}.",
-                bits=test["joint"].mean(axis=1), mean=mean, half=half, fair=fair, fair_half=fair_half),
+                bits=needed, mean=mean, half=half, fair=fair, fair_half=fair_half),
+        guess=Guess(left, "x", "After how many iterations should joint training stop, for the test languages?",
+                    stops[[needed.argmin()]], [marks[1], *marks[3:]], "d"),
         alt="Left: bits per letter of joint training with fine-tuning against the iteration at which it is stopped, on "
             "validation and on test languages, beside MAML's. Right: the difference between joint training and MAML, language "
             "by language.")

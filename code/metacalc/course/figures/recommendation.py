@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metacalc.course.recommendation import N_STEPS, Taste
-from metacalc.stage import COLORS, STYLE, Curve, Path, Point, Readout, Slider, Stage, panel
+from metacalc.stage import COLORS, STYLE, Curve, Guess, Path, Point, Readout, Slider, Stage, panel
 
 __all__ = ["comparison", "cuisines", "gaps"]
 
@@ -51,7 +51,7 @@ def cuisines(taste: Taste, asked: Sequence[str] | None = None) -> Stage:
     sliders.append(Slider("k", np.arange(N_STEPS + 1), "gradient steps", taste.steps, "d"))
     marks += [Curve(right, [-0.3, N_STEPS + 0.3], shift_posterior[..., None], color="green", dash="--", label="Gaussian prior"),
               Path(right, np.arange(N_STEPS + 1.0), shift, color="blue", along="k", label="MAML"),
-              Point(right, np.arange(N_STEPS + 1.0), shift, color="blue", name="MAML’s change")]
+              Point(right, np.arange(N_STEPS + 1.0), shift, color="blue", name="MAML’s change", drag="k")]
     tables = _best(taste, rated, maml=maml, prior=posterior)
     return Stage(
         [rows.figure, right.figure], marks, sliders,
@@ -60,6 +60,8 @@ def cuisines(taste: Taste, asked: Sequence[str] | None = None) -> Stage:
                 "{shift:.3f}, Gaussian prior {shift_prior:.3f}.",
                 shift=shift, shift_prior=shift_posterior, **tables),
         play="k",
+        guess=Guess(rows, "x", f"What will MAML expect you to say of {taste.countries[shown[3]]}, the first below the line?",
+                    maml[..., shown[3]], marks[9:12]),
         alt="Left: three cuisines that the reader rates and thirteen others, with the rating that MAML expects of each after "
             "some gradient steps and the one that the Gaussian prior expects, with its standard deviation; a tick marks the "
             "average person. Right: how far the predictions have moved from the average person’s, for each number of gradient "
@@ -143,6 +145,8 @@ def comparison(table: Mapping[str, Any], shots: Sequence[int]) -> Stage:
                 "damped offset {offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
                 prior=of("Gaussian prior", "mse")[0], maml=of("MAML", "mse")[0], joint=of("joint + fine-tuning", "mse")[0],
                 offset=offset, more=maml, half=half),
+        guess=Guess(right, "x", "How much larger than the Gaussian prior’s is MAML’s error?", maml,
+                    [mark for mark in marks if mark.ax is right], ".4f"),
         alt="Left: the mean squared error of seven methods on held-out people, with 95% intervals. Right: the paired "
             "difference of each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is "
             "worse.")

@@ -14,7 +14,7 @@ from metacalc.course.figures import picture
 from metacalc.course.vision import episodes
 from metacalc.data.characters import printed_characters, script_of
 from metacalc.meta import Learner
-from metacalc.stage import COLORS, Curve, Path, Point, Readout, Slider, Stage, panel
+from metacalc.stage import COLORS, Curve, Guess, Path, Point, Readout, Slider, Stage, panel
 from metacalc.studies import interval
 
 __all__ = ["accuracies", "outline", "pictures", "recognition"]
@@ -115,6 +115,7 @@ def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], 
     columns, rows = np.arange(1, n_way + 1), n_way - np.arange(n_way) - 0.5
     _table(left, columns, rows)
     marks, tables = _examples(left, characters, chosen, shots, columns, rows), {}
+    still = len(marks)
     for (name, (learner, _)), (color, dash, shape), shift in zip(starts.items(), LOOKS, (0.12, -0.12)):
         p = np.stack([_probabilities(learner, characters.x[chosen], K, shots, steps) for K in range(1, shots + 1)], axis=1)
         truth = np.repeat(np.arange(n_way), n_query)
@@ -127,8 +128,9 @@ def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], 
         look: dict[str, Any] = dict(color=color, label=name, toggle=True)
         marks += [Curve(left, ends.reshape(*ends.shape[:3], -1), height.ravel(), dash=dash, width=4.0, **look),
                   Path(right, np.array(steps, float), right_answers, along="k", dash=dash, dots=False, **look),
-                  Point(right, np.array(steps, float), right_answers, shape=shape, **look)]
+                  Point(right, np.array(steps, float), right_answers, shape=shape, drag="k", **look)]
         tables |= {f"{shape}_right": np.rint(right_answers * truth.size), f"{shape}_own": own}
+    telling = marks[still:]
     marks.sort(key=lambda mark: mark.ax is right)
     words = np.array([script_of(str(characters.labels[task[0, 0]])) for task in chosen])[:, None, None]
     first, second = starts
@@ -139,6 +141,8 @@ def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], 
         Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} step{k:s}.\nOf {n:d} query images, right: "
                 + first + " {D_right:d}, " + second + " {s_right:d}.\nProbability of the right letter, on average: "
                 + first + " {D_own:.2f}, " + second + " {s_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
+        guess=Guess(right, "y", f"What fraction of the query images will {first}’s start get right?",
+                    tables["D_right"] / (n_way * n_query), telling),
         alt="Left: above, the support images of five letters, one column for each; below, five query images, one row for each, "
             "with a bar in each column for the probability that either start gives to that letter. The right letter is on the "
             "diagonal. Right: the fraction of right answers after each number of gradient steps.")
