@@ -84,8 +84,7 @@ def adapting(study: Study, seed: int = 0) -> Stage:
                         drag="k")]
     difference = cost["MAML"] - cost["joint"]
     marks += [Curve(apart, np.arange(STEPS[-1] + 1), difference[:, :, None, None], color="blue"),
-              Point(apart, np.array(STEPS)[:, None], difference[:, :, STEPS, None], color="blue", name="MAML minus joint",
-                    drag="k")]
+              Point(apart, np.array(STEPS)[:, None], difference[:, :, STEPS, None], color="blue", name="MAML minus joint")]
     family, mark = families(), ALPHABET[-1]
     title = np.array([f"{english(code)} ({family[code]})" for code in SHOWN])[:, None, None, None]
     likely = {name: np.array([*ALPHABET[:-1], "the end"])[table.argmax(axis=-1)] for name, table in p.items()}

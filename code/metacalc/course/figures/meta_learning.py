@@ -233,7 +233,7 @@ def two_levels(k: int = 3, n_iters: int = 10) -> Stage:
     left = panel("θ, and φ of each task", "loss of a task", (-5, 5), (-2, 24), "inside: every task adapts")
     right = panel("θ", "mean loss after adapting", (-5, 5), (-0.5, 12), "outside: θ learns")
     marks: list[Any] = [Point(right, Formula(start), Formula(after.subs(THETA, start)), color="blue", shape="s",
-                              label="start θ₀ (drag it)", drag="start")]
+                              name="The start", label="start θ₀ (drag it)", drag="start")]
     for task, phi, a, (color, dash, shape) in zip(_tasks(), phis, SHARPNESS, TASK_LOOKS):
         left.plot(line, task(line), color=COLORS[color], ls=dash, lw=1.2)
         walked = _adapted(task, sp.Min(ALONG, sp.Mod(t, k + 1)))  # a path waits at its end

@@ -51,7 +51,7 @@ def truncation(k_max: int = 12) -> Stage:
         Curve(right, cost[:, None] * there[:, None], curve(error), color="blue", dots=True),
         Point(right, cost_implicit, implicit[1], color="purple", shape="s", name="The implicit error"),
         Point(right, cost[:, :1], error[..., :1], color="orange", shape="^", name="The first-order error"),
-        Point(right, cost, error, color="red", shape="D", name="The error", drag="t")]
+        Point(right, cost, error, color="red", shape="D", name="The error")]
     # Beyond t = k the error is 0, as at k.
     needed = (error < 0.1).argmax(axis=-1)[..., None]
     return Stage(

@@ -128,7 +128,7 @@ def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], 
         look: dict[str, Any] = dict(color=color, label=name, toggle=True)
         marks += [Curve(left, ends.reshape(*ends.shape[:3], -1), height.ravel(), dash=dash, width=4.0, **look),
                   Path(right, np.array(steps, float), right_answers, along="k", dash=dash, dots=False, **look),
-                  Point(right, np.array(steps, float), right_answers, shape=shape, drag="k", **look)]
+                  Point(right, np.array(steps, float), right_answers, shape=shape, **look)]
         tables |= {f"{shape}_right": np.rint(right_answers * truth.size), f"{shape}_own": own}
     telling = marks[still:]
     marks.sort(key=lambda mark: mark.ax is right)
