@@ -46,6 +46,7 @@ FIGURES = {
     "chapters/intro": [LiveFigure(intro.learning_to_learn, test_figures_intro.learning_to_learn,
                                   test_figures_intro.check_learning_to_learn)],
     "chapters/01_background": [
+        LiveFigure(background.shrinkage, test_figures_background.shrinkage, test_figures_background.check_shrinkage),
         LiveFigure(lambda: background.secant(Objective(sp.sin(x), x)), test_figures_background.secant,
                    test_figures_background.check_secant),
         LiveFigure(lambda: background.euler_steps(Objective(x**2 + sp.Rational(3, 5) * x * y + sp.Rational(2, 5) * y**2,

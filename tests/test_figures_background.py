@@ -1,4 +1,4 @@
-"""The live figures of the background: differences of sines, and Euler's steps beside the matrix exponential."""
+"""The live figures of the background: weighted means, differences of sines, and Euler's steps beside the matrix exponential."""
 
 from functools import cache
 
@@ -6,6 +6,53 @@ import numpy as np
 from scipy.linalg import expm
 
 from conftest import answer, close, positions, shown
+
+
+def risk(w, tau):
+    """Expected squared error of a guess with trust w, three examples and σ = 1."""
+    return w**2 / 3 + (1 - w) ** 2 * tau**2
+
+
+def trusted(tau, m, *examples):
+    """Trust, mean of the examples, and guess: the mean of m and the examples, weighted by their precisions."""
+    weights = 1 / tau**2, 1, 1, 1
+    return 3 / sum(weights), np.mean(examples), np.dot(weights, [m, *examples]) / sum(weights)
+
+
+def shrinkage(tau, m, x1, x2, x3):
+    w, mean, guess = trusted(tau, m, x1, x2, x3)
+    return (f"τ = {tau:.3f}: trust w = {w:.3f}. Mean of the examples x̄ = {mean:.3f}, guess {guess:.3f}.\nExpected squared "
+            f"error {1 / (3 + 1 / tau**2):.4f}; with the examples only {1 / 3:.4f}.")
+
+
+def check_shrinkage(stage):
+    bell, *points, way, average, width, centre, only, none, guessed, cost, least = stage.marks
+    for index in positions(stage):
+        tau, m, *examples = (s.values[k] for s, k in zip(stage.sliders, index))
+        at, (w, mean, guess) = lambda mark: shown(stage, mark, index), trusted(tau, m, *examples)
+        line, shares = np.linspace(0, 6, 121), np.linspace(0, 1, 51)
+        close(at(bell), [line, np.exp(-(((line - m) / tau) ** 2) / 2)])
+        for point, x in zip(points, examples, strict=True):
+            close(at(point), [x, -0.4])
+        close(at(way), [[m, mean], [-0.85, -0.85]])
+        close([at(average), at(centre), at(guessed)], [[x, -0.85] for x in (mean, m, guess)])
+        close(at(width), [m + tau, np.exp(-0.5)])
+        close([at(only), at(none)], [[1, 1 / 3], [0, tau**2]])
+        close(at(cost), [shares, risk(shares, tau)])
+        close(at(least), [w, 1 / (3 + 1 / tau**2)])
+        close(answer(stage, index), w)
+
+
+def test_what_the_shrinkage_s_caption_claims():
+    """The least error is below both ends, w grows with τ, and the guess moves w times as far as the mean of the examples."""
+    taus = np.arange(4, 205) / 200
+    trusts = np.array([trusted(tau, 3, 4, 4, 4)[0] for tau in taus])
+    assert (np.diff(trusts) > 0).all() and trusts[0] < 0.002 and trusts[-1] > 0.75
+    assert all(risk(w, tau) < min(1 / 3, tau**2) and risk(w, tau) <= risk(np.linspace(0, 1, 101), tau).min()
+               for w, tau in zip(trusts, taus))
+    (w, _, before), (_, _, after) = trusted(0.5, 3, 3.9, 4.5, 5.1), trusted(0.5, 3, 3.9, 4.5, 5.7)
+    close(after - before, w * 0.2)
+
 
 POINTS, DISTANCES = np.linspace(-1, 3, 201)[:, None], 10.0 ** -(np.arange(61) / 4)
 FORWARD = np.abs((np.sin(POINTS + DISTANCES) - np.sin(POINTS)) / DISTANCES - np.cos(POINTS))

@@ -16,9 +16,57 @@ from metacalc.stage import COLORS, STYLE, Curve, Formula, Guess, Iteration, Poin
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["euler_steps", "secant"]
+__all__ = ["euler_steps", "secant", "shrinkage"]
 
 ZOOMED, EPSILON, FAR = np.linspace(-1.6, 1.6, 65), 1e-16, 99  # FAR is out of the picture
+
+
+def shrinkage(examples: Sequence[float] = (3.9, 4.5, 5.1), sigma: float = 1) -> Stage:
+    """A guess between the mean of a few examples and the mean of earlier tasks, and what the trust in the examples costs.
+
+    Parameters
+    ----------
+    examples : sequence of float
+        Where the examples are at first.
+    sigma : float
+        Standard deviation of the noise of an example.
+    """
+    w, m, tau, *xs = sp.symbols(f"w m tau x1:{len(examples) + 1}")
+    risk = w**2 * sp.nsimplify(sigma)**2 / len(xs) + (1 - w)**2 * tau**2
+    (trust,) = sp.solve(sp.diff(risk, w), w)
+    mean, least = sp.Add(*xs) / len(xs), risk.subs(w, trust)
+    guess = trust * mean + (1 - trust) * m
+    line, shares = np.linspace(0, 6, 121), np.linspace(0, 1, 51)
+    values = panel("value", "", (0, 6), (-1.15, 1.15), "three examples, and earlier tasks", size=(3.7, 3.4))
+    values.set_yticks([])
+    errors = panel("trust w in the examples", "expected squared error", (-0.03, 1.03), (0, 1.15), "the cost of a trust",
+                   size=(3.7, 3.4))
+    at = lambda ax, x, y, color, shape, **look: Point(ax, Formula(x), Formula(y), color=color, shape=shape, **look)
+    told = [at(values, guess, -0.85, "red", "D", label="guess"),
+            Curve(errors, shares, Formula(risk, over=(w, shares)), color="grey"),
+            at(errors, trust, least, "red", "D", label="least error", name="The least error")]
+    return Stage(
+        [values.figure, errors.figure],
+        [Curve(values, line, Formula(sp.exp(-((w - m) / tau)**2 / 2), over=(w, line)), color="green", dash="--",
+               label="means of tasks"),
+         *(at(values, x, -0.4, "blue", "o", label="examples (drag)", name="An example", drag=x.name) for x in xs),
+         Curve(values, Formula(m + w * (mean - m), over=(w, [0, 1])), [-0.85, -0.85], color="grey"),
+         at(values, mean, -0.85, "blue", "s", label="their mean x̄"),
+         at(values, m + tau, sp.exp(-sp.Rational(1, 2)), "green", "^", label="m and m + τ (drag)", name="m + τ", drag="tau"),
+         at(values, m, -0.85, "green", "^", name="m", drag="m"),
+         at(errors, sp.Integer(1), risk.subs(w, 1), "blue", "s", label="the examples only"),
+         at(errors, sp.Integer(0), risk.subs(w, 0), "green", "^", label="m only"), *told],
+        [Slider("tau", np.arange(4, 205) / 200, "spread of tasks τ", 0.5, ".3f"),
+         Slider("m", np.linspace(1, 5, 201), "mean of tasks m", 3, ".2f"),
+         *(Slider(x.name, np.arange(201) * 0.03, f"example {i}", value, ".2f")
+           for i, (x, value) in enumerate(zip(xs, examples), start=1))],
+        Readout("τ = {tau:.3f}: trust w = {trust:.3f}. Mean of the examples x̄ = {mean:.3f}, guess {guess:.3f}.\nExpected "
+                "squared error {least:.4f}; with the examples only {only:.4f}.", trust=Formula(trust), mean=Formula(mean),
+                guess=Formula(guess), least=Formula(least), only=Formula(risk.subs(w, 1))),
+        guess=Guess(errors, "x", "How much should the guess trust the examples?", Formula(trust), told),
+        alt="Left: a bell curve of the means of earlier tasks, three examples of a new one, and a guess between the mean of "
+            "the examples and that of the tasks. Right: the expected squared error for every trust in the examples, and the "
+            "least.")
 
 
 def secant(objective: Objective) -> Stage:
