@@ -175,7 +175,7 @@ function makeRun({ start, update, slider, count = 0 }, sliders) {
  */
 function liveSource({ value, run, over, scale }, runs, sliders, view) {
   const code = compiled([value]), parameters = over && Array.from(readTable(view, over, 0).values);
-  let key = "", /** @type {number[]} */ kept = [];  // a line over parameters, until a slider that it depends on moves
+  let key = "none", /** @type {number[]} */ kept = [];  // a line over parameters, until a slider that it depends on moves
   const placed = (/** @type {number} */ x) => {
     if (!scale || Number.isNaN(x)) return x;
     const [low, high, log] = scale, on = log ? (x > 0 ? Math.log10(Math.min(x, 1e300)) : -1000) : Math.max(-1e300, Math.min(1e300, x));
