@@ -114,6 +114,8 @@ def _evaluated(stage):
     pairs = [(place, formula, line) for place, (formula, _), line in pairs]
     pairs += [(stage.spec["fields"][name]["at"], table, False) for name, table in stage.readout.tables.items()
               if isinstance(table, Formula)]
+    if stage.guess is not None and isinstance(stage.guess.answer, Formula):
+        pairs.append((stage.spec["guess"]["answer"], stage.guess.answer, False))
     for place, formula, line in pairs:
         found = formula.line if line else formula.at
         yield {"place": place, "isLine": line, "entries": [
