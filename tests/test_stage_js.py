@@ -82,7 +82,8 @@ def plane():
     ax, places = panel("x", "y", (-2, 2), (-2, 2)), np.linspace(-2, 2, 81)
     halves = Iteration({u: x, v: y}, {u: u / 2, v: v / 2}, "n")
     path = Path(ax, halves(u), halves(v))
-    made = Stage(ax.figure, [Point(ax, Formula(x), Formula(y), name="The start", drag=("x", "y")), path],
+    made = Stage(ax.figure, [Point(ax, Formula(x), Formula(y), name="The start", drag=("x", "y")), path,
+                             Point(ax, Formula(x + 1), Formula(y), name="Its neighbour", drag=("x", "y"))],
                  [*(Slider(name, places, name, at, ".1f") for name, at in (("x", 1.0), ("y", 0.5))),
                   Slider("n", range(5), "steps", 3, "d")],
                  Readout("from {x:.1f}, {y:.1f} it ends at {end:.3f}", end=halves(u)), play="n",

@@ -93,6 +93,12 @@
  * @property {(index: number[], c: number) => {states: number[][], steps: number}} at
  * @property {(slider: number) => boolean} uses
  * @typedef {ReturnType<typeof makeCanvas>} Canvas
+ * @typedef {object} Grip
+ * @property {Grip[]} among  all of its axes
+ * @property {(x: number, y: number) => void} hold  in units of the picture; the others take fractions of the box
+ * @property {(x: number, y: number) => void} bring
+ * @property {(event: PointerEvent | MouseEvent) => [x: number, y: number]} fractions
+ * @property {(x: number, y: number) => number} distance
  * @typedef {(index: number[]) => string} Draw  draws at a position, and returns what the readout has to say of it, or ""
  *
  * @typedef {object} Model
@@ -424,20 +430,33 @@ function makeDraggable(spec, svg, { group, sources, width, height }, sliders, po
     const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM()?.inverse());
     return /** @type {[number, number]} */ ([(pointer.x - spec.box[0]) / width - 0.5, 0.5 - (pointer.y - spec.box[1]) / height]);
   };
-  grip.addEventListener("pointerdown", (event) => {
-    grip.setPointerCapture(event.pointerId);
-    event.preventDefault();
-  });
-  grip.addEventListener("pointermove", (event) => {
-    if (grip.hasPointerCapture(event.pointerId)) bring(...fractions(event));
-  });
-  return {
-    hold: (/** @type {number} */ x, /** @type {number} */ y) => {
+  let centre = [0, 0];
+  /** @type {Grip} */
+  const made = {
+    among: [], bring, fractions,
+    hold: (x, y) => {
+      centre = [x, y];
       grip.setAttribute("cx", String(x));
       grip.setAttribute("cy", String(y));
     },
-    bring, fractions, distance: (/** @type {number} */ x, /** @type {number} */ y) => distance(position(), x, y),
+    distance: (x, y) => Math.hypot((0.5 + x) * width - centre[0], (0.5 - y) * height - centre[1]),
   };
+  let held = made;
+  grip.addEventListener("pointerdown", (event) => {
+    grip.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    held = nearestOf(made.among, fractions(event)) ?? made;  // for a finger grips are large and lie over one another
+  });
+  grip.addEventListener("pointermove", (event) => {
+    if (grip.hasPointerCapture(event.pointerId)) held.bring(...fractions(event));
+  });
+  return made;
+}
+
+/** @param {Grip[]} grips @param {[x: number, y: number]} place */
+function nearestOf(grips, place) {
+  const far = grips.map((grip) => grip.distance(...place));
+  return grips[far.indexOf(Math.min(...far))];
 }
 
 /**
@@ -446,18 +465,21 @@ function makeDraggable(spec, svg, { group, sources, width, height }, sliders, po
  * @param {Mark[]} marks @param {SVGSVGElement[]} pictures
  */
 function makePads(marks, pictures) {
-  const pads = /** @type {Record<string, ReturnType<typeof makeDraggable>[]>} */ ({});
+  const pads = /** @type {Record<string, Grip[]>} */ ({});
   const key = (/** @type {Mark} */ mark) => [mark.panel, ...mark.box].join();
   for (const mark of marks) {
     if (!("drag" in mark) || pads[key(mark)]) continue;
-    const [x, y, width, height] = mark.box, grips = pads[key(mark)] = /** @type {ReturnType<typeof makeDraggable>[]} */ ([]);
+    const [x, y, width, height] = mark.box, grips = pads[key(mark)] = /** @type {Grip[]} */ ([]);
     const pad = svgElement("rect", { x, y, width, height, class: "stage-pad" }, pictures[mark.panel]);
     pad.addEventListener("click", (event) => {
-      const place = grips[0].fractions(event), far = grips.map((grip) => grip.distance(...place));
-      grips[far.indexOf(Math.min(...far))].bring(...place);
+      const place = grips[0].fractions(event);
+      nearestOf(grips, place)?.bring(...place);
     });
   }
-  return (/** @type {Mark} */ mark, /** @type {ReturnType<typeof makeDraggable>} */ grip) => { pads[key(mark)].push(grip); };
+  return (/** @type {Mark} */ mark, /** @type {Grip} */ grip) => {
+    grip.among = pads[key(mark)];
+    grip.among.push(grip);
+  };
 }
 
 /**

@@ -36,6 +36,16 @@ test("one grip moves two sliders, to the nearest of their positions", () => {
   assert.match(said(), /^from −2.0, −2.0/);
 });
 
+test("of grips that lie over one another the nearest to the pointer is held", () => {
+  const { state, at, el } = live(), [, above] = el.querySelectorAll("circle");  // of the start, and of a mark one to its right
+  above.dispatch("pointerdown", at(1.4, 0.5));
+  above.dispatch("pointermove", at(-1, -1));
+  assert.deepEqual([state.x, state.y], [-1, -1], "the start was nearer");
+  above.dispatch("pointerdown", at(-0.4, -1));
+  above.dispatch("pointermove", at(1, -1));
+  assert.deepEqual([state.x, state.y], [0, -1]);
+});
+
 test("a click in the panel brings the mark there, and the path begins there", () => {
   const { state, one, at, el, move } = live();
   one(".stage-pad").dispatch("click", at(-1, 1.5));
@@ -54,7 +64,7 @@ test("who predicts first does not see, guesses, and is told", () => {
   const hidden = () => el.querySelectorAll(".stage-mark").map((mark) => mark.className.includes("stage-hidden"));
   assert.equal(button.textContent, "Predict first");
   button.dispatch("click");
-  assert.deepEqual(hidden(), [false, true]);
+  assert.deepEqual(hidden(), [false, true, false]);
   assert.ok(said().startsWith(QUESTION) && !said().includes("ends at") && button.textContent.includes("Show"));
   const guess = el.querySelectorAll("input").find((input) => input.name === "guess");
   assert.equal(Element.focused, guess);
@@ -65,7 +75,7 @@ test("who predicts first does not see, guesses, and is told", () => {
   guess.dispatch("input");
   assert.equal(guess.getAttribute("aria-valuetext"), "0.60");
   button.dispatch("click");
-  assert.deepEqual(hidden(), [false, false]);
+  assert.deepEqual(hidden(), [false, false, false]);
   assert.equal(said(), `${before}\nYou guessed 0.60; it is 0.12.`);
   move(X, 0);
   assert.ok(!said().includes("guessed") && button.textContent === "Predict first", "another position is another question");

@@ -88,7 +88,7 @@ def learning_to_learn(n_iters: int = 40) -> Stage:
                          label="before the inner step"), *_shares(below, tasks), *told],
         [Slider("n", np.arange(n_iters + 1), "outer iterations", 0, "d"),
          Slider("alpha", np.arange(51) / 100, "inner rate α", 0.2, ".2f"), Slider("start", places, "start of θ", -3, ".2f"),
-         *(Slider(c.name, places, f"minimum, {word} task", m, ".2f") for c, (word, *_), m in zip(tasks.minima, LOOKS, MINIMA))],
+         *(Slider(c.name, places, f"{word} task’s c", m, ".2f") for c, (word, *_), m in zip(tasks.minima, LOOKS, MINIMA))],
         Readout("After {n:d} outer iteration{n:s} θ = {theta:.3f}: mean loss {before:.3f} before an inner step of rate "
                 "α = {alpha:.2f}, {after:.3f} after it.\nPulls a(1 − αa)²: {sharp:.3f}, {medium:.3f}, {flat:.3f}. θ comes to "
                 "rest at {rest:.3f}; without the inner step it would at {joint:.3f}.",
