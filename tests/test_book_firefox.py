@@ -140,7 +140,8 @@ def test_every_slider_obeys_the_mouse(figure):
 
 
 def test_every_grip_follows_the_mouse(figure):
-    for n in range(figure.ask("stage.querySelectorAll('.stage-grip').length")):
+    grips = figure.ask("stage.querySelectorAll('.stage-grip').length")
+    for n in range(grips):
         start, before = figure.place(".stage-grip", n), figure.state()
         figure.firefox.mouse(start, "down")
         for across, down in ((80, 0), (-80, 0), (0, -60), (0, 60)):  # some stand at the end of their way
@@ -152,7 +153,8 @@ def test_every_grip_follows_the_mouse(figure):
         assert all(old != new for old, new in zip(before, held))
         figure.firefox.mouse("up")
         assert figure.state() == held
-        assert math.dist(figure.place(".stage-grip", n), pointer) < math.dist(start, pointer)
+        there = [figure.place(".stage-grip", m) for m in range(grips)]  # one that lies over it may have been nearer
+        assert min(math.dist(place, pointer) for place in there) < math.dist(start, pointer)
 
 
 def play(figure):
@@ -191,10 +193,10 @@ def test_a_guess_is_told_beside_what_is_true(figure):
     if not figure.ask(focus, text=["Predict first"]):
         return
     figure.firefox.press("Enter", "ArrowRight", "ArrowRight")
-    guess, before = figure.ask("[document.activeElement.getAttribute('aria-valuetext'), shown()]")
+    guess = figure.ask("document.activeElement.getAttribute('aria-valuetext')")
     assert figure.ask(focus, text=["Show what is true"])
     figure.firefox.press("Enter")
-    assert guess and guess not in before and guess in figure.ask("shown()")
+    assert guess and f"You guessed {guess}; it is " in figure.ask("shown()")
 
 
 def test_a_hand_on_the_slider_that_plays_takes_over(visit):

@@ -72,6 +72,7 @@ def test_a_page_is_as_light_as_before_until_python_is_asked_for(tab, browser, se
 def test_cells_show_in_the_page_what_is_stored(name, browser, server, tab):
     known = json.loads((ROOT / "book/python/cells.json").read_text(encoding="utf-8")).get(name, {})
     for code, _, why, difference in trial.try_page(browser, server[0], name):
+        assert why is not None, f"{code.source}\n{difference}"
         assert (why or None) == (known.get(code.id) or [None])[0], code.source
         assert why or not difference, difference
 

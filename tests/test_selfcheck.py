@@ -193,7 +193,7 @@ def test_a_browser_that_keeps_nothing_asks_all_the_same(tab, browser):
 
 
 def test_a_phone_has_room_for_it_and_for_a_finger(tab):
-    page = tab(PHONE, has_touch=True, is_mobile=True)
+    page = tab(PHONE, is_mobile=True)
     for number in range(2):
         question, radios, said, right = parts(page, number)
         for i in [*({0, 1, 2} - {right}), right][1:]:

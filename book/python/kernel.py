@@ -192,6 +192,8 @@ STAGE = "application/vnd.metacalc.stage"
 
 def staged(stage):
     """What the page mounts of a live figure; the picture for places without scripts is not drawn."""
+    # Each figure has a class of its own, with its sliders as traits: IPython takes the name it waits for for that one alone.
+    _shell.display_formatter.mimebundle_formatter.for_type(sys.modules["metacalc.stage"].Stage, staged)
     state = {"spec": stage.spec, "pictures": stage.pictures, **{s.name: getattr(stage, s.name) for s in stage.sliders}}
     return {STAGE: {"table": stage.table, "state": state, "text": repr(stage)}}
 

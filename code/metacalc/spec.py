@@ -294,10 +294,9 @@ def check_shapes(marks: Iterable[Mark], readout: Readout | None, sliders: Sequen
         if isinstance(array, Formula):
             array.check(sliders)
             continue
-        try:
-            np.broadcast_to(array, shape)
-        except ValueError:
-            raise ValueError(f"{name} has shape {array.shape}, which does not broadcast to the sliders' {shape}") from None
+        # NumPy's own broadcasting refuses shapes of more elements than an address can name, as those of a few sliders are.
+        if array.ndim > len(shape) or any(n not in (1, full) for n, full in zip(array.shape[::-1], shape[::-1])):
+            raise ValueError(f"{name} has shape {array.shape}, which does not broadcast to the sliders' {shape}")
 
 
 def mark_spec(mark: Mark, panel: int, box: Iterable[float], sliders: Sequence[Slider], tables: Tables) -> dict[str, Any]:

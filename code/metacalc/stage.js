@@ -453,10 +453,10 @@ function makeDraggable(spec, svg, { group, sources, width, height }, sliders, po
   return made;
 }
 
-/** @param {Grip[]} grips @param {[x: number, y: number]} place */
+/** Of those that lie at one place the topmost. @param {Grip[]} grips @param {[x: number, y: number]} place */
 function nearestOf(grips, place) {
   const far = grips.map((grip) => grip.distance(...place));
-  return grips[far.indexOf(Math.min(...far))];
+  return grips[far.lastIndexOf(Math.min(...far))];
 }
 
 /**
@@ -593,8 +593,8 @@ function makeGuess(guess, pictures, groups, sourceOf, bar, position, changed) {
     frame.style.display = state === "off" ? "none" : "";
     pad.style.display = state === "asked" ? "" : "none";
     button.textContent = state === "asked" ? "Show what is true" : "Predict first";
-    if (state === "asked") bar.after(label);
-    else label.remove();
+    if (state !== "asked") label.remove();
+    else if (!label.isConnected) bar.after(label);  // to move it would take the keyboard from it
     const at = Number(input.value) / LAST;
     line.setAttribute("d", along ? `M${at * width},0v${height}` : `M0,${(1 - at) * height}h${width}`);
     value.textContent = format(guessed(), guess.format);
