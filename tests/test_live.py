@@ -8,7 +8,7 @@ from metacalc import Objective, adam, gradient_descent, step
 from metacalc.axes import Axes
 from metacalc.live import Formula, Iteration, axis_scale
 from metacalc.marks import Arrow, Curve, Path, Point
-from metacalc.spec import Guess, Readout, Slider
+from metacalc.spec import Guess, Readout, Slider, check_shapes, whole
 from metacalc.stage import Stage, panel
 
 theta, eta, start, n, s, z, t = sp.symbols("theta eta start n s z t")
@@ -56,6 +56,14 @@ def test_a_formula_in_javascript_knows_places_only():
 def test_divergence_is_a_number_too():
     run = Iteration({theta: 1}, {theta: theta**3 * 10}, "n")
     assert run(theta).at(SLIDERS, (30, 0, 0)) == np.inf and np.isnan(run(theta - sp.exp(theta)).at(SLIDERS, (30, 0, 0)))
+
+
+def test_sliders_may_have_more_positions_together_than_an_address_can_name():
+    sliders = [Slider(f"s{i}", range(400), "s") for i in range(8)]
+    check_shapes([], whole(Readout("{s0:d} {s7:d}"), sliders), sliders)
+    for shape in ((2,), (2, *[1] * 7), (1,) * 9):
+        with pytest.raises(ValueError, match="does not broadcast"):
+            check_shapes([], Readout("{a}", a=np.zeros(shape)), sliders)
 
 
 def test_sums():

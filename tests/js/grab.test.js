@@ -44,6 +44,9 @@ test("of grips that lie over one another the nearest to the pointer is held", ()
   above.dispatch("pointerdown", at(-0.4, -1));
   above.dispatch("pointermove", at(1, -1));
   assert.deepEqual([state.x, state.y], [0, -1]);
+  above.dispatch("pointerdown", at(0.5, -1));
+  above.dispatch("pointermove", at(1, 0));
+  assert.deepEqual([state.x, state.y], [0, 0], "of two that are as near the one above");
 });
 
 test("a click in the panel brings the mark there, and the path begins there", () => {
