@@ -129,7 +129,7 @@ class Checks(SphinxTransform):
 
 
 def unfold(translator, node):
-    """Open a fold, named for all readers by its own words: MyST-NB names every one "Toggle hidden content" for a screen reader."""
+    """Open a fold, whose words are its name for screen readers too: MyST-NB calls every one "Toggle hidden content"."""
     names = [f'<p class="{state} admonition-title">{escape(node[prompt])}</p>'
              for state, prompt in (("collapsed", "prompt_show"), ("expanded", "prompt_hide"))]
     classes = " ".join(["admonition", "hide", *node["classes"]])

@@ -87,6 +87,13 @@ LOST_ON_PAPER = """() => {
   }
   return lost;
 }"""
+# Which share of the page's height is code and what it prints, figures and pictures left out.
+CODE = """() => {
+  const height = (selector) => [...document.querySelectorAll(`article ${selector}`)]
+    .reduce((sum, place) => sum + place.getBoundingClientRect().height, 0);
+  const whole = document.querySelector("article").getBoundingClientRect().height;
+  return (height(".cell") - height(".cell .stage") - height(".cell_output img")) / whole;
+}"""
 COLOURS, SCROLLING = ["color-contrast", "link-in-text-block"], ["scrollable-region-focusable"]
 
 
@@ -169,6 +176,11 @@ def test_what_scrolls_sideways_shows_it_and_can_be_reached(visit, page_name):
 @every_page
 def test_code_outputs_and_tables_fit_a_desk(visit, page_name):
     assert not visit(page_name).evaluate(WIDE_AT_A_DESK)
+
+
+@every_page
+def test_at_most_half_of_a_page_is_code(visit, page_name):
+    assert visit(page_name).evaluate(CODE) <= 0.5
 
 
 @every_page

@@ -7,7 +7,8 @@ from metacalc.calculus import Objective
 from metacalc.descent import convergence_factor, gradient_descent
 from metacalc.exercises import Exercise, entries, number
 
-gamma, lambda_max, g, eta, theta, beta_1, a, sigma, v = sp.symbols("gamma lambda_max g eta theta beta_1 a sigma v", positive=True)
+gamma, lambda_max, g, eta, theta = sp.symbols("gamma lambda_max g eta theta", positive=True)
+beta_1, a, sigma, v = sp.symbols("beta_1 a sigma v", positive=True)
 R = sp.Rational
 
 
@@ -34,12 +35,13 @@ def _returning(objective, rate, point):
     """Near a rounded point the one to which two steps return, by Newton's method; the point itself where they do already."""
     for _ in range(20):
         path = gradient_descent(objective.grad, point, rate, 2)
-        miss = path[2] - path[0]
+        if abs(path[2] - point) <= 1e-7:
+            return point
         slope = np.prod([1 - rate * objective.hess(end) for end in path[:2]]) - 1
-        if not abs(miss) > 1e-7 or slope == 0:
+        if slope == 0:
             break
-        point = float(point - miss / slope)
-    return point if abs(miss) <= 1e-6 else np.nan
+        point = float(point - (path[2] - point) / slope)
+    return np.nan
 
 
 def _lowest(objective, low, high):

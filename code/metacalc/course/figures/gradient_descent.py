@@ -1,7 +1,7 @@
 """The live figures of gradient descent.
 
-The rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where Newton's method and
-descent end, and where starts among hills do.
+The rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where
+Newton's method and descent end, and where starts among hills do.
 """
 
 import matplotlib as mpl
@@ -86,7 +86,7 @@ def learned_rate(objective: Objective, n_iters: int = 100) -> Stage:
     for ax in (left, right):
         ax.axhline(best, color=COLORS["grey"], lw=1.4, ls="--")
     right.plot([0, 1], [0, 1], color=COLORS["grey"], lw=1, ls=":")
-    right.text(0.8, 0.76, "unlearned", color=COLORS["ink"], ha="left", va="top")
+    right.text(0.15, 0.03, "dotted: where it began", color=COLORS["ink"])
     told = [Path(left, run(t), run(rate), color="blue"), Point(left, run(t), run(rate), color="red", name="η"),
             Curve(right, rates, whole(rate, over=(s, rates)), color="blue", dots=True, dash=" "),
             Point(right, Formula(eta0), own(rate), color="red", name="The rate’s end", drag="eta0")]
@@ -99,8 +99,8 @@ def learned_rate(objective: Objective, n_iters: int = 100) -> Stage:
                 "θ = {theta:.2e}; without learning it would be {plain:.2e}.",
                 rate=run(rate), theta=run(theta), plain=plain(theta)),
         guess=Guess(left, "y", "Where will the rate be in the end?", own(rate), told, ".2g"),
-        alt="Left: the learning rate at each iteration, and the best one as a dashed line. Right: the rate in the end, for every "
-            "first rate.")
+        alt="Left: the learning rate at each iteration, and the best one as a dashed line. Right: the rate in the end, for "
+            "every first rate.")
 
 
 def valley(n_iters: int = 60, horizon: int = 400) -> Stage:
