@@ -185,11 +185,11 @@ def test_a_folded_cell_runs_and_shows_by_itself_what_went_wrong_in_it(tab):
     page = tab("chapters/03_gradient_descent")
     n = page.locator(".cell").evaluate_all("cells => cells.findIndex(c => c.matches('.tag_hide-cell'))")
     folded, fold = cell(page, n), cell(page, n).locator("details.hide")
-    printed = folded.locator(".cell_output").text_content()
+    printed = folded.locator(".cell_output pre").text_content()
     fold.locator("summary").press("Enter")
     folded.get_by_role("button", name="Run all above").press("Enter")
     said(page, n, seconds=120)
-    assert folded.locator(".cell_output").text_content().strip() == printed.strip()
+    assert folded.locator(".cell_output pre").text_content().strip() == printed.strip()
     write(page, n, "1 / 0")
     page.reload()
     assert fold.get_attribute("open") is not None and folded.locator("textarea").input_value() == "1 / 0"
