@@ -64,6 +64,10 @@ FIGURES = {
     "chapters/03_gradient_descent": [
         LiveFigure(lambda: gradient_descent_figures.parabola(Objective(theta**2, theta)), test_figures_descent.parabola,
                    test_figures_descent.check_parabola),
+        LiveFigure(lambda: gradient_descent_figures.learned_rate(Objective(theta**2, theta)), test_figures_descent.learned_rate,
+                   test_figures_descent.check_learned_rate),
+    ],
+    "chapters/03_update_rules": [
         LiveFigure(gradient_descent_figures.valley, test_figures_descent.valley, test_figures_descent.check_valley),
         LiveFigure(lambda: gradient_descent_figures.leaving(Objective(theta**2, theta)), test_figures_descent.leaving,
                    test_figures_descent.check_leaving),

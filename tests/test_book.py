@@ -87,6 +87,13 @@ LOST_ON_PAPER = """() => {
   }
   return lost;
 }"""
+# Which share of the page's height is code and what it prints, figures and pictures left out.
+CODE = """() => {
+  const height = (selector) => [...document.querySelectorAll(`article ${selector}`)]
+    .reduce((sum, place) => sum + place.getBoundingClientRect().height, 0);
+  const whole = document.querySelector("article").getBoundingClientRect().height;
+  return (height(".cell") - height(".cell .stage") - height(".cell_output img")) / whole;
+}"""
 COLOURS, SCROLLING = ["color-contrast", "link-in-text-block"], ["scrollable-region-focusable"]
 
 
@@ -139,6 +146,27 @@ def test_page_fits_a_phone(visit, page_name):
 
 
 @every_page
+def test_what_only_verifies_is_folded_under_one_name_and_opens_with_keys(visit, page_name):
+    page = visit(page_name)
+    assert page.locator("article details.hide[open]").count() == 0
+    for fold in page.locator("article .cell.tag_hide-cell > details.hide").all():
+        assert fold.get_by_text("Check it", exact=True).filter(visible=True).count() == 1
+        assert fold.locator("summary").get_attribute("aria-label") is None and not fold.locator("pre").first.is_visible()
+        assert fold.bounding_box()["height"] < 50
+    for fold in page.locator("article .cell.tag_hide-cell > details.hide").all()[:1]:
+        fold.locator("summary").press("Enter")
+        assert fold.locator(".cell_input pre").is_visible() and fold.get_by_text("Check it").filter(visible=True).count() == 1
+        page.emulate_media(media="print")
+        assert fold.is_visible()
+        page.emulate_media(media="screen")
+        fold.locator("summary").press("Enter")
+        assert not fold.locator(".cell_input pre").is_visible()
+        page.emulate_media(media="print")
+        assert not fold.is_visible()
+        page.emulate_media(media="screen")
+
+
+@every_page
 def test_what_scrolls_sideways_shows_it_and_can_be_reached(visit, page_name):
     page = visit(page_name, PHONE)
     page.wait_for_timeout(400)  # the theme looks for stops of the Tab key a while after the page has changed
@@ -148,6 +176,11 @@ def test_what_scrolls_sideways_shows_it_and_can_be_reached(visit, page_name):
 @every_page
 def test_code_outputs_and_tables_fit_a_desk(visit, page_name):
     assert not visit(page_name).evaluate(WIDE_AT_A_DESK)
+
+
+@every_page
+def test_at_most_half_of_a_page_is_code(visit, page_name):
+    assert visit(page_name).evaluate(CODE) <= 0.5
 
 
 @every_page

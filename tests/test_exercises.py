@@ -15,7 +15,7 @@ from metacalc.course.answers import EXERCISES
 from metacalc.exercises import Checker, Exercise
 
 x, y, eta, theta, t, a = sp.symbols("x y eta theta t a")
-quadratic = metacalc.Objective(theta**2, theta)
+quadratic, logcosh = metacalc.Objective(theta**2, theta), metacalc.Objective(sp.log(sp.cosh(theta)), theta)
 
 
 class Lines:
@@ -65,16 +65,31 @@ WRONG = {
                        ((theta**2, theta**2, 0), "point against"), ((-(theta - 1) ** 2, -(theta + 1) ** 2, 0), "no minimum"),
                        ((theta**2 - 9 * theta, 9 * theta, 0), "bounded below"),
                        (((theta - 1) ** 2, (theta + 1) ** 2, 0.5), "not zero"), (3, "used")],
-    "gd-ex-routine": [(sp.Rational(1, 2), "cubic"), (0.43, "not equal"), ("eta", "symbol eta")],
-    "gd-ex-count": [((921, 130), "square"), ((461, 400), "Entry 2"), (461, "2 answers"), ((460, 64), "round up"),
-                    ((461, 64.7), "Entry 2")],
+    "gd-ex-slope": [("-theta^6", "old point"), ("-(theta - eta*theta^3)^6", "new point"), ("-(theta - eta*theta^3)^3", "moves"),
+                    ("(theta - eta*theta^3)^3*(1 - 3*eta*theta^2)", "respect to θ"),
+                    ("theta^3*(theta - eta*theta^3)^3", "sign")],
+    "gd-ex-perpendicular": [(0.4, "one start"), ("1/4", "perpendicular"), ("17/5", "Upside down"), (0.294, "Close")],
+    "gd-ex-price": [("-eta*g", "another"), ("sqrt(eta*g)", "sign"), ("-sqrt(3*eta*g)", "cancels"), ("-eta*sqrt(g)", "root")],
+    "gd-ex-routine": [(sp.Rational(1, 2), "cubic"), ("5/13", "needs f'(1)"), (0.43, "not equal"), (0.435, "Close"),
+                      ("eta", "symbol eta")],
+    "gd-ex-predict": [(("2/3", "1/3", 13), "axis"), (("1/3", "1/2", 13), "swapped"), (("1/2", "1/3", 12), "round up"),
+                      (("1/2", "1/4", 13), "Entry 2"), ("1/2", "3 answers")],
     "gd-ex-decay": [("2/lambda_max", "curves"), ("1/(lambda_max + gamma)", "constant factor"), ("2/(lambda_max*gamma)", "add")],
+    "gd-ex-smooth": [("4/3", "1/Λ"), ("2/3", "never 1"), (8, "factor 3"), (3, "not equal")],
+    "gd-ex-count": [((921, 130), "square"), ((461, 400), "Entry 2"), (461, "2 answers"), ((460, 64), "round up"),
+                    ((461, 64.7), "Entry 2"), ((65, 461), "swapped"), ("(65, 461)", "swapped")],
     "gd-ex-momentum": [((0.25, np.nan, 0.5625), "finite"), ((0.5, 0.5, 0.5625), "Entry 1"), ((0.25, 0.25, 0.5625), "Entry 2"),
                        ((0.25, 0.5, 0.7), "Entry 3"), ((2, 0.5, 0.5), "[0, 1)")],
+    "gd-ex-adam": [("eta", "remembers"), ("-eta*(1 - beta_1)/(1 + beta_1)", "left"), ("eta*(1 - beta_1)^2", "corrected"),
+                   ("eta/19", "depend on beta_1")],
+    "gd-ex-noise": [("2*a*v/sigma^2", "small η"), ("(sigma^2 + a^2*v)/(2*a*v)", "Upside down"), ("2*a*v", "depend on sigma")],
+    "gd-ex-newton": [(0, "digits"), ("1/3", "taken away"), ("4/3", "subtracted"), (0.5, "not equal")],
+    "gd-ex-saddle": [(("4/5", 0), "negative"), ((0, "6/5"), "swapped"), (("6/5", 1), "Entry 2"), (1.2, "2 answers")],
     "gd-ex-edge": [((metacalc.Objective(theta**2, theta), 1 + 1e-8, 1.0), "attract"),
                    ((metacalc.Objective(theta**4 / 4 - theta**2 / 2, theta), 2 / 3, 2.0), "does not exceed"),
                    ((quadratic, 1.0, 1.0), "does not exceed"), ((quadratic, 0.3, 1.0), "two points"),
-                   ((quadratic, 0.3, 0.0), "does not move"), ((theta**2, 1, 1), "Objective")],
+                   ((logcosh, 3, 1.2), "two points"), ((quadratic, 0.3, 0.0), "does not move"),
+                   ((theta**2, 1, 1), "Objective")],
     "ml-ex-two-steps": [("(1 - 2*alpha*theta)*(theta - alpha*theta**2 - alpha*(theta - alpha*theta**2)**2)**2", "One factor"),
                         ("(theta - alpha*theta**2 - alpha*(theta - alpha*theta**2)**2)**2", "first-order"),
                         ("theta**2", "depend on alpha")],
@@ -221,6 +236,15 @@ def test_an_answer_counts_in_any_form():
     assert check("cl-ex-gradient", sp.Matrix([y * sp.cos(x * y) + 2 * x * y, x**2 + x * sp.cos(x * y)]))
     assert check("gd-ex-routine", 10 / 23) and check("cl-ex-shared", 7.0)
     assert check("pr-ex-family", Lines()) and check("pr-ex-family", Lines(dtype=np.float32))
+
+
+def test_a_rounded_point_of_a_cycle_is_right():
+    waves = metacalc.Objective(theta**2 / 2 - theta**4 / 4, theta)
+    for digits in (3, 6, 12):
+        for sign in (1, -1):
+            assert check("gd-ex-edge", (logcosh, 3, round(sign * 1.287839, digits)))  # where 3 tanh θ = 2θ
+            assert check("gd-ex-edge", (waves, 2.5, round(sign * float(np.sqrt(0.2)), digits)))
+    assert not check("gd-ex-edge", (logcosh, 3, 1.28)) and not check("gd-ex-edge", (logcosh, 1.9, 1.288))
 
 
 def test_an_answer_off_by_just_the_tolerance_is_right_and_one_beyond_all_bounds_is_not_worked_out():

@@ -3,9 +3,13 @@
 from functools import cache
 
 import numpy as np
+import sympy as sp
 
 from conftest import close, number_of, positions, shown
+from metacalc import Objective
 from metacalc.course.figures import gradient_descent
+
+theta = sp.Symbol("theta", real=True)
 
 
 def values(stage, index):
@@ -48,6 +52,49 @@ def test_what_the_caption_of_the_parabola_claims():
     close((1 - 2 * 0.1) ** 2, (1 - 2 * 0.9) ** 2)
 
 
+def learned(n, nu, eta0):
+    """Position and rate at each of n iterations on θ² from 10."""
+    theta, rate, slopes, path = 10.0, eta0, [0.0], [(10.0, eta0)]
+    for _ in range(int(n)):
+        slopes.append(2 * theta)
+        rate += nu * slopes[-1] * slopes[-2]
+        theta -= rate * slopes[-1]
+        path.append((theta, rate))
+    return np.array(path)
+
+
+def learned_rate(n, nu, eta0):
+    theta, rate = learned(n, nu, eta0)[-1]
+    return (f"With ν = {nu:.0e} the rate goes from {eta0:.3f} to {rate:.4f} in {number_of(n, 'iteration')}.\n"
+            f"θ = {theta:.2e}; without learning it would be {10 * (1 - 2 * eta0) ** int(n):.2e}.")
+
+
+def check_learned_rate(stage):
+    path, point, ends, end = stage.marks
+    for index in positions(stage):
+        n, nu, eta0 = values(stage, index)
+        rates = learned(n, nu, eta0)[:, 1]
+        close(shown(stage, path, index), [np.arange(n + 1), rates])
+        close(shown(stage, point, index), [n, rates[-1]])
+        close(shown(stage, end, index), [eta0, learned(100, nu, eta0)[-1, 1]])
+        first, last = shown(stage, ends, index)
+        close(last, [learned(100, nu, eta)[-1, 1] for eta in first])
+        close(first, stage.sliders[2].values)
+
+
+def test_what_the_caption_of_the_learned_rate_claims():
+    _, speeds, rates = (s.values for s in gradient_descent.learned_rate(Objective(theta**2, theta)).sliders)
+    ends = {nu: np.array([learned(100, nu, eta)[-1, 1] for eta in rates]) for nu in speeds}
+    assert (np.abs(ends[1e-3] - 0.5) < 0.05).all()  # near the best rate, from every first one
+    side = lambda eta: np.sign(np.round(eta - 0.5, 9))
+    assert all((side(ends[nu]) == side(rates)).all() for nu in speeds if nu < 2e-3)  # and never past it
+    at = lambda eta: np.abs(rates - eta).argmin()
+    assert abs(ends[1e-5][at(0.3)] - 0.3) < 0.01  # a small ν hardly moves it
+    assert ends[2e-3][at(0.2)] > 0.55 and ends[2e-3][at(0.7)] < 0.45  # a large one carries it past
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(learned(200, 5e-3, 0.1)[-1]).all()
+
+
 def ends_of(kappa):
     return np.array([1 / kappa, 1.0])
 
@@ -84,12 +131,12 @@ def valley(n, kappa, eta, beta, x0, y0):
     rho, (best_eta, best_beta, best) = long_run(kappa, eta, beta), best_pair(kappa)
     predicted, measured = iterations_to_a_thousandth(kappa, eta, beta, x0, y0)
     if rho >= 1 - 1e-9:
-        told = "none, it diverges (ρ > 1)" if rho > 1 + 1e-9 else "not predicted, for ρ = 1"
+        told = "none, it diverges (r > 1)" if rho > 1 + 1e-9 else "not predicted, for r = 1"
         told += "" if np.isinf(measured) else f", {measured} measured"
     else:
         told = ", ".join(f"{count:.0f} {word}" if count <= 400 else f"more than 400 {word}"
                          for count, word in ((predicted, "predicted"), (measured, "measured")))
-    return (f"Long-run factor ρ = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best:.4f}.\n"
+    return (f"Long-run factor r = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best:.4f}.\n"
             f"Iterations to a thousandth of the first error: {told}.")
 
 

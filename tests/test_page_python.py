@@ -123,7 +123,7 @@ def test_an_answer_is_typeset_checked_counted_and_kept(tab, running):
     assert other.locator(".exercise-bg-ex-error .answer-verdict").inner_text() == "✓ Right."
     assert other.locator(".exercise-bg-ex-error input").input_value() == "h e^theta / 2"
     first = tab("chapters/intro", context=running.context)
-    assert re.match(r"[12] of 60 exercises of the course solved", first.locator(".solved").inner_text())
+    assert re.match(rf"[12] of {len(EXERCISES)} exercises of the course solved", first.locator(".solved").inner_text())
     other.get_by_role("button", name="Forget").click()
     other.get_by_role("button", name="Press again").click()
     other.wait_for_load_state()
@@ -179,6 +179,27 @@ def test_run_all_above_and_a_live_figure_made_anew(running):
     stage.locator("input[type=range]").first.press("ArrowRight")
     assert stage.locator(".stage-readout").inner_text() != before
     assert "K =  1" in cell(page, 3).locator(".cell_output").inner_text()
+
+
+def test_a_folded_cell_runs_and_shows_by_itself_what_went_wrong_in_it(tab):
+    page = tab("chapters/03_gradient_descent")
+    n = page.locator(".cell").evaluate_all("cells => cells.findIndex(c => c.matches('.tag_hide-cell'))")
+    folded, fold = cell(page, n), cell(page, n).locator("details.hide")
+    printed = folded.locator(".cell_output pre").text_content()
+    fold.locator("summary").press("Enter")
+    folded.get_by_role("button", name="Run all above").press("Enter")
+    said(page, n, seconds=120)
+    assert folded.locator(".cell_output pre").text_content().strip() == printed.strip()
+    write(page, n, "1 / 0")
+    page.reload()
+    assert fold.get_attribute("open") is not None and folded.locator("textarea").input_value() == "1 / 0"
+    fold.locator("summary").click()
+    cell(page, n + 1).get_by_role("button", name="Run all above").click()
+    said(page, n + 1, "not run", seconds=120)
+    assert fold.get_attribute("open") is not None and folded.get_by_text("ZeroDivisionError").first.is_visible()
+    folded.get_by_role("button", name=f"Put cell {n + 1} back as printed").click()
+    page.reload()
+    assert fold.get_attribute("open") is None
 
 
 def test_a_page_from_a_file_says_what_to_do(browser):

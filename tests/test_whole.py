@@ -81,7 +81,7 @@ def test_the_index_names_the_chapters_where_a_term_is_used():
     for term, page, name in (("gradient descent", "03_gradient_descent", "3 Gradient descent"),
                              ("Hessian", "02_calculus_link", "2 Core concepts"),
                              ("support set", "04_meta_learning", "4 The mathematics of meta-learning"),
-                             ("momentum", "03_gradient_descent", "3 Gradient"),
+                             ("momentum", "03_update_rules", "Update rules"),
                              ("prototype", "06_applications/vision", "Vision<")):
         assert re.search(rf'href="chapters/{page}\.html#[^"]+">{name}', entries[term]), (term, entries[term])
 

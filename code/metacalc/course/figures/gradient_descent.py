@@ -1,7 +1,7 @@
 """The live figures of gradient descent.
 
-The rate on a quadratic, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where Newton's method and
-descent end, and where starts among hills do.
+The rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where
+Newton's method and descent end, and where starts among hills do.
 """
 
 import matplotlib as mpl
@@ -13,7 +13,7 @@ from metacalc.calculus import Objective, step
 from metacalc.descent import adam, convergence_factor, gradient_descent, newton
 from metacalc.stage import COLORS, STYLE, Curve, Formula, Guess, Iteration, Path, Point, Readout, Slider, Stage, panel
 
-__all__ = ["basins", "hills", "leaving", "noise_floor", "parabola", "valley"]
+__all__ = ["basins", "hills", "learned_rate", "leaving", "noise_floor", "parabola", "valley"]
 
 KAPPAS = np.array([1, 3, 10, 30, 100])
 LEVELS = {0.6: "-", 0.8: "--", 0.9: "-.", 0.95: ":"}  # of the long-run factor, with their dashes
@@ -63,6 +63,46 @@ def parabola(objective: Objective, n_iters: int = 60) -> Stage:
             "logarithmic scale.")
 
 
+def learned_rate(objective: Objective, n_iters: int = 100) -> Stage:
+    """Gradient descent on a quadratic function of a number, whose rate goes downhill too: its path, and where every rate ends.
+
+    Parameters
+    ----------
+    objective : Objective
+        Quadratic function of one variable; θ² in the chapter.
+    n_iters : int
+    """
+    theta, rates, begin = objective.variables, np.arange(1, 200) / 200, 10
+    rate, previous, nu, eta0, s, t = sp.symbols("rate previous nu eta0 s t")
+    new = rate + nu * objective.gradient * previous
+    update = {theta: theta - new * objective.gradient, rate: new, previous: objective.gradient}
+    start = {theta: sp.Integer(begin), rate: eta0, previous: sp.Integer(0)}
+    run, own = (Iteration(start, update, steps, t) for steps in ("n", n_iters))
+    whole = Iteration({**start, rate: s}, update, n_iters)
+    plain = Iteration({theta: begin}, {theta: step(objective, eta0)}, "n")
+    best = float(1 / objective.hessian)
+    left = panel("iteration t", "learning rate η", (-2, n_iters + 2), (0, 1.02), "the rate on its way")
+    right = panel("first rate η₀", f"rate after {n_iters} iterations", (0, 1), (0, 1.02), "where each rate ends")
+    for ax in (left, right):
+        ax.axhline(best, color=COLORS["grey"], lw=1.4, ls="--")
+    right.plot([0, 1], [0, 1], color=COLORS["grey"], lw=1, ls=":")
+    right.text(0.15, 0.03, "dotted: where it began", color=COLORS["ink"])
+    told = [Path(left, run(t), run(rate), color="blue"), Point(left, run(t), run(rate), color="red", name="η"),
+            Curve(right, rates, whole(rate, over=(s, rates)), color="blue", dots=True, dash=" "),
+            Point(right, Formula(eta0), own(rate), color="red", name="The rate’s end", drag="eta0")]
+    return Stage(
+        [left.figure, right.figure], told,
+        [Slider("n", np.arange(n_iters + 1), "iterations", n_iters, "d"),
+         Slider("nu", np.array([1, 2, 5, 10, 20, 50, 100, 200]) / 1e5, "rate ν of the rate", 1e-4, ".0e"),
+         Slider("eta0", rates, "first rate η₀", 0.1, ".3f")],
+        Readout("With ν = {nu:.0e} the rate goes from {eta0:.3f} to {rate:.4f} in {n:d} iteration{n:s}.\n"
+                "θ = {theta:.2e}; without learning it would be {plain:.2e}.",
+                rate=run(rate), theta=run(theta), plain=plain(theta)),
+        guess=Guess(left, "y", "Where will the rate be in the end?", own(rate), told, ".2g"),
+        alt="Left: the learning rate at each iteration, and the best one as a dashed line. Right: the rate in the end, for "
+            "every first rate.")
+
+
 def valley(n_iters: int = 60, horizon: int = 400) -> Stage:
     """Heavy-ball momentum on ½(x²/κ + y²) from any start, and a map of its long-run factor over all rates and momenta.
 
@@ -75,13 +115,13 @@ def valley(n_iters: int = 60, horizon: int = 400) -> Stage:
     angle, (rates, betas) = np.linspace(0, 2 * np.pi, 73), _grids(best, kappa)
     levels = [Curve(plane, Formula(r * sp.sqrt(kappa) * sp.cos(c), over=(c, angle)), r * np.sin(angle), color="faint",
                     width=1.2) for r in (0.3, 0.6, 0.9, 1.2, 1.5)]
-    contours = [Curve(pairs, *_level_line(level), color="green", dash=dash, label=f"ρ = {level}")
+    contours = [Curve(pairs, *_level_line(level), color="green", dash=dash, label=f"r = {level}")
                 for level, dash in LEVELS.items()]
     return Stage(
         [plane.figure, pairs.figure],
         [*levels, Path(plane, run(x), run(y), color="blue"), Point(plane, run(x), run(y), color="red", name="The path’s end"),
          Point(plane, Formula(x0), Formula(y0), color="blue", shape="s", label="start (drag it)", drag=("x0", "y0")),
-         Curve(decay, count, Formula(factor**c, over=(c, count)), color="grey", dash="--", label="ρᵗ, predicted"),
+         Curve(decay, count, Formula(factor**c, over=(c, count)), color="grey", dash="--", label="rᵗ, predicted"),
          Path(decay, run(t), run(sp.sqrt((x**2 + y**2) / (x0**2 + y0**2))), color="blue", dots=False, label="measured"),
          *contours, Point(pairs, *map(Formula, best), color="purple", shape="D", label="best pair"),
          Point(pairs, Formula(eta), Formula(beta), color="red", label="(η, β): drag, or click", drag=("eta", "beta"))],
@@ -106,7 +146,7 @@ def _heavy_ball(f, begin, eta, beta):
 
 
 def _long_run(eta, beta, ends):
-    """The largest modulus of a root h ± √(h² − β) of r² − (1 + β − ηλ) r + β, where h is half of the bracket.
+    """The largest modulus of a root h ± √(h² − β) of z² − (1 + β − ηλ) z + β, where h is half of the bracket.
 
     Of a complex pair it is √β, as their product is β; of a real one it grows with |h|, so that the ends of the spectrum
     decide.
@@ -171,7 +211,7 @@ def _plane_and_decay(n_iters):
 
 def _pairs():
     """Axes of rate and momentum, with the border of divergence."""
-    pairs = panel("learning rate η", "momentum β", (0, 4.05), (-0.02, 1), "the long-run factor ρ", size=(3.7, 4.3))
+    pairs = panel("learning rate η", "momentum β", (0, 4.05), (-0.02, 1), "the long-run factor r", size=(3.7, 4.3))
     pairs.grid(False)
     pairs.fill([2, 4, 4.05, 4.05], [0, 1, 1, 0], color=COLORS["red"], alpha=0.12, lw=0)
     pairs.plot([2, 4], [0, 1], color=COLORS["red"], lw=2)
@@ -192,11 +232,11 @@ def _counted(start, update, factor, best, t, horizon):
     measured = sp.Piecewise((hit, hit >= 0), (horizon + 2, factor > 1 - edge), (horizon + 1, True))
     numbers = [*map(str, range(horizon + 1)), f"more than {horizon}"]
     return Readout(
-        "Long-run factor ρ = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best_rho:.4f}.\n"
+        "Long-run factor r = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best_rho:.4f}.\n"
         "Iterations to a thousandth of the first error: {predicted}{measured}.",
         rho=Formula(factor), best_eta=Formula(best[0]), best_beta=Formula(best[1]), best_rho=Formula(sp.sqrt(best[1])),
-        predicted=settled(predicted, labels=[*(f"{n} predicted" for n in numbers), "not predicted, for ρ = 1",
-                                           "none, it diverges (ρ > 1)"]),
+        predicted=settled(predicted, labels=[*(f"{n} predicted" for n in numbers), "not predicted, for r = 1",
+                                           "none, it diverges (r > 1)"]),
         measured=whole(measured, labels=[*(f", {n} measured" for n in numbers), ""]))
 
 
