@@ -48,7 +48,7 @@ EXERCISES = {
                                    ((s / n + t) / 2, "The two are weighted with n and ν."),
                                   (s / (n + nu), "The ν others have something to say: t."))),
     "rc-ex-missing": Exercise((sp.Rational(3, 5), sp.Integer(1)), mistakes=(
-        ((sp.Integer(1), sp.Rational(3, 5)), "The other way round: without weights the first cuisine counts nine times as much."),
+        ((sp.Integer(1), sp.Rational(3, 5)), "The other way round: unweighted, the first cuisine counts nine times as much."),
         ((sp.Integer(1), sp.Integer(1)), "Of ten given ratings nine are of the first cuisine."),
         ((sp.Rational(3, 5), sp.Rational(7, 5)), "With weights 1/share the two cuisines together weigh the same."))),
     "rc-ex-question": Exercise(_best_question),
