@@ -9,6 +9,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+import sympy as sp
 
 from conftest import ROOT, number_of
 from metacalc.course.figures.vision import outline, recognition
@@ -119,6 +120,23 @@ def test_the_figure_s_tasks_are_of_letters_that_no_start_has_seen():
         labels = LETTERS.labels[task]
         assert (labels == labels[:, :1]).all() and len(set(labels[:, 0])) == 5 and set(labels[:, 0]) <= set(test)
         assert len({script_of(label) for label in labels[:, 0]}) == 1 and len(np.unique(task)) == task.size
+
+
+def test_the_cross_entropy_has_the_derivatives_that_two_chapters_state():
+    """p − y and diag(p) − pp^T, the latter as a variance and with no eigenvalue above 1/2, which two equal letters reach."""
+    z, v = sp.Matrix(sp.symbols("z1:4", real=True)), sp.Matrix(sp.symbols("v1:4", real=True))
+    p = z.applyfunc(sp.exp) / sum(map(sp.exp, z))
+    covariance = sp.diag(*p) - p * p.T
+    for right in range(3):
+        loss, y = -sp.log(p[right]), sp.Matrix([int(i == right) for i in range(3)])
+        assert sp.simplify(sp.Matrix([loss]).jacobian(z).T - (p - y)) == sp.zeros(3, 1)
+        assert sp.simplify(sp.hessian(loss, z) - covariance) == sp.zeros(3)
+    variance = sum(p_j * v_j**2 for p_j, v_j in zip(p, v)) - p.dot(v) ** 2
+    assert sp.simplify((v.T * covariance * v)[0] - variance) == 0
+    for probabilities in np.random.default_rng(0).dirichlet(np.full(27, 0.1), 200):
+        assert np.linalg.eigvalsh(np.diag(probabilities) - np.outer(probabilities, probabilities)).max() <= 0.5 + 1e-12
+    half = np.array([0.5, 0.5, 0])
+    assert np.isclose(np.linalg.eigvalsh(np.diag(half) - np.outer(half, half)).max(), 0.5)
 
 
 def test_an_outline_keeps_the_letter_s_box():

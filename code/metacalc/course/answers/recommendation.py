@@ -23,6 +23,10 @@ def _best_question(answer):
     return "For your matrix the most uncertain item is the best question." if best == loudest else ""
 
 EXERCISES = {
+    "rc-ex-task": Exercise((sp.Integer(10), sp.Integer(3003)), mistakes=(
+        ((sp.Integer(35), sp.Integer(3003)), "Of the 25 cuisines without a rating nobody knows whether a guess was right."),
+        ((sp.Integer(10), sp.Integer(658008)), "The support set is drawn from the 15 ratings that there are, not from 40."),
+        ((sp.Integer(10), sp.Integer(360360)), "The order in which ratings are drawn does not matter."))),
     "rc-ex-offset": Exercise(noise / tau2,
                              mistakes=((tau2 / noise,
                                         "The other way round: the noisier the ratings, the more of them the prior is worth."),
@@ -43,5 +47,9 @@ EXERCISES = {
                          mistakes=((s / n, "That forgets the word of the ν others."),
                                    ((s / n + t) / 2, "The two are weighted with n and ν."),
                                   (s / (n + nu), "The ν others have something to say: t."))),
+    "rc-ex-missing": Exercise((sp.Rational(3, 5), sp.Integer(1)), mistakes=(
+        ((sp.Integer(1), sp.Rational(3, 5)), "The other way round: unweighted, the first cuisine counts nine times as much."),
+        ((sp.Integer(1), sp.Integer(1)), "Of ten given ratings nine are of the first cuisine."),
+        ((sp.Rational(3, 5), sp.Rational(7, 5)), "With weights 1/share the two cuisines together weigh the same."))),
     "rc-ex-question": Exercise(_best_question),
 }

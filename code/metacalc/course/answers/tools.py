@@ -5,7 +5,7 @@ import sympy as sp
 
 from metacalc.exercises import Exercise
 
-a, alpha, theta = sp.symbols("a alpha theta", positive=True)
+a, alpha, c, f, s, theta = sp.symbols("a alpha c f s theta", positive=True)
 R = sp.Rational
 
 
@@ -50,6 +50,9 @@ EXERCISES = {
                                   mistakes=((a * (1 - a * alpha) * theta,
                                              "That is first-order MAML: there the gradient is detached, not θ."),
                                             (a * (1 - a * alpha) ** 2 * theta, "That is MAML. The straight way is cut here."))),
+    "tl-ex-pays": Exercise(c / (s - f), mistakes=((c / s, "That ignores what the framework's own iterations take."),
+                                                  (c / f, "Compare the two totals: c + n f against n s."),
+                                                  (c / (f - s), "Sign: the framework is the faster one per iteration."))),
     "tl-ex-difference": Exercise(_hessian_from_gradients, program=True),
     "tl-ex-checkpoints": Exercise((R(10), R(20)),
                                   mistakes=(((R(10), R(10)), "The kept iterates and those of one stretch count together."),

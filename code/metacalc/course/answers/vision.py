@@ -39,5 +39,9 @@ EXERCISES = {
                                           "That is the spread of one alphabet. The mean of eight is √8 times as sure."),
                                          ((R(2, 100), 0.02 * 1.959964 / sp.sqrt(8)),
                                           "With eight units the normal distribution is too narrow; take Student's t."))),
+    "vi-ex-verdict": Exercise((R(2), R(1)),
+                              mistakes=(((R(3), R(1)), "The third interval contains zero: that is no loss, only no win."),
+                                        ((R(2), R(2)), "Widen the first interval as well: does it still exclude zero?"),
+                                        ((R(3), R(3)), "Look at the whole interval, not at its middle."))),
     "vi-ex-leak": Exercise(_leak, program=True),
 }
