@@ -12,8 +12,8 @@ GLOSSARY = (ROOT / "chapters/glossary.md").read_text(encoding="utf-8")
 SOURCES = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists() or page == "chapters/making"]
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$]+?)\$", re.DOTALL)
 FONTS = ("mathbb", "mathcal")
-GREEK = ("alpha beta gamma delta varepsilon epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega "
-         "ell Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega").split()
+GREEK = ("alpha beta gamma delta varepsilon epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi varphi chi psi "
+         "omega ell Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega").split()
 # What a letter must not stand for, and the pages that may use it so.
 FORBIDDEN = [
     (r"\\beta", "β is momentum: it belongs to the update rules",
