@@ -36,18 +36,28 @@ def counted(number, noun):
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def _beside(node):
+    """Whether a node belongs to an exercise or its solution, or to a folded cell, which a reader need not read."""
+    while node is not None:
+        if re.match("(exercise|solution)", type(node).__name__) or "tag_hide-cell" in getattr(node, "attributes", {}).get(
+                "classes", []):
+            return True
+        node = node.parent
+    return False
+
+
 class ReadingTime(SphinxTransform):
     """Under the title of a chapter with code, how long it takes to read."""
 
     default_priority = 400
 
     def apply(self):
-        cells = [n for n in self.document.findall(nodes.container) if n.get("nb_element") == "cell_code"]
+        cells = [n for n in self.document.findall(nodes.container) if n.get("nb_element") == "cell_code" and not _beside(n)]
         title = next(iter(self.document.findall(nodes.title)), None)
         if not cells or title is None:
             return
         texts = [n.astext() for n in self.document.findall(nodes.Text)
-                 if not isinstance(n.parent, (nodes.literal_block, nodes.math, nodes.math_block))]
+                 if not isinstance(n.parent, (nodes.literal_block, nodes.math, nodes.math_block)) and not _beside(n)]
         exercises = sum("exercise" in n.get("classes", []) for n in self.document.findall(nodes.Element)
                         if type(n).__name__ in ("exercise_node", "exercise_enumerable_node"))
         figures = sum("caption-live" in n.get("classes", []) for n in self.document.findall(nodes.container))
