@@ -54,7 +54,8 @@ def quadratics(matrices: dict[str, np.ndarray]) -> Figure:
         figure = Figure(figsize=(7.2, 2.8))
         for ax, (title, A) in zip(figure.subplots(1, len(matrices)), matrices.items()):
             height = 0.5 * np.einsum("...i,ij,...j", theta, A, theta)
-            levels = np.abs(height).max() * np.linspace(-0.95, 0.95, 13)
+            steps = np.abs(height).max() * np.arange(1, 8)**2 / 60
+            levels = [*-steps[::-1], *steps]
             ax.contour(line, line, height, levels, colors=COLORS["grey"], linewidths=0.9, negative_linestyles="dashed")
             values, vectors = np.linalg.eigh(A)
             for value, v, color in zip(values, vectors.T, ("orange", "blue")):
