@@ -1,6 +1,7 @@
 """Every exercise's printed solution passes its checker, and wrong answers are refused with a reason."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -14,7 +15,7 @@ from metacalc.course import check
 from metacalc.course.answers import EXERCISES
 from metacalc.exercises import Checker, Exercise
 
-x, y, eta, theta, t, a = sp.symbols("x y eta theta t a")
+x, y, eta, theta, theta_0, t, a = sp.symbols("x y eta theta theta_0 t a")
 quadratic, logcosh = metacalc.Objective(theta**2, theta), metacalc.Objective(sp.log(sp.cosh(theta)), theta)
 
 
@@ -44,27 +45,44 @@ NOT_THE_LINES = [(Lines("own rng"), "Another rng"), (Lines("c = 2m"), "depend on
 
 # At least two wrong answers for every exercise, with a word of the reason that a reader gets.
 WRONG = {
-    "bg-ex-derivative": [(8, "value"), (-12, "sign"), (3, "not equal"), ("q", "symbol q")],
+    "bg-ex-worth": [("sigma**2/tau**2", "count as well"), ("K + tau**2/sigma**2", "other way round"), ("K", "nothing"),
+                    ("sigma**2*tau**2/(K*tau**2 + sigma**2)", "the error"), ("K + 4", "depend on sigma")],
+    "bg-ex-derivative": [(8, "value"), (-12, "sign"), (3, "not equal"), ("q", "symbol q"), ("3*x^2", "put in x = 2")],
     "bg-ex-quotient": [(lambda u: sp.I * u**2, "real number"), (lambda u: u**2 * sp.Symbol("h", positive=True), "nothing else"),
-                       (lambda u: u, "forward"), (lambda u: u**3, "central"), ("x**2", "Python function"), (np.sin, "used")],
+                       (lambda u: u, "forward"), (lambda u: u**3, "central"), ("x**2", "Python function"), (np.sin, "used"),
+                       (lambda u: math.pow(u, 2), "math or np")],
     "bg-ex-error": [("exp(theta)*h", "Taylor"), ("-exp(theta)*h/2", "sign"), ("h/2", "depend on theta"),
-                    ("3*exp(theta)*h", "constant factor")],
+                    ("3*exp(theta)*h", "constant factor"), ("(exp(theta + h) - exp(theta))/h - exp(theta)", "whole error"),
+                    ("exp(theta)*(h/2 + h**2/6)", "first term alone")],
     "bg-ex-flow": [("theta_0*exp(-t)", "dθ/dt"), ("theta_0/(1 + t)", "not equal"), ("theta_0", "depend on t")],
     "bg-ex-integral": [("a*theta_0**2/2*(1 - exp(-a*t))", "twice"), ("a*theta_0**2/2", "depend on t"),
                        ("-a*theta_0**2/2*(1 - exp(-2*a*t))", "sign")],
+    "bg-ex-euler": [("eta*exp(-1)/2", "sign"), ("-eta*exp(-1)", "factor ½"), ("-eta/2", "relative"),
+                    ("(1 - eta)**(1/eta) - exp(-1)", "whole difference"), (-0.18, "depend on eta")],
     "cl-ex-gradient": [((2 * x * y + sp.cos(x * y), x**2 + sp.cos(x * y)), "chain rule"), (2 * x * y, "2 answers"),
                        ((2 * x * y, x**2), "Entry 1")],
-    "cl-ex-steepest": [(5, "ascent"), (-7, "length"), (-25, "not equal")],
-    "cl-ex-jacobian": [((3, 1), "Hessian"), ((1 + 3 * eta, 1 + eta), "subtracts"), ((1 - eta, 1 - 3 * eta), "Entry 1")],
-    "cl-ex-two-steps": [(1 - eta * a, "one step"), (2 * (1 - eta * a), "multiply"), (1 - eta**2 * a**2, "not equal")],
-    "cl-ex-shared": [(6, "K − r − 1"), (61, "without"), (7.05, "exact number"), (20, "not equal")],
+    "cl-ex-steepest": [(5, "ascent"), (-7, "length"), (-25, "not equal"), ((-3, -4), "the slope"),
+                       ("(-3/5, -4/5)", "the slope")],
+    "cl-ex-jacobian": [((3, 1), "Hessian"), ((1 + 3 * eta, 1 + eta), "subtracts"), ((1 - eta, 1 - 3 * eta), "another order"),
+                       ((1 - 3 * eta, 1 - 2 * eta), "Entry 2")],
+    "cl-ex-two-steps": [("(1 - 3*eta*theta_0**2)**2", "second step"), ("1 - 3*eta*theta_0**2", "one step"),
+                        ("2 - 3*eta*theta_0**2 - 3*eta*(theta_0 - eta*theta_0**3)**2", "multiply"),
+                        ("theta_0 - eta*theta_0**3 - eta*(theta_0 - eta*theta_0**3)**3", "Differentiate"),
+                        ("(1 - eta*theta_0**2)**2", "not equal")],
+    "cl-ex-rate": [("-theta**6", "η = 0"), ("(theta - eta*theta**3)**3", "inner derivative"), ("theta", "depend on eta"),
+                   ("-(theta - eta*theta**3)**6", "before the step"), ("theta**3*(theta - eta*theta**3)**3", "sign"),
+                   ("-3*eta*theta**2*(theta - eta*theta**3)**3", "θ is fixed")],
+    "cl-ex-shared": [(6, "K − s − 1"), (61, "without"), (7.05, "exact number"), (20, "not equal")],
     "cl-ex-disagree": [(((theta - 1) ** 2, (theta + 1) ** 2, np.nan), "finite"),
                        ((-theta / 20, theta**2 + theta / 20, 0), "bounded"),
                        ((sp.log(theta), (theta - 1) ** 2 - theta, 1), "everywhere"),
                        ((theta**2 - 1e-12 * theta, theta**2 + 1e-12 * theta, 0), "point"),
                        ((theta**2, theta**2, 0), "point against"), ((-(theta - 1) ** 2, -(theta + 1) ** 2, 0), "no minimum"),
                        ((theta**2 - 9 * theta, 9 * theta, 0), "bounded below"),
-                       (((theta - 1) ** 2, (theta + 1) ** 2, 0.5), "not zero"), (3, "used")],
+                       (((theta - 1) ** 2, (theta + 1) ** 2, 0.5), "not zero"), (3, "used"),
+                       ((theta**2 * sp.cos(theta) - theta, theta**2 + theta, 0), "bounded below"),
+                       ((-sp.log(1 + theta**2) - theta, theta**2 + theta, 0), "bounded below"),
+                       ((1 / theta, theta**2 / 2, 1), "everywhere"), (((theta - a) ** 2, theta**2, 0), "no other symbol")],
     "gd-ex-slope": [("-theta^6", "old point"), ("-(theta - eta*theta^3)^6", "new point"), ("-(theta - eta*theta^3)^3", "moves"),
                     ("(theta - eta*theta^3)^3*(1 - 3*eta*theta^2)", "respect to θ"),
                     ("theta^3*(theta - eta*theta^3)^3", "sign")],
@@ -241,7 +259,7 @@ def test_nonsense_is_refused_in_one_line_without_a_crash(label):
 
 def test_an_answer_counts_in_any_form():
     assert check("bg-ex-error", "h/2*exp(theta) + O(h**2)")
-    assert check("cl-ex-two-steps", "1 - 2*a*eta + a**2*eta**2")
+    assert check("cl-ex-two-steps", sp.diff(theta_0 - eta * theta_0**3 - eta * (theta_0 - eta * theta_0**3) ** 3, theta_0))
     assert check("cl-ex-gradient", sp.Matrix([y * sp.cos(x * y) + 2 * x * y, x**2 + x * sp.cos(x * y)]))
     assert check("gd-ex-routine", 10 / 23) and check("cl-ex-shared", 7.0)
     assert check("pr-ex-family", Lines()) and check("pr-ex-family", Lines(dtype=np.float32))
@@ -254,6 +272,15 @@ def test_a_rounded_point_of_a_cycle_is_right():
             assert check("gd-ex-edge", (logcosh, 3, round(sign * 1.287839, digits)))  # where 3 tanh θ = 2θ
             assert check("gd-ex-edge", (waves, 2.5, round(sign * float(np.sqrt(0.2)), digits)))
     assert not check("gd-ex-edge", (logcosh, 3, 1.28)) and not check("gd-ex-edge", (logcosh, 1.9, 1.288))
+
+
+def test_losses_count_that_overflow_floats_or_are_flat_at_their_minimum():
+    """As do those that SymPy's limits or second derivatives say little about."""
+    for first, second in ((sp.exp(theta), sp.exp(-theta)), (theta**4 - theta, theta**4 + theta),
+                          (sp.log(1 + sp.exp(theta)), sp.log(1 + sp.exp(-theta))), (sp.sin(theta), -sp.sin(theta)),
+                          (sp.log(1 + (theta - 1) ** 2), sp.log(1 + (theta + 1) ** 2)), (sp.atan(theta), -sp.atan(theta)),
+                          (metacalc.Objective((theta - 1) ** 2, theta), metacalc.Objective((theta + 1) ** 2, theta))):
+        assert check("cl-ex-disagree", (first, second, 0)), first
 
 
 def test_an_answer_off_by_just_the_tolerance_is_right_and_one_beyond_all_bounds_is_not_worked_out():

@@ -130,27 +130,27 @@ def distance(n_steps, start):
     return np.linalg.norm(euler_path(n_steps, start)[-1] - flow(2) @ start)
 
 
-def euler_steps(N, u, v):
-    path = euler_path(N, (u, v))
-    area = sum(2 / N * (BOWL @ theta) @ (BOWL @ theta) for theta in path[:-1])
-    return (f"η = {2 / N:.4g}: the ends are {distance(N, (u, v)):.4f} apart.\n"
-            f"Loss removed f(θ₀) − f(θ_N) = {bowl(path[0]) - bowl(path[-1]):.4f}; sum of η‖∇f‖² over the steps "
+def euler_steps(k, u, v):
+    path = euler_path(k, (u, v))
+    area = sum(2 / k * (BOWL @ theta) @ (BOWL @ theta) for theta in path[:-1])
+    return (f"η = {2 / k:.4g}: the ends are {distance(k, (u, v)):.4f} apart.\n"
+            f"Loss removed f(θ₀) − f(θₖ) = {bowl(path[0]) - bowl(path[-1]):.4f}; sum of η‖∇f‖² over the steps "
             f"{area:.4f}; integral along the flow {bowl(path[0]) - bowl(flow(2) @ path[0]):.4f}.")
 
 
 def check_euler_steps(stage):
     exact, steps, dots, end, last, begin, errors, slope, now = stage.marks
     for index in positions(stage):
-        N, *start = (s.values[k] for s, k in zip(stage.sliders, index))
-        at, path = lambda mark: shown(stage, mark, index), euler_path(N, start)
+        k, *start = (s.values[i] for s, i in zip(stage.sliders, index))
+        at, path = lambda mark: shown(stage, mark, index), euler_path(k, start)
         close(np.transpose(at(exact)), [flow(t) @ start for t in np.linspace(0, 2, 61)])
         close(np.transpose(at(steps)), path)
-        close(np.transpose(at(dots)), path if N <= 16 else 99)
+        close(np.transpose(at(dots)), path if k <= 16 else 99)
         close([at(begin), at(last), at(end)], [start, path[-1], flow(2) @ start])
         apart = [distance(n, start) for n in COUNTS]
         for mark, expected in ((errors, apart), (slope, apart[-1] * 64 / np.array(COUNTS))):
             close(at(mark), [2 / np.array(COUNTS), expected])
-        close(at(now), [2 / N, distance(N, start)])
+        close(at(now), [2 / k, distance(k, start)])
 
 
 def test_what_euler_s_caption_claims():

@@ -14,11 +14,11 @@ from metacalc.course.figures.intro import CHAPTERS, ROUTES
 # Section of the article, page, anchor, and words that must stand in the section of that anchor.
 ARTICLE = [
     ("title", "chapters/intro", "the-calculus-of-learning-to-learn", "learning to learn"),
-    ("1.1 meta-learning", "chapters/01_background", "{h1}", "learn how to learn|learning to learn|learning how to learn"),
-    ("1.2 the role of calculus: rates of change", "chapters/01_background", "{h1}", "rates? of change"),
-    ("1.2 the role of calculus: accumulation", "chapters/01_background", "{h1}", "accumulation"),
-    ("2.1 shared structure", "chapters/02_calculus_link", "{h1}", "share"),
-    ("2.2 calculus and meta-learning", "chapters/02_calculus_link", "{h1}", "differentiat"),
+    ("1.1 meta-learning", "chapters/01_background", "bg-learning", "learn(ing)? how to learn|learning to learn"),
+    ("1.2 the role of calculus: rates of change", "chapters/01_background", "bg-rates", "rates? of change"),
+    ("1.2 the role of calculus: accumulation", "chapters/01_background", "bg-accumulation", "accumulation"),
+    ("2.1 shared structure", "chapters/02_calculus_link", "cl-shared", "share"),
+    ("2.2 calculus and meta-learning", "chapters/02_calculus_link", "cl-link", "differentiat"),
     ("3.1 gradient descent", "chapters/03_gradient_descent", "{h1}", "gradient descent"),
     ("3.2 two levels of learning", "chapters/04_meta_learning", "{h1}", "base learner"),
     ("4.1 the update rule", "chapters/03_gradient_descent", "{h1}", "learning rate"),

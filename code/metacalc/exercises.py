@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterable
 from contextlib import contextmanager
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -207,14 +208,7 @@ def _as_tuple(answer: Any, symbols: Iterable[sp.Symbol] = ()) -> tuple[Any, ...]
 def _difference(expected: Any, answer: Any, tolerance: float) -> str:
     """What is wrong with `answer`, or the empty string."""
     if isinstance(expected, tuple):
-        found = _as_tuple(answer, set().union(*(sp.sympify(e).free_symbols for e in expected)))
-        if found is None or len(found) != len(expected):
-            return f"The exercise asks for {len(expected)} answers; give them as a tuple."
-        for i, (e, a) in enumerate(zip(expected, found), start=1):
-            reason = _difference(e, a, tolerance)
-            if reason:
-                return f"Entry {i}: {reason}"
-        return ""
+        return _difference_of_entries(expected, answer, tolerance)
     expected = sp.sympify(expected)
     known, given_array = named(expected.free_symbols), isinstance(answer, np.ndarray)
     try:
@@ -255,6 +249,21 @@ def _difference(expected: Any, answer: Any, tolerance: float) -> str:
     if expected.free_symbols and ratio.is_number and ratio.is_finite:
         return "Right up to a constant factor."
     return "This is not equal to the right answer."
+
+
+def _difference_of_entries(expected: tuple[Any, ...], answer: Any, tolerance: float) -> str:
+    """As `_difference`, for several answers at once."""
+    found = _as_tuple(answer, set().union(*(sp.sympify(e).free_symbols for e in expected)))
+    if found is None or len(found) != len(expected):
+        return f"The exercise asks for {len(expected)} answers; give them as a tuple."
+    reasons = [_difference(e, a, tolerance) for e, a in zip(expected, found)]
+    wrong = next((i for i, reason in enumerate(reasons) if reason), None)
+    if wrong is None:
+        return ""
+    if len(found) < 5 and any(all(not _difference(e, a, tolerance) for e, a in zip(expected, other))
+                              for other in permutations(found)):
+        return "These are the right entries, in another order than the exercise asks for."
+    return f"Entry {wrong + 1}: {reasons[wrong]}"
 
 
 def _is_zero(expr: sp.Expr) -> bool:

@@ -1,33 +1,72 @@
 """Answers to the exercises of the chapter "Core concepts and the calculus link"."""
 
-import numpy as np
+from __future__ import annotations
+
+from itertools import pairwise
+
+import mpmath
 import sympy as sp
 
-from metacalc.calculus import Objective
 from metacalc.exercises import Exercise, entries, formula, number
 
-a, eta, theta, x, y = sp.symbols("a eta theta x y", positive=True)
+eta, theta, theta_0, x, y = sp.symbols("eta theta theta_0 x y", positive=True)
+theta_1 = theta_0 - eta * theta_0**3
 R = sp.Rational
+RADII = (8, 64, 512, 4096, 32768)  # of the rings in which a loss that is not bounded below goes on falling
 
 
-def _same_direction(answer):
+def _disagreeing(answer):
     """For cl-ex-disagree: two losses of θ, and a point where their gradients cancel without vanishing."""
     first, second, point = entries(answer, 3, "two losses and a point")
-    place, variable = number(point), sp.Symbol("theta", real=True)
-    f, g = (Objective(formula(getattr(e, "expr", e), [variable]), variable) for e in (first, second))
-    line = np.linspace(-1e3, 1e3, 20_001)
-    for loss in (f, g):
-        if not np.isfinite(loss(line)).all():
-            return "One of your losses is not a number everywhere."
-    if not f.grad(place) * g.grad(place) < -1e-9:
+    number(point)
+    variable = sp.Symbol("theta", real=True)
+    place = sp.nsimplify(formula(point, []))
+    f, g = (formula(getattr(e, "expr", e), [variable]) for e in (first, second))
+    if (f.free_symbols | g.free_symbols) - {variable}:
+        return "Give formulas in theta, with no other symbol in them."
+    slope, other = (float(sp.diff(loss, variable).subs(variable, place)) for loss in (f, g))
+    if not slope * other < -1e-9:
         return "At your point the two gradients do not point against each other."
-    joint = Objective(f.expr + g.expr, variable)
-    if not abs(joint.grad(place)) < 1e-9:
+    if not abs(slope + other) < 1e-9:
         return "At your point the gradient of the sum is not zero."
-    if not joint.hess(place) > 0:
-        return "At your point the sum has no minimum that its second derivative shows."
-    lowest = [sp.limit(loss.expr, variable, end) for loss in (f, g) for end in (sp.oo, -sp.oo)]
-    return "One of your losses is not bounded below." if -sp.oo in lowest else ""
+    if not _has_minimum(f + g, variable, place):
+        return "At your point the sum has no minimum."
+    return "" if all(_is_bounded_below(loss, variable) for loss in (f, g)) else "One of your losses is not bounded below."
+
+
+def _is_bounded_below(expr: sp.Expr, variable: sp.Symbol) -> bool:
+    """Whether a loss stays above some number, as far as limits and ever wider rings tell; ValueError where it is none."""
+    loss = sp.lambdify(variable, expr, "mpmath")
+
+    def value(at):
+        try:
+            found = mpmath.mpmathify(loss(mpmath.mpf(at)))
+        except ZeroDivisionError:
+            found = mpmath.nan
+        if not isinstance(found, mpmath.mpf) or mpmath.isnan(found):
+            raise ValueError("one of your losses is not a number everywhere.")
+        return found
+
+    lowest = [min(value(s * at) for s in (-1, 1) for at in mpmath.linspace(0, RADII[0], 161))]
+    lowest += [min(value(s * at) for s in (-1, 1) for at in mpmath.linspace(inner, outer, 60))
+               for inner, outer in pairwise(RADII)]
+    falls = [before - after for before, after in pairwise(lowest)][-2:]
+    if falls[0] > 0 and falls[1] > 0.9 * falls[0]:
+        return False
+    for end in (sp.oo, -sp.oo):
+        limit = sp.limit(expr, variable, end)
+        if (limit.min if isinstance(limit, sp.AccumBounds) else limit) == -sp.oo:
+            return False
+    return True
+
+
+def _has_minimum(expr: sp.Expr, variable: sp.Symbol, place: sp.Expr) -> bool:
+    """Whether the first derivative that does not vanish is of even order and positive, or none up to the twelfth is there."""
+    for order in range(1, 13):
+        found = float(sp.diff(expr, variable, order).subs(variable, place))
+        if abs(found) > 1e-9:
+            return order % 2 == 0 and found > 0
+    return True
 
 
 EXERCISES = {
@@ -36,14 +75,24 @@ EXERCISES = {
                                           "The chain rule: the inner function is xy."),)),
     "cl-ex-steepest": Exercise(R(-5),
                                mistakes=((R(5), "That is the steepest ascent."),
-                                         (R(-7), "The direction has to have length 1."))),
+                                         (R(-7), "The direction has to have length 1."),
+                                         *(((-3 * R(1, n), -4 * R(1, n)),
+                                            "That is the way down. The exercise asks for the slope along it: a number.")
+                                           for n in (1, 5)))),
     "cl-ex-jacobian": Exercise((1 - 3 * eta, 1 - eta),
                                mistakes=(((R(3), R(1)), "Those are eigenvalues of the Hessian, not of the update."),
                                          ((1 + 3 * eta, 1 + eta), "Descent subtracts."))),
-    "cl-ex-two-steps": Exercise((1 - eta * a) ** 2, mistakes=((1 - eta * a, "That is the derivative of one step."),
-                                                             (2 * (1 - eta * a),
-                                                              "Factors of a chain multiply; they do not add."))),
-    "cl-ex-shared": Exercise(R(7), mistakes=((R(6), "The formula has K − r − 1, not K − r, below the line."),
+    "cl-ex-two-steps": Exercise((1 - 3 * eta * theta_1**2) * (1 - 3 * eta * theta_0**2), mistakes=(
+        ((1 - 3 * eta * theta_0**2)**2, "The second factor has the curvature where the second step starts."),
+        (1 - 3 * eta * theta_0**2, "That is the derivative of one step."),
+        (theta_1 - eta * theta_1**3, "That is θ₂. Differentiate it with respect to θ₀."),
+        ((1 - 3 * eta * theta_1**2) + (1 - 3 * eta * theta_0**2), "Factors of a chain multiply; they do not add."))),
+    "cl-ex-rate": Exercise(-theta**3 * (theta - eta * theta**3)**3, mistakes=(
+        (-theta**6, "That is the slope at η = 0. One of the two gradients is taken after the step."),
+        ((theta - eta * theta**3)**3, "The inner derivative is missing: how does θ′ change with η?"),
+        (-(theta - eta * theta**3)**6, "One of the two gradients is taken before the step."),
+        (-3 * eta * theta**2 * (theta - eta * theta**3)**3, "That is a derivative by θ. Here θ is fixed, and η moves."))),
+    "cl-ex-shared": Exercise(R(7), mistakes=((R(6), "The formula has K − s − 1, not K − s, below the line."),
                                             (R(61), "That is what the learner without the shared part needs."))),
-    "cl-ex-disagree": Exercise(_same_direction),
+    "cl-ex-disagree": Exercise(_disagreeing),
 }

@@ -138,7 +138,7 @@ def _graph_and_zoom() -> tuple[Any, Any]:
 
 
 def euler_steps(objective: Objective, theta0: tuple[float, float] = (-1.6, 1.2), time: float = 2) -> Stage:
-    """Gradient descent as Euler's method: N steps of rate time/N from any start, beside the exact flow of a quadratic.
+    """Gradient descent as Euler's method: k steps of rate time/k from any start, beside the exact flow of a quadratic.
 
     Parameters
     ----------
@@ -150,16 +150,16 @@ def euler_steps(objective: Objective, theta0: tuple[float, float] = (-1.6, 1.2),
         Length of the flow.
     """
     counts, places = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]), np.linspace(-2, 2, 81)
-    N, n, t, paid, *start = sp.symbols("N n t paid u v")
-    theta, eta, slope = objective.variables, time / N, objective.gradient
+    k, n, t, paid, *start = sp.symbols("k n t paid u v")
+    theta, eta, slope = objective.variables, time / k, objective.gradient
     update = dict(zip(theta, step(objective, eta))) | {paid: paid + eta * slope.dot(slope)}
-    descent = Iteration(dict(zip(theta, start)) | {paid: 0}, update, "N")
+    descent = Iteration(dict(zip(theta, start)) | {paid: 0}, update, "k")
     flow = _by_eigenvalues(objective, start, lambda value: sp.exp(-value * t))
-    end, last = (place.subs(t, time) for place in (flow, _by_eigenvalues(objective, start, lambda value: (1 - eta * value)**N)))
+    end, last = (place.subs(t, time) for place in (flow, _by_eigenvalues(objective, start, lambda value: (1 - eta * value)**k)))
     apart = sp.sqrt((last - end).dot(last - end))
     f = lambda place: objective.expr.subs(dict(zip(theta, place)), simultaneous=True)
-    dotted = [descent(sp.Piecewise((x, N <= 16), (FAR, True))) for x in theta]  # more dots would bury the flow
-    plane, errors = _plane_and_errors(objective)
+    dotted = [descent(sp.Piecewise((x, k <= 16), (FAR, True))) for x in theta]  # more dots would bury the flow
+    plane, errors = _plane_and_errors(objective, time)
     clock, rates = np.linspace(0, time, 61), time / counts
     return Stage(
         [plane.figure, errors.figure],
@@ -169,13 +169,13 @@ def euler_steps(objective: Objective, theta0: tuple[float, float] = (-1.6, 1.2),
          Point(plane, *(Formula(x) for x in end), color="green", shape="D", label="end of the flow"),
          Point(plane, *(descent(x) for x in theta), color="red", label="last step", name="The last step"),
          Point(plane, *(Formula(x) for x in start), color="blue", shape="s", label="start (drag it)", drag=("u", "v")),
-         Curve(errors, rates, Formula(apart.subs(N, n), over=(n, counts)), color="blue", dots=True),
-         Curve(errors, rates, Formula(apart.subs(N, 64) * 64 / n, over=(n, counts)), color="grey", dash="--", label="slope 1"),
-         Point(errors, Formula(eta), Formula(apart), color="red", name="The error", drag="N")],
-        [Slider("N", counts, "number of steps N", 4, "d"), Slider("u", places, "start θ₁", theta0[0], ".2f"),
+         Curve(errors, rates, Formula(apart.subs(k, n), over=(n, counts)), color="blue", dots=True),
+         Curve(errors, rates, Formula(apart.subs(k, 64) * 64 / n, over=(n, counts)), color="grey", dash="--", label="slope 1"),
+         Point(errors, Formula(eta), Formula(apart), color="red", name="The error", drag="k")],
+        [Slider("k", counts, "number of steps k", 4, "d"), Slider("u", places, "start θ₁", theta0[0], ".2f"),
          Slider("v", places, "start θ₂", theta0[1], ".2f")],
         Readout("η = {eta:.4g}: the ends are {error:.4f} apart.\n"
-                "Loss removed f(θ₀) − f(θ_N) = {drop:.4f}; sum of η‖∇f‖² over the steps {area:.4f}; integral along the "
+                "Loss removed f(θ₀) − f(θₖ) = {drop:.4f}; sum of η‖∇f‖² over the steps {area:.4f}; integral along the "
                 "flow {integral:.4f}.", eta=Formula(eta), error=Formula(apart), area=descent(paid),
                 drop=descent(f(start) - objective.expr), integral=Formula(f(start) - f(end))),
         alt="Left: level lines of a quadratic, the curve of the gradient flow and the steps of gradient descent. Right: "
@@ -188,14 +188,14 @@ def _by_eigenvalues(objective: Objective, start: Sequence[sp.Symbol], function: 
     return vectors * sp.diag(*map(function, values.diagonal())) * vectors.T * sp.Matrix(start)
 
 
-def _plane_and_errors(objective: Objective) -> tuple[Any, Any]:
+def _plane_and_errors(objective: Objective, time: float) -> tuple[Any, Any]:
     """Axes with the level lines of a function, and others for a distance against a rate."""
     plane = panel("θ₁", "θ₂", (-2.2, 2.2), (-2.2, 2.2), "the flow and Euler's steps", size=(3.7, 3.9))
     grid = np.stack(np.meshgrid(*[np.linspace(-2.2, 2.2, 81)] * 2), axis=-1)
     plane.contour(grid[..., 0], grid[..., 1], objective(grid), levels=0.12 * np.arange(1, 9)**2, colors=COLORS["faint"],
                   linewidths=0.9)
     plane.set_aspect("equal")
-    errors = panel("rate η = T/N", "distance of the ends", (0.02, 3), (1e-4, 10), "both scales logarithmic", yscale="log",
-                   size=(3.7, 3.6))
+    errors = panel(f"rate η = {time:g}/k", "distance of the ends", (0.02, 3), (1e-4, 10), "both scales logarithmic",
+                   yscale="log", size=(3.7, 3.6))
     errors.set_xscale("log")
     return plane, errors
