@@ -238,7 +238,7 @@ def _difference(expected: Any, answer: Any, tolerance: float) -> str:
     if any(abs(n) > 10**50 for n in answer.atoms(sp.Rational)):
         return "Your answer has a number that is too large to be right."
     if tolerance and expected.is_number:
-        error = abs(sp.N(answer - expected)) / abs(sp.N(expected))
+        error = abs(sp.N(answer - expected)) / (abs(sp.N(expected)) or 1)
         return "" if error <= tolerance else f"The number is off by more than the tolerance of {tolerance:.2g} (relative)."
     if _is_zero(answer - expected):
         return ""
