@@ -1,16 +1,22 @@
-"""Sphinx extension: what every chapter has without its author's doing: reading time, figures' numbers, entries in the index."""
+"""Sphinx extension: what every chapter has without its author's doing.
+
+Reading time, figures' numbers, entries in the index, one name for what is folded away.
+"""
 
 import math
 import re
+from html import escape
 from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 GLOSSARY = Path(__file__).parent.parent / "chapters/glossary.md"
+CHECK_IT = "Check it"  # the name of every cell that only verifies
 WORDS_A_MINUTE, SECONDS_A_FORMULA, SECONDS_A_CELL, MINUTES_A_FIGURE = 200, 15, 15, 2
 
 
@@ -99,6 +105,25 @@ class LiveNumbers(SphinxPostTransform):
     def _numbers(self, counted):
         """A page's captions' ids → chapter and number; what stands in no chapter has none."""
         return {key: ".".join(map(str, number)) for key, number in counted.get("live", {}).items() if len(number) > 1}
+
+
+class Checks(SphinxTransform):
+    """A cell with the tag `hide-cell`, which only verifies, is folded under one name."""
+
+    default_priority = 415
+
+    def apply(self):
+        for cell in self.document.findall(nodes.container):
+            if cell.get("hide_mode") == "all":
+                cell["prompt_show"] = cell["prompt_hide"] = CHECK_IT
+
+
+def unfold(translator, node):
+    """Open a fold, named for all readers by its own words: MyST-NB names every one "Toggle hidden content" for a screen reader."""
+    names = [f'<p class="{state} admonition-title">{escape(node[prompt])}</p>'
+             for state, prompt in (("collapsed", "prompt_show"), ("expanded", "prompt_hide"))]
+    classes = " ".join(["admonition", "hide", *node["classes"]])
+    translator.body.append(f'<details class="{classes}">\n<summary>{"".join(names)}</summary>\n')
 
 
 class OneWord(SphinxPostTransform):
@@ -199,6 +224,8 @@ def setup(app):
     app.add_transform(ReadingTime)
     app.add_enumerable_node(LiveCaption, "live", lambda caption: "Live figure")
     app.add_transform(LiveCaptions)
+    app.add_transform(Checks)
+    app.add_node(HideCodeCellNode, override=True, html=(unfold, depart_HideCellInput))
     app.add_post_transform(LiveNumbers)
     app.add_post_transform(OneWord)
     app.add_transform(Index)

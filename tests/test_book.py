@@ -139,6 +139,27 @@ def test_page_fits_a_phone(visit, page_name):
 
 
 @every_page
+def test_what_only_verifies_is_folded_under_one_name_and_opens_with_keys(visit, page_name):
+    page = visit(page_name)
+    assert page.locator("article details.hide[open]").count() == 0
+    for fold in page.locator("article .cell.tag_hide-cell > details.hide").all():
+        assert fold.get_by_text("Check it", exact=True).filter(visible=True).count() == 1
+        assert fold.locator("summary").get_attribute("aria-label") is None and not fold.locator("pre").first.is_visible()
+        assert fold.bounding_box()["height"] < 50
+    for fold in page.locator("article .cell.tag_hide-cell > details.hide").all()[:1]:
+        fold.locator("summary").press("Enter")
+        assert fold.locator(".cell_input pre").is_visible() and fold.get_by_text("Check it").filter(visible=True).count() == 1
+        page.emulate_media(media="print")
+        assert fold.is_visible()
+        page.emulate_media(media="screen")
+        fold.locator("summary").press("Enter")
+        assert not fold.locator(".cell_input pre").is_visible()
+        page.emulate_media(media="print")
+        assert not fold.is_visible()
+        page.emulate_media(media="screen")
+
+
+@every_page
 def test_what_scrolls_sideways_shows_it_and_can_be_reached(visit, page_name):
     page = visit(page_name, PHONE)
     page.wait_for_timeout(400)  # the theme looks for stops of the Tab key a while after the page has changed

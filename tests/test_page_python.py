@@ -181,6 +181,27 @@ def test_run_all_above_and_a_live_figure_made_anew(running):
     assert "K =  1" in cell(page, 2).locator(".cell_output").inner_text()
 
 
+def test_a_folded_cell_runs_and_shows_by_itself_what_went_wrong_in_it(tab):
+    page = tab("chapters/03_gradient_descent")
+    n = page.locator(".cell").evaluate_all("cells => cells.findIndex(c => c.matches('.tag_hide-cell'))")
+    folded, fold = cell(page, n), cell(page, n).locator("details.hide")
+    printed = folded.locator(".cell_output").text_content()
+    fold.locator("summary").press("Enter")
+    folded.get_by_role("button", name="Run all above").press("Enter")
+    said(page, n, seconds=120)
+    assert folded.locator(".cell_output").text_content().strip() == printed.strip()
+    write(page, n, "1 / 0")
+    page.reload()
+    assert fold.get_attribute("open") is not None and folded.locator("textarea").input_value() == "1 / 0"
+    fold.locator("summary").click()
+    cell(page, n + 1).get_by_role("button", name="Run all above").click()
+    said(page, n + 1, "not run", seconds=120)
+    assert fold.get_attribute("open") is not None and folded.get_by_text("ZeroDivisionError").first.is_visible()
+    folded.get_by_role("button", name=f"Put cell {n + 1} back as printed").click()
+    page.reload()
+    assert fold.get_attribute("open") is None
+
+
 def test_a_page_from_a_file_says_what_to_do(browser):
     context = browser.new_context()
     page = context.new_page()

@@ -66,12 +66,16 @@ class Cell {
     this.source = Store.get("cell", `${PAGE}:${this.id}`) ?? this.printed;
     this.output = node.querySelector(".cell_output");
     this.printedOutput = this.output && [...this.output.childNodes];
+    this.fold = node.querySelector("details.hide");
     this.build();
-    if (this.changed) this.edit(false);
+    if (this.changed) { this.edit(false); this.unfold(); }
   }
 
   get changed() { return this.source !== this.printed; }
   get name() { return `cell ${this.index + 1}`; }
+
+  /** What a reader changed, or what went wrong, is not left in a fold. */
+  unfold() { if (this.fold) this.fold.open = true; }
 
   button(label, does, more = {}) {
     return element("button", { type: "button", onclick: does, ...more }, label);
@@ -156,6 +160,7 @@ class Cell {
       shown.finish();
       Object.assign(this, { ran: true, home: Python.worker });
       this.said.textContent = right ? "done" : "ended with an error";
+      if (!right) this.unfold();
       if (solved) this.node.dispatchEvent(new CustomEvent("metacalc-verdict"));
       return right;
     } catch (error) {

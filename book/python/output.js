@@ -51,7 +51,7 @@ class Output {
     this.streams = {};
     if (!cell.output) {
       cell.output = element("div", { class: "cell_output docutils container" });
-      (cell.tools.closest("details.hide") ?? cell.tools).after(cell.output);
+      (cell.tools.closest(".tag_hide-input details.hide") ?? cell.tools).after(cell.output);
     }
     this.alts = [...cell.output.querySelectorAll("img[alt]")].map((image) => image.alt);
     cell.output.style.minHeight = `${cell.output.offsetHeight}px`;  // what stands below does not jump
