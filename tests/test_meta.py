@@ -247,7 +247,7 @@ def test_anil_needs_the_head_s_block_along_the_path_and_one_way_back_through_the
         for w in reversed(heads[:-1]):
             to_support = to_support - alpha * 2 * (np.outer(fs @ w - y, v) + np.outer(fs @ v, w)) / len(S)
             v = v - alpha * H @ v
-        back = autograd.grad(lambda below: (features(below, S) * to_support).sum() + (features(below, Q) * to_query).sum())(body)
+        back = autograd.grad(lambda b: (features(b, S) * to_support).sum() + (features(b, Q) * to_query).sum())(body)
         gradient = gradient + np.concatenate([back, v]) / len(batch)
     close(anil(model, theta, batch, alpha, k)[1], gradient)
 

@@ -11,7 +11,7 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metacalc import Objective, finite_difference, gradient_descent, step
+from metacalc import Objective, finite_difference, gradient_descent
 from metacalc.course.figures.meta_learning import quadratic_tasks
 from metacalc.meta import adapt, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import Quadratic
