@@ -61,14 +61,14 @@ def landscape(alpha, k):
 
 
 @cache
-def outer_path(start, alpha, beta, n_iters=10, k=3):
-    best, factor = fixed("MAML", alpha, k), 1 - beta * weights(alpha, k)["MAML"].mean()
+def outer_path(start, alpha, eta, n_iters=10, k=3):
+    best, factor = fixed("MAML", alpha, k), 1 - eta * weights(alpha, k)["MAML"].mean()
     return best + factor ** np.arange(n_iters + 1) * (start - best)
 
 
-def two_levels(n, start, alpha, beta):
+def two_levels(n, start, alpha, eta):
     t, j = divmod(int(n), 4)
-    theta = outer_path(start, alpha, beta)[t]
+    theta = outer_path(start, alpha, eta)[t]
     phi = C + (1 - alpha * A) ** j * (theta - C)
     return (f"Outer iteration {t}, inner step {j} of 3: θ = {theta:.4g}, the tasks’ φ = {phi[0]:.4g}, {phi[1]:.4g}, "
             f"{phi[2]:.4g}.\nMean loss at θ {(A / 2 * (theta - C) ** 2).mean():.4g}; after all inner steps "
@@ -132,10 +132,10 @@ def check_landscape(stage):
 def check_two_levels(stage):
     begin, *tasks, theta, curve, path, point = stage.marks
     for index in positions(stage):
-        n, start, alpha, beta = (s.values[i] for s, i in zip(stage.sliders, index))
+        n, start, alpha, eta = (s.values[i] for s, i in zip(stage.sliders, index))
         at = lambda mark: shown(stage, mark, index)
         t, j = divmod(int(n), 4)
-        outer = outer_path(start, alpha, beta)
+        outer = outer_path(start, alpha, eta)
         close(at(theta), [outer[t], -1])  # below the curves
         close(at(begin), [start, meta_loss(alpha, 3, start)])
         close(at(curve), [curve.x, [meta_loss(alpha, 3, x) for x in curve.x]])
@@ -212,8 +212,8 @@ def test_what_the_caption_of_the_landscape_claims():
 
 
 def test_what_the_caption_of_the_two_levels_claims():
-    factor = lambda alpha, beta: 1 - beta * weights(alpha, 3)["MAML"].mean()
+    factor = lambda alpha, eta: 1 - eta * weights(alpha, 3)["MAML"].mean()
     assert abs(factor(0.15, 1)) < 1 and factor(0.55, 0.5) < -1 < factor(0.55, 0.45) < 0
-    assert all(factor(0.55, beta) < -1 for beta in np.arange(10, 61) / 20) and abs(1 - 0.55 * 4) > 1
+    assert all(factor(0.55, eta) < -1 for eta in np.arange(10, 61) / 20) and abs(1 - 0.55 * 4) > 1
     ends = [outer_path(start, 0.15, 1.0, 200)[-1] for start in (-5, 0, 5)]
     np.testing.assert_allclose(ends, fixed("MAML", 0.15, 3))

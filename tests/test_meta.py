@@ -143,16 +143,16 @@ def test_maml_and_meta_sgd_agree_with_what_sympy_derives(k):
 
 
 def test_first_terms_of_the_taylor_series():
-    """MAML = A − 2αB, FOMAML = A − αB, Reptile with two steps = 2A − αB, up to α² (Nichol et al. 2018, section 5.1)."""
+    """MAML = ḡ − 2αq̄, FOMAML = ḡ − αq̄, Reptile with two steps = 2ḡ − αq̄, up to α² (Nichol et al. 2018, section 5.1)."""
     model = NETS[1]
     theta, batch = problem(model, 3)
     same = Batch(batch.x_query, batch.y_query, batch.x_query, batch.y_query)
     g = model.grad(theta, same.x_query, same.y_query)
-    A, B = g.mean(0), model.hvp(theta, g, same.x_query, same.y_query).mean(0)
-    for method, k, a, b in [(maml, 1, 1, 2), (fomaml, 1, 1, 1), (reptile, 2, 2, 1)]:
-        error = [np.linalg.norm(method(model, theta, same, alpha, k)[1] - (a * A - alpha * b * B))
+    g_bar, q_bar = g.mean(0), model.hvp(theta, g, same.x_query, same.y_query).mean(0)
+    for method, k, times_g, times_q in [(maml, 1, 1, 2), (fomaml, 1, 1, 1), (reptile, 2, 2, 1)]:
+        error = [np.linalg.norm(method(model, theta, same, alpha, k)[1] - (times_g * g_bar - alpha * times_q * q_bar))
                  for alpha in (1e-3, 1e-4)]
-        assert error[1] < 0.015 * error[0] < 0.015 * np.linalg.norm(1e-3 * B)
+        assert error[1] < 0.015 * error[0] < 0.015 * np.linalg.norm(1e-3 * q_bar)
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -224,6 +224,32 @@ def test_meta_sgd_and_anil_agree_with_hips_autograd(model, k):
     expected = differentiated(model, theta, batch, 0.2, k, mask)
     close(loss, expected[0])
     close(gradient, expected[1])
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_anil_needs_the_head_s_block_along_the_path_and_one_way_back_through_the_layers_below(k):
+    model, alpha = NETS[1], 0.2
+    theta, batch = problem(model, 2)
+    body, w0, gradient = theta[:model.head.start], theta[model.head], 0.0
+
+    def features(below, x):
+        """The last hidden layer and a column of ones, which is all that the head sees."""
+        (W1, b1), (W2, b2) = ((below[i:j].reshape(m, n), below[j:j + n]) for i, j, m, n in ((0, 6, 1, 6), (12, 42, 6, 5)))
+        return anp.hstack([anp.tanh(anp.tanh(x @ W1 + b1) @ W2 + b2), anp.ones((len(x), 1))])
+
+    for S, y, Q, z in zip(batch.x_support, batch.y_support[..., 0], batch.x_query, batch.y_query[..., 0]):
+        fs, fq = features(body, S), features(body, Q)
+        H, heads = 2 * fs.T @ fs / len(S), [w0]  # the block of the Hessian: 6 by 6
+        for _ in range(k):
+            heads.append(heads[-1] - alpha * 2 * fs.T @ (fs @ heads[-1] - y) / len(S))
+        off = 2 * (fq @ heads[-1] - z) / len(Q)
+        v, to_query, to_support = fq.T @ off, np.outer(off, heads[-1]), 0.0
+        for w in reversed(heads[:-1]):
+            to_support = to_support - alpha * 2 * (np.outer(fs @ w - y, v) + np.outer(fs @ v, w)) / len(S)
+            v = v - alpha * H @ v
+        back = autograd.grad(lambda b: (features(b, S) * to_support).sum() + (features(b, Q) * to_query).sum())(body)
+        gradient = gradient + np.concatenate([back, v]) / len(batch)
+    close(anil(model, theta, batch, alpha, k)[1], gradient)
 
 
 @pytest.mark.parametrize("fast", [True, False])

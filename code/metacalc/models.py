@@ -96,8 +96,9 @@ class MLP:
 
     Notes
     -----
-    The Hessian-vector product is exact, in the time of about two gradients (Pearlmutter 1994, section 4: apply
-    R{·} = d/dr at θ + rv, r = 0, to every line of the forward and of the backward pass).
+    The Hessian-vector product is exact (Pearlmutter 1994, section 4: apply R{·} = d/dr at θ + rv, r = 0, to every line of
+    the forward and of the backward pass). Each product in these lines brings two more, so it adds at most about two
+    gradients' work; Pearlmutter says about one.
 
     Examples
     --------

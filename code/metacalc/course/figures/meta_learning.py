@@ -18,7 +18,7 @@ from metacalc.tasks import Batch
 __all__ = ["landscape", "meta_gradients", "quadratic_tasks", "step_graph", "two_levels", "update_arrows"]
 
 SHARPNESS, MINIMA = (4, 1, 0.5), (-2, 1, 2)
-THETA, ALPHA, BETA = sp.symbols("theta alpha beta", real=True)
+THETA, ALPHA, ETA = sp.symbols("theta alpha eta", real=True)
 STEPS = sp.Symbol("k", integer=True, positive=True)
 ALONG = sp.Symbol("s")  # what runs along a curve
 LOOKS = {  # colour, dash, shape
@@ -211,7 +211,7 @@ def _frames(k: int, start: sp.Symbol, steps: str | int = "n") -> tuple[Iteration
     """Two-level learning frame by frame: θ, and φ of every task, which take k inner steps before θ takes one outer step."""
     phis, t = sp.symbols(f"phi:{len(SHARPNESS)}", real=True), sp.Symbol("t", integer=True)
     ends = [task.expr.subs(THETA, step(task, ALPHA, k)) for task in _tasks()]
-    moved = THETA - BETA * sp.factor(sp.diff(_mean(ends), THETA))
+    moved = THETA - ETA * sp.factor(sp.diff(_mean(ends), THETA))
     inside = sp.Mod(t, k + 1) < k  # else the frame is an outer step
     update = {phi: sp.Piecewise((step(task, ALPHA).subs(THETA, phi), inside), (moved, True))
               for task, phi in zip(_tasks(), phis)}
@@ -249,7 +249,7 @@ def two_levels(k: int = 3, n_iters: int = 10) -> Stage:
         [left.figure, right.figure], marks,
         [Slider("n", np.arange(n_iters * (k + 1) + 1), "frame", k, "d"), Slider("start", PLACES, "start θ₀", -4, ".2f"),
          Slider("alpha", RATES, "inner rate α", 0.15, ".3f"),
-         Slider("beta", np.arange(1, 61) / 20, "outer rate β", 1.0, ".2f")],
+         Slider("eta", np.arange(1, 61) / 20, "outer rate η", 1.0, ".2f")],
         Readout("Outer iteration {t:d}, inner step {j:d} of " + str(k)
                 + ": θ = {theta:.4g}, the tasks’ φ = {p0:.4g}, {p1:.4g}, {p2:.4g}.\n"
                 "Mean loss at θ {before:.4g}; after all inner steps {after:.4g}.",
