@@ -170,7 +170,7 @@ def test_errors_are_told_in_words(running):
 
 def test_run_all_above_and_a_live_figure_made_anew(running):
     page = running
-    n = page.locator(".cell").evaluate_all("cells => cells.findIndex(c => c.querySelector('.stage'))")
+    n = page.locator(".cell").evaluate_all("cells => cells.findLastIndex(c => c.querySelector('.stage'))")
     cell(page, n).get_by_role("button", name="Run all above").click()
     said(page, n)
     stage = cell(page, n).locator(".stage[data-live]")
@@ -178,7 +178,7 @@ def test_run_all_above_and_a_live_figure_made_anew(running):
     before = stage.locator(".stage-readout").inner_text()
     stage.locator("input[type=range]").first.press("ArrowRight")
     assert stage.locator(".stage-readout").inner_text() != before
-    assert "K =  1" in cell(page, 2).locator(".cell_output").inner_text()
+    assert "K =  1" in cell(page, 3).locator(".cell_output").inner_text()
 
 
 def test_a_page_from_a_file_says_what_to_do(browser):
