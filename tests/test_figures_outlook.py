@@ -64,7 +64,7 @@ def gradients(alpha, k):
 
 @cache
 def distances(alpha, k):
-    """[(angle in degrees, relative error)] for t = 0, ..., k, and for the implicit gradient."""
+    """[(angle in degrees, relative error)] for r = 0, ..., k, and for the implicit gradient."""
     *shorter, full = gradients(alpha, k)[0]
     apart = []
     for g in (*shorter, gradients(alpha, k)[1]):
@@ -74,12 +74,12 @@ def distances(alpha, k):
     return [*apart[:-1], (0.0, 0.0)], apart[-1]
 
 
-def truncation(alpha, k, t):
-    k, t = int(k), min(int(t), int(k))
+def truncation(alpha, k, r):
+    k, r = int(k), min(int(r), int(k))
     shorter, implicit = distances(alpha, k)
-    return (f"Back through the last {t} of {number_of(k, 'step')}: {k + 1} gradients, "
-            f"{number_of(t, 'Hessian-vector product')}; angle {shorter[t][0]:.1f}°, "
-            f"relative error {shorter[t][1]:.3f}.\nFirst order: {k + 1} gradients; {shorter[0][0]:.1f}°, {shorter[0][1]:.3f}. "
+    return (f"Back through the last {r} of {number_of(k, 'step')}: {k + 1} gradients, "
+            f"{number_of(r, 'Hessian-vector product')}; angle {shorter[r][0]:.1f}°, "
+            f"relative error {shorter[r][1]:.3f}.\nFirst order: {k + 1} gradients; {shorter[0][0]:.1f}°, {shorter[0][1]:.3f}. "
             f"Implicit: {k + 2} gradients, 3 Hessian-vector products; {implicit[0]:.1f}°, {implicit[1]:.3f}.")
 
 
@@ -143,11 +143,11 @@ def check_truncation(stage):
             assert np.isnan(angles.y[i, j, 0, k + 1:]).all() and np.isnan(errors.y[i, j, 0, k + 1:]).all()
             close(level.y[i, j, 0], [other[0]] * 2)
             close(implicit.y[i, j, 0], other[1])
-            close(stage.guess.answer[i, j, 0], min(t for t in range(k + 1) if shorter[t][1] < 0.1))
+            close(stage.guess.answer[i, j, 0], min(r for r in range(k + 1) if shorter[r][1] < 0.1))
     for j, k in enumerate(STEPS):
-        t = np.minimum(np.arange(13), k)
-        close(angle.x[j], t)
-        close(error.x[j], k + 1 + 2 * t)
+        r = np.minimum(np.arange(13), k)
+        close(angle.x[j], r)
+        close(error.x[j], k + 1 + 2 * r)
         close(errors.x[j, 0, :k + 1], k + 1 + 2 * np.arange(k + 1))
         assert np.isnan(errors.x[j, 0, k + 1:]).all()
         close(first_error.x[j, 0], k + 1)

@@ -13,21 +13,30 @@ from conftest import ROOT, number_of, only_for_the_legend, positions, shown
 from metacalc.course.figures.practice import LINE, SUPPORT, outer_learning, own_points, sinusoid_fits
 from metacalc.course.practice import (
     CONTENDERS,
+    INNER_LOOPS,
     MODEL,
     SHOTS,
     STEPS,
+    TASKS,
+    best_inner,
     comparison_table,
     evaluated,
+    inner_contender,
     load_runs,
     load_starts,
     outside,
+    tabled,
     train,
+    wave_features,
 )
-from metacalc.studies import packed, unpacked
+from metacalc.meta import Learner
+from metacalc.models import MLP, sharpness
+from metacalc.studies import load, packed, unpacked
 from metacalc.tasks import Sinusoids
-from metacalc.training import Evaluation
+from metacalc.training import Evaluation, evaluate
 
 PATH = ROOT / "chapters/results/practice.json"
+INNER, EDGE = (ROOT / f"chapters/results/practice_{name}.json" for name in ("inner", "edge"))
 MAML, JOINT = (load_runs(PATH, "long")[name][0] for name in ("MAML", "joint"))
 STARTS = {"MAML": (unpacked(MAML["theta"], MODEL)[0], 0.01), "joint": (unpacked(JOINT["theta"], MODEL)[0], JOINT["alpha"])}
 
@@ -144,11 +153,6 @@ def check_learning(stage):
     np.testing.assert_allclose(before.y, expected[:, :1], rtol=1e-6, atol=1e-6)
 
 
-def evaluation(run):
-    columns = (np.array(run[c]) for c in ("mean", "ci", "median", "diverged"))
-    return Evaluation(STEPS, SHOTS, *columns)
-
-
 def test_the_program_is_the_one_that_the_course_grew_from():
     cells = json.loads((ROOT / "chapters/05_practice.ipynb").read_text(encoding="utf-8"))["cells"]
     (program,) = ["".join(c["source"]) for c in cells if "def f(theta)" in "".join(c["source"])]
@@ -162,12 +166,12 @@ def test_the_bands_tell_a_seed_from_another_algorithm():
     for name in CONTENDERS:
         assert len(short[name]) >= 8
         others = {name: short[name][1:]}
-        assert len(outside({name: evaluation(short[name][0])}, others)) <= 2
+        assert len(outside({name: tabled(short[name][0])}, others)) <= 2
     for name in CONTENDERS:
         for other in CONTENDERS:
             neighbours = name in ranking and other in ranking and abs(ranking.index(name) - ranking.index(other)) < 3
             if not neighbours and name != other:
-                assert outside({name: evaluation(short[other][0])}, short), (name, other)
+                assert outside({name: tabled(short[other][0])}, short), (name, other)
 
 
 def test_the_bands_are_prediction_intervals_and_all_that_diverges_is_alike():
@@ -199,8 +203,8 @@ def test_training_keeps_what_validates_best():
     assert any(np.array_equal(run.learner.theta, theta) for theta in run.snapshots)
     same = train("joint", 60, looks=3, n_validation=20, progress=False)
     np.testing.assert_array_equal(run.snapshots, same.snapshots)
-    for bad in (dict(name="none"), dict(name="MAML", n_iters=10, looks=0)):
-        with pytest.raises(ValueError, match="name|looks"):
+    for bad in (dict(who="none"), dict(who="MAML", n_iters=10, looks=0)):
+        with pytest.raises(ValueError, match="who|looks"):
             train(**bad, progress=False)
 
 
@@ -241,6 +245,87 @@ def test_a_mean_without_many_of_the_tasks_is_not_printed():
     row = comparison_table({"x": Evaluation(STEPS, SHOTS, *columns)}).splitlines()[-1]
     assert row == ("| x | 2.00 ± 0.10<br>1.00 | 3.00 ± 0.10<br>2.00<br>0.2% lost | "
                    "no mean<br>over 100<br>20.0% lost | no mean<br>over 100<br>70.0% lost |")
+
+
+def test_waves_are_two_features_of_the_net():
+    """Its last hidden layer is ReLU(±size sin x), ReLU(±size cos x) to the error of chords of a quarter; the head is 0."""
+    x = np.linspace(-5, 5, 997)
+    for size in (1, 10):
+        theta = wave_features(size)
+        W1, b1, W2, b2 = (theta[i:j] for i, j in ((0, 40), (40, 80), (80, 1680), (1680, 1720)))
+        hidden = np.maximum(0, np.maximum(0, x[:, None] * W1 + b1) @ W2.reshape(40, 40) + b2)
+        waves = size * np.stack([np.sin(x), -np.sin(x), np.cos(x), -np.cos(x)], axis=-1)
+        assert np.abs(hidden[:, :4] - np.maximum(0, waves)).max() <= size * 0.25**2 / 8 + 1e-9
+        assert not hidden[:, 4:].any() and not theta[MODEL.head].any() and theta.shape == (MODEL.n_params,)
+
+
+def test_a_linear_head_on_two_features_learns_waves_that_nobody_trained():
+    """Every task in 100 steps of the head; by hand, from ten points, with the two features alone."""
+    tasks = Sinusoids(10).sample(np.random.default_rng(4), 200)
+    phi = Learner(MODEL, wave_features(10), 0.01, MODEL.head).adapt(tasks.x_support, tasks.y_support, 100)
+    error = MODEL.loss(phi[-1], tasks.x_query, tasks.y_query)
+    assert np.median(error) < 1e-3 and error.mean() < 0.05
+    for x, y, xq, yq in zip(*(getattr(tasks, name)[..., 0] for name in ("x_support", "y_support", "x_query", "y_query"))):
+        amplitudes = np.linalg.lstsq(np.stack([np.sin(x), np.cos(x)], -1), y, rcond=None)[0]
+        np.testing.assert_allclose(amplitudes @ [np.sin(xq), np.cos(xq)], yq, atol=1e-6)
+
+
+def test_one_step_of_a_head_behind_relus_moves_all_outputs_the_same_way():
+    """Its kernel 1 + h·h is at least 1, whatever θ is; behind tanh it has both signs."""
+    x = np.linspace(-5, 5, 41)
+    for seed in range(3):
+        for activation in ("relu", "tanh"):
+            model = MLP(MODEL.sizes, activation)
+            theta = model.init(np.random.default_rng(seed)) * 3
+            there = model.features(theta, x[:, None])
+            kernel = 1 + there @ there.T
+            step = Learner(model, theta, 0.01, model.head).adapt(x[None, :1, None], np.array([[[50.0]]]))[:, 0]
+            moved = model.predict(step[1], x[:, None])[:, 0] - model.predict(step[0], x[:, None])[:, 0]
+            residual = 50 - model.predict(theta, x[:1, None])[0, 0]
+            np.testing.assert_allclose(moved, 0.02 * residual * kernel[0], rtol=1e-6, atol=1e-9)
+            assert kernel.min() >= 1 if activation == "relu" else kernel.min() < 0
+
+
+def test_the_inner_loops_are_stored_and_the_best_is_what_validates_best():
+    settings, results = load(INNER)
+    grid = list(itertools.product(settings["methods"], settings["activations"], settings["k"], settings["alpha"]))
+    assert settings["methods"] == list(reversed(INNER_LOOPS)) and len(grid) == 24
+    again = [(*best_inner(results, name), seed) for name in settings["methods"] for seed in settings["again"]]
+    wanted = {"/".join(map(str, key)) for key in [*((*setting, settings["seed"]) for setting in grid), *again]}
+    assert set(results) == wanted
+    scores = {key: np.nanmin(np.array(run["errors"])[:, 1:]) for key, run in results.items() if key.endswith("/0")}
+    for start in ("ANIL", "MAML", "ANIL/relu", "MAML/tanh/1"):
+        best = "/".join(map(str, (*best_inner(results, start), 0)))
+        assert scores[best] == min(score for key, score in scores.items() if key.startswith(start + "/"))
+    for key in (key for key, run in results.items() if "theta" in run):
+        name, activation, k, alpha, seed = key.split("/")
+        contender = inner_contender(name, activation, int(k), float(alpha))
+        only = contender.model.head if name == "ANIL" else None
+        learner = Learner(contender.model, unpacked(results[key]["theta"], contender.model)[0], float(alpha), only)
+        found = evaluate(learner, TASKS, steps=STEPS, shots=SHOTS, n_tasks=settings["n_tasks"], seed=1000)
+        np.testing.assert_allclose(found.median, tabled(results[key]).median, rtol=0.1, atol=0.01)  # θ in half precision
+
+
+@pytest.mark.slow
+def test_the_best_inner_loop_of_the_head_is_reproduced():
+    """About a minute."""
+    settings, results = load(INNER)
+    setting, seed = best_inner(results, "ANIL"), settings["again"][0]
+    run = train(inner_contender(*setting), settings["n_iters"], seed, settings["looks"], settings["n_validation"], False)
+    again, stored = evaluated(run, settings["n_tasks"]), tabled(results["/".join(map(str, (*setting, seed)))])
+    np.testing.assert_array_less(np.abs(again.mean - stored.mean), again.ci + stored.ci + 1e-9)
+
+
+def test_the_sharpness_at_every_rate_is_stored():
+    settings, results = load(EDGE)
+    assert list(results) == [str(alpha) for alpha in settings["alpha"]]
+    for run in results.values():
+        assert run["iterations"][-1] == settings["n_iters"] and len(run["alpha_lambda"]) == settings["looks"] + 1
+    seen = Sinusoids(settings["shots"]).sample(np.random.default_rng(7), settings["n_tasks"])
+    start = MODEL.init(np.random.default_rng(settings["seed"]), np.float32).astype(float)
+    at_first = np.median(sharpness(MODEL, start, seen.x_support, seen.y_support))
+    for alpha, run in results.items():
+        assert np.isclose(run["alpha_lambda"][0], float(alpha) * at_first, rtol=1e-3)
 
 
 def test_theta_survives_packing_to_half_precision():

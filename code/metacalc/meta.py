@@ -197,8 +197,9 @@ def maml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int 
         of all entries or the head, is `metacalc.lowrank`: the same to rounding, in about half the time; it keeps its
         memory for the next call.
     truncate : int, optional
-        Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity
-        (Shaban et al. 2019): 0 is `fomaml`, k or more is exact. No more steps than these are kept in memory.
+        Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity:
+        0 is `fomaml`, k or more is exact. No more steps than these are kept in memory. (Shaban et al. 2019 truncate
+        where a parameter enters at every step, by leaving out the terms of the earlier ones; θ enters at the first only.)
 
     Returns
     -------

@@ -14,8 +14,8 @@ from metacalc.models import MLP
 from metacalc.tasks import Sinusoids
 from metacalc.training import Evaluation, evaluate, meta_train
 
-__all__ = ["CONTENDERS", "Contender", "Run", "comparison_table", "evaluated", "load_runs", "load_starts", "outside",
-           "train"]
+__all__ = ["CONTENDERS", "Contender", "Run", "best_inner", "comparison_table", "evaluated", "inner_contender", "load_runs",
+           "load_starts", "outside", "tabled", "train", "wave_features"]
 
 MODEL, TASKS = MLP((1, 40, 40, 1)), Sinusoids(dtype=np.float32)
 SHOTS, STEPS = (5, 10, 20), (0, 1, 5, 10)
@@ -36,12 +36,15 @@ class Contender(NamedTuple):
         The chapter's budget: about five seconds on one core, whatever the method.
     rates : tuple
         Rates to adapt with, among which validation tasks choose; None is a θ that carries its own.
+    model : MLP
+        The net of the paper, unless given.
     """
 
     method: Method | None
     settings: dict[str, Any]
     n_iters: int
     rates: tuple[float | None, ...]
+    model: MLP = MODEL
 
 
 CONTENDERS = {
@@ -53,7 +56,27 @@ CONTENDERS = {
     "joint": Contender(joint, {}, 15_000, FINE_TUNING),
     "scratch": Contender(None, {}, 0, FINE_TUNING),
 }
+INNER_LOOPS = {"MAML": maml, "ANIL": anil}  # which differ in what the inner loop moves, and in nothing else
 ASIDE = {"Reptile at 0.01": Contender(reptile, {"alpha": 0.01, "k": 5}, 6_000, (0.01,))}  # some of its runs end in NaN
+
+
+def inner_contender(name: str, activation: str, k: int, alpha: float) -> Contender:
+    """MAML or ANIL with an inner loop of its own, on the net of the paper with the given activation.
+
+    Parameters
+    ----------
+    name : {"MAML", "ANIL"}
+    activation : {"relu", "tanh"}
+    k : int
+        Inner steps in training.
+    alpha : float
+        Inner rate, in training and after it.
+
+    Returns
+    -------
+    Contender
+    """
+    return Contender(INNER_LOOPS[name], {"alpha": alpha, "k": k}, 10_000, (alpha,), MLP(MODEL.sizes, activation))
 
 
 class Run(NamedTuple):
@@ -77,7 +100,7 @@ class Run(NamedTuple):
     snapshots: Array
 
 
-def train(name: str, n_iters: int | None = None, seed: int = 0, looks: int = 15, n_validation: int = 400,
+def train(who: str | Contender, n_iters: int | None = None, seed: int = 0, looks: int = 15, n_validation: int = 400,
           progress: bool = True) -> Run:
     """Train a contender and choose, on validation tasks, among its θ's and the rates to adapt with.
 
@@ -86,8 +109,8 @@ def train(name: str, n_iters: int | None = None, seed: int = 0, looks: int = 15,
 
     Parameters
     ----------
-    name : str
-        One of `CONTENDERS`.
+    who : str or Contender
+        The name of one of `CONTENDERS`, or another one.
     n_iters : int, optional
         The contender's own budget unless given.
     seed : int
@@ -108,12 +131,12 @@ def train(name: str, n_iters: int | None = None, seed: int = 0, looks: int = 15,
         If there is no such contender, or an argument is not as above.
     """
     contenders = CONTENDERS | ASIDE
-    if name not in contenders:
-        raise ValueError(f"name must be one of {list(contenders)}, got {name!r}")
-    method, settings, budget, rates = contenders[name]
+    if not isinstance(who, Contender) and who not in contenders:
+        raise ValueError(f"who must be a Contender or one of {list(contenders)}, got {who!r}")
+    method, settings, budget, rates, model = who if isinstance(who, Contender) else contenders[who]
     n_iters = budget if n_iters is None else n_iters
     looks = count(looks, "looks", 1)
-    start = MODEL.init(np.random.default_rng(seed), np.float32)
+    start = model.init(np.random.default_rng(seed), np.float32)
     start = with_rates(start, ALPHA) if rates == (None,) else start
     iterations, snapshots = [0], [start]
     if method is not None:
@@ -124,8 +147,8 @@ def train(name: str, n_iters: int | None = None, seed: int = 0, looks: int = 15,
                 iterations.append(t + 1)
                 snapshots.append(theta)
 
-        meta_train(method, MODEL, TASKS, n_iters, theta0=start, seed=seed, callback=look, progress=progress, **settings)
-    learners = [[Learner.of(method or joint, MODEL, theta, alpha=alpha) for theta in snapshots] for alpha in rates]
+        meta_train(method, model, TASKS, n_iters, theta0=start, seed=seed, callback=look, progress=progress, **settings)
+    learners = [[Learner.of(method or joint, model, theta, alpha=alpha) for theta in snapshots] for alpha in rates]
     errors = np.array([[_validation(learner, n_validation) for learner in row] for row in learners])
     score = np.where(np.isnan(errors), np.inf, errors)[..., 1:].min(axis=-1)
     rate, best = np.unravel_index(score.argmin(), score.shape)
@@ -171,6 +194,39 @@ def load_runs(path: PathLike, budget: str) -> dict[str, list[dict[str, Any]]]:
     return runs
 
 
+def best_inner(results: Mapping[str, Any], start: str, seed: int = 0) -> tuple[str, str, int, float]:
+    """Which setting of `inner_contender` has the least validation error, by the score of `train`.
+
+    Parameters
+    ----------
+    results : dict
+        Key "name/activation/k/alpha/seed" → run, as `studies/practice.py` stores them in practice_inner.json.
+    start : str
+        What the keys begin with: "ANIL", or "ANIL/tanh", or "ANIL/tanh/5".
+    seed : int
+        The runs of this seed count.
+
+    Returns
+    -------
+    tuple
+        Name, activation, k, alpha.
+    """
+    keys = [key for key in results if key.startswith(f"{start}/") and key.endswith(f"/{seed}")]
+    best = min(keys, key=lambda key: np.nanmin(np.array(results[key]["errors"])[:, 1:]))
+    name, activation, k, alpha, _ = best.split("/")
+    return name, activation, int(k), float(alpha)
+
+
+def tabled(run: Mapping[str, Any]) -> Evaluation:
+    """The table of a stored run, as `evaluated` gives that of a fresh one.
+
+    Returns
+    -------
+    Evaluation
+    """
+    return Evaluation(STEPS, SHOTS, *(np.array(run[column]) for column in ("mean", "ci", "median", "diverged")))
+
+
 def load_starts(path: PathLike) -> dict[str, Learner]:
     """The starts that MAML and joint training found with the long budget, with their rates to adapt with.
 
@@ -182,6 +238,28 @@ def load_starts(path: PathLike) -> dict[str, Learner]:
     runs = load_runs(path, "long")
     return {name: Learner(MODEL, studies.unpacked(runs[name][0]["theta"], MODEL)[0], runs[name][0]["alpha"])
             for name in ("MAML", "joint")}
+
+
+def wave_features(size: float = 10.0) -> Array:
+    """A θ of the chapter's net whose last hidden layer is ReLU(±size · sin x) and ReLU(±size · cos x), with the head 0.
+
+    Between 41 equally spaced points of [−5, 5] the waves are straight: a unit of the first layer makes each kink. Of the
+    second layer, four units are used.
+
+    Parameters
+    ----------
+    size : float
+
+    Returns
+    -------
+    ndarray, shape (p,)
+    """
+    (_, d, _), knots = MODEL.sizes[1:], np.linspace(-5, 5, MODEL.sizes[1] + 1)
+    waves = size * np.stack([np.sin(knots), -np.sin(knots), np.cos(knots), -np.cos(knots)])
+    slopes = np.diff(waves) / np.diff(knots)
+    W_2, b_2 = np.zeros((MODEL.sizes[1], d)), np.zeros(d)
+    W_2[:, :4], b_2[:4] = np.diff(slopes, prepend=0).T, waves[:, 0]
+    return np.concatenate([np.ones(MODEL.sizes[1]), -knots[:-1], W_2.ravel(), b_2, np.zeros(d + 1)])
 
 
 def comparison_table(tables: Mapping[str, Evaluation], shots: int = 5) -> str:

@@ -6,7 +6,7 @@ import sympy as sp
 from metacalc.calculus import Objective, step
 from metacalc.exercises import Exercise, entries, number
 
-a, alpha, b, c, d, k, N, sigma, t = sp.symbols("a alpha b c d k N sigma t", positive=True)
+a, alpha, b, c, d, k, K, r, sigma = sp.symbols("a alpha b c d k K r sigma", positive=True)
 R = sp.Rational
 
 
@@ -28,20 +28,27 @@ def _convex_and_then_not(answer):
 
 EXERCISES = {
     "out-ex-truncated": Exercise(R(3), mistakes=((R(1), "That is the number of steps differentiated; all five are walked."),
-                                                 (R(6), "MAML with m steps has the exponent 2m."),
+                                                 (R(6), "MAML with k steps has the exponent 2k."),
                                                  (R(5), "That would be the full gradient."))),
-    "out-ex-error": Exercise((1 - a * alpha) ** (t - k) - 1,
-                             mistakes=(((1 - a * alpha) ** (t - k), "That is the ratio; the error is what differs from 1."),
-                                       ((1 - a * alpha) ** (k - t) - 1,
+    "out-ex-error": Exercise((1 - a * alpha) ** (r - k) - 1,
+                             mistakes=(((1 - a * alpha) ** (r - k), "That is the ratio; the error is what differs from 1."),
+                                       ((1 - a * alpha) ** (k - r) - 1,
                                         "The full gradient has more factors than the truncated one."))),
+    "out-ex-budget": Exercise((R(2818), R(1476), R(1000)),
+                              mistakes=(((R(3100), R(2066), R(1550)), "A Hessian-vector product counts as two gradients, and "
+                                                                      "the query set takes one more."),
+                                        ((R(3100), R(1550), R(1033)), "The query set takes a gradient too."),
+                                        ((R(2818), R(1937), R(1476)), "A Hessian-vector product counts as two gradients."))),
+    "out-ex-crossover": Exercise(R(4), mistakes=((R(2), "The gap Δ is halved, but n* is divided by its square."),
+                                                 (R(1, 4), "A smaller gap between the aims is harder to see: n* grows."))),
     "out-ex-convex": Exercise(_convex_and_then_not, program=True),
     "out-ex-even": Exercise((sp.sqrt(3) - 1) / (3 * sp.sqrt(3) - 1),
                             mistakes=(((sp.sqrt(3) + 1) / (3 * sp.sqrt(3) + 1),
                                        "The weights are equal there too, but there is a smaller rate."),
                                       (R(1, 2), "There the factors (1 − αa)² are equal; the weights also have the factor a."))),
-    "out-ex-attention": Exercise(N / (N + d + 1 + sigma**2),
-                                 mistakes=((N / (N + d + 1), "That is the best rate without noise."),
-                                           (N / (N + d + 1 + d * sigma**2),
+    "out-ex-attention": Exercise(K / (K + d + 1 + sigma**2),
+                                 mistakes=((K / (K + d + 1), "That is the best rate without noise."),
+                                           (K / (K + d + 1 + d * sigma**2),
                                             "Divide the noise's variance by d as well, as the rest was."))),
     "out-ex-rate": Exercise(R(5, 14),
                             mistakes=((R(1, 2),

@@ -11,7 +11,7 @@ from metacalc.models import MLP
 from metacalc.tasks import Batch, Sinusoids
 from metacalc.training import Training, evaluate
 
-c, o, p = sp.symbols("c o p", positive=True)
+a, alpha, c, K, o, p = sp.symbols("a alpha c K o p", positive=True)
 R = sp.Rational
 
 
@@ -67,6 +67,13 @@ def _group_of_rates(answer):
 
 
 EXERCISES = {
+    "pr-ex-rates-at-once": Exercise(R(5), mistakes=((R(9), "All but η = 1 converge, but not all so far in 20 iterations."),
+                                                    (R(1), "η = ½ is there in one step; others get below 10⁻⁶ as well."))),
+    "pr-ex-check": Exercise(1 - a * alpha,
+                            mistakes=((1 / (1 - a * alpha), "Divide the finite difference by what the program returns."),
+                                      ((1 - a * alpha) ** 2, "One of the two factors is in what the program returns."))),
+    "pr-ex-features": Exercise(1 / (K + 1), mistakes=((K / (K + 1), "That is the best rate, not what it leaves."),
+                                                      (1 / K, "That is left with the rate 1; a shorter step leaves less."))),
     "pr-ex-threshold": Exercise(R(2, 41),
                                 mistakes=((R(1, 41),
                                            "The threshold is 2/λ, and λ has the K points' mean in it, not their sum."),

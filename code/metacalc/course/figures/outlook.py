@@ -18,46 +18,47 @@ CG_STEPS = 3
 
 
 def truncation(k_max: int = 12) -> Stage:
-    """The meta-gradient through the last t of k inner steps: its error against the full one, and its cost.
+    """The meta-gradient through the last r of k inner steps: its error against the full one, and its cost.
 
-    A tanh network at its random start, on 25 sinusoid tasks. The implicit gradient has λ = 1/(kα).
+    A tanh network at its random start, on 25 sinusoid tasks. The implicit gradient, with λ = 1/(kα), belongs to another inner
+    problem; its distance from MAML's gradient is drawn with the others.
 
     Parameters
     ----------
     k_max : int
         Largest number of inner steps.
     """
-    alphas, ks, ts = 0.02 * 2 ** (np.arange(-16, 1) / 4), np.arange(1, k_max + 1), np.arange(k_max + 1)
-    shape = alphas.size, ks.size, ts.size
+    alphas, ks, rs = 0.02 * 2 ** (np.arange(-16, 1) / 4), np.arange(1, k_max + 1), np.arange(k_max + 1)
+    shape = alphas.size, ks.size, rs.size
     angle, error, implicit = np.zeros(shape), np.zeros(shape), np.zeros((2, *shape[:2], 1))
     for i, alpha in enumerate(alphas.tolist()):
         for j, k in enumerate(ks.tolist()):
             *shorter, implicit[:, i, j, 0] = _distances(alpha, k)
             angle[i, j, :k], error[i, j, :k] = np.transpose(shorter)
 
-    through = np.minimum(ts, ks[:, None])
+    through = np.minimum(rs, ks[:, None])
     cost, cost_implicit = ks[:, None] + 1 + 2 * through, ks[:, None] + 2 + 2 * CG_STEPS
-    there = np.where(ts <= ks[:, None], 1, np.nan)  # no curve beyond t = k
+    there = np.where(rs <= ks[:, None], 1, np.nan)  # no curve beyond r = k
     curve = lambda table: table[:, :, None, :] * there[:, None, :]
     across = np.array([0.0, k_max])
-    left = panel("t, inner steps differentiated", "degrees", (-0.4, k_max + 0.4), (-3, 75), "angle to the full gradient")
+    left = panel("r, inner steps differentiated", "degrees", (-0.4, k_max + 0.4), (-3, 75), "angle to the full gradient")
     right = panel("cost, in gradients", "relative error", (0, 3 * k_max + 3), (-0.05, 1.3), "error against cost")
     looks: dict[str, Any] = dict(color="purple", dash=":", label="implicit")
     marks = [
-        Curve(left, ts, curve(angle), color="blue", dots=True, label="truncated"),
+        Curve(left, rs, curve(angle), color="blue", dots=True, label="truncated"),
         Curve(left, across, np.broadcast_to(implicit[0, ..., None], (*shape[:2], 1, 2)), **looks),
         Point(left, 0, angle[..., :1], color="orange", shape="^", label="first-order", name="The first-order angle"),
-        Point(left, through, angle, color="red", shape="D", label="t (drag it)", name="The angle", drag="t"),
+        Point(left, through, angle, color="red", shape="D", label="r (drag it)", name="The angle", drag="r"),
         Curve(right, cost[:, None] * there[:, None], curve(error), color="blue", dots=True),
         Point(right, cost_implicit, implicit[1], color="purple", shape="s", name="The implicit error"),
         Point(right, cost[:, :1], error[..., :1], color="orange", shape="^", name="The first-order error"),
         Point(right, cost, error, color="red", shape="D", name="The error")]
-    # Beyond t = k the error is 0, as at k.
+    # Beyond r = k the error is 0, as at k.
     needed = (error < 0.1).argmax(axis=-1)[..., None]
     return Stage(
         [left.figure, right.figure], marks,
         [Slider("alpha", alphas, "inner rate α", 0.01, ".5f"), Slider("k", ks, "inner steps k", 10, "d"),
-         Slider("t", ts, "last steps t", 2, "d")],
+         Slider("r", rs, "last steps r", 2, "d")],
         Readout("Back through the last {through:d} of {k:d} step{k:s}: {grads:d} gradients, {through:d} Hessian-vector "
                 "product{through:s}; angle {angle:.1f}°, relative error {error:.3f}.\nFirst order: {grads:d} gradients; "
                 "{angle0:.1f}°, {error0:.3f}. Implicit: {grads2:d} gradients, " + f"{CG_STEPS} Hessian-vector products; "
@@ -65,7 +66,7 @@ def truncation(k_max: int = 12) -> Stage:
                 through=through, grads=ks[:, None] + 1, grads2=ks[:, None] + 2, angle=angle, error=error,
                 angle0=angle[..., :1], error0=error[..., :1], angle1=implicit[0], error1=implicit[1]),
         guess=Guess(left, "x", "How many of the k steps must be differentiated for an error under 10%?", needed, marks, "d"),
-        play="t",
+        play="r",
         alt="Left: the angle between the truncated meta-gradient and the full one falls as more inner steps are "
             "differentiated, with a level line for the implicit gradient. Right: the relative error against the cost in "
             "gradients, for the first-order, truncated and implicit gradients.")
@@ -73,12 +74,12 @@ def truncation(k_max: int = 12) -> Stage:
 
 @cache
 def _distances(alpha, k):
-    """For t = 0, ..., k − 1 and for the implicit gradient: angle in degrees to the full gradient, and relative error."""
+    """For r = 0, ..., k − 1 and for the implicit gradient: angle in degrees to the full gradient, and relative error."""
     rng = np.random.default_rng(0)
     net = MLP((1, 8, 1), activation="tanh")
     theta, batch = net.init(rng), Sinusoids().sample(rng, 25)
     full = maml(net, theta, batch, alpha, k)[1]
-    gradients = [maml(net, theta, batch, alpha, k, truncate=t)[1] for t in range(k)]
+    gradients = [maml(net, theta, batch, alpha, k, truncate=r)[1] for r in range(k)]
     gradients.append(imaml(net, theta, batch, alpha, k, lam=1 / (k * alpha), cg_steps=CG_STEPS)[1])
     size = np.linalg.norm(full)
     cosines = [gradient @ full / np.linalg.norm(gradient) / size for gradient in gradients]
