@@ -76,6 +76,7 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
     "checks: array = array.astype(dtype if np.dtype(dtype).kind == 'f' else np.float64, copy=True)": "a copy more, of the same",
     "tasks/base: chosen = np.full((*n.shape, m), -2)": "no draw is negative",
     "tasks/letters: _PLACES = np.full(257, -1)": "a byte is at most 255",
+    "live: return np.array(value(p, [], 1, c), float)": "without an iteration there is no step to count",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",
     "stage: own = hashlib.sha256(svg.encode()).hexdigest()[:9]": "a longer name is as good",
 }

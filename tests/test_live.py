@@ -31,6 +31,8 @@ def test_over_all_starts_at_once():
     ends = Iteration({theta: s}, {theta: step(HILLS, eta)}, 12)(theta, over=(s, starts))
     for found in (ends.at(SLIDERS, (0, 0, 2)), ends.line(SLIDERS, (0, 0, 2))):
         np.testing.assert_allclose(found, gradient_descent(HILLS.grad, starts, 0.2, 12)[-1], rtol=1e-12)
+    none = Iteration({theta: s}, {theta: step(HILLS, eta)}, 0)(theta, over=(s, starts))
+    np.testing.assert_array_equal(none.at(SLIDERS, (0, 0, 2)), starts)
 
 
 def test_the_number_of_the_step_is_there():
