@@ -16,6 +16,7 @@ import test_figures_background
 import test_figures_calculus_link
 import test_figures_descent
 import test_figures_intro
+import test_figures_learned
 import test_figures_meta
 import test_figures_outlook
 import test_language
@@ -23,7 +24,7 @@ import test_practice
 import test_recommendation
 import test_vision
 from metacalc import Objective
-from metacalc.course.figures import background, calculus_link, intro, meta_learning, outlook
+from metacalc.course.figures import background, calculus_link, intro, learned, meta_learning, outlook
 from metacalc.course.figures import gradient_descent as gradient_descent_figures
 
 theta = sp.Symbol("theta", real=True)
@@ -93,6 +94,8 @@ FIGURES = {
         LiveFigure(outlook.learned_schedule, test_figures_outlook.learned_schedule,
                    test_figures_outlook.check_learned_schedule),
     ],
+    "chapters/08_learned_optimisers": [
+        LiveFigure(learned.unrolled, test_figures_learned.unrolled, test_figures_learned.check_unrolled)],
     "chapters/06_applications/recommendation": [
         LiveFigure(test_recommendation.rating_errors, test_recommendation.rating_errors_readout,
                    test_recommendation.check_rating_errors),

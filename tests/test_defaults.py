@@ -31,6 +31,11 @@ DEFAULTS = {
     "data.food.person_folds": {"n_folds": 5, "n_validation": 100, "seed": 0},
     "data.languages.folds": {"by": "language", "n_folds": 5, "seed": 0},
     "data.languages.split": {"part": 0, "seed": 0},
+    "course.learned.bowls_of": {"curvature": 1.0, "size": 1.0},
+    "course.learned.descend": {"k": 25},
+    "course.learned.fit_optimiser": {"n_iters": 240, "n_tasks": 12},
+    "course.learned.train_on_waves": {"budget": 20000, "looks": 8},
+    "course.learned.tuned": {"k": 25},
     "descent.adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-08},
     "descent.adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.01},
     "descent.backtracking": {"eta": 1.0, "shrink": 0.5, "slope": 0.0001},
@@ -38,6 +43,9 @@ DEFAULTS = {
     "descent.momentum": {"beta": 0.9},
     "descent.nesterov": {"beta": 0.9},
     "descent.newton": {"eta": 1.0},
+    "learned.CoordinateNet": {"n_hidden": 8},
+    "learned.evolution": {"antithetic": True},
+    "learned.learned_optimiser": {"alpha": 0.1, "k": 20},
     "meta.Learner": {"lam": 0.0},
     "meta.Learner.adapt": {"k": 1},
     "meta.adapt": {"k": 1, "lam": 0.0},
@@ -76,6 +84,8 @@ DEFAULTS = {
     },
     "training.evaluate": {"limit": 100.0, "metric": "loss", "n_tasks": 600, "seed": 1, "steps": (0, 1, 5, 10)},
     "training.meta_train": {"checkpoint_every": 1000, "eta": 0.001, "n_tasks": 25, "progress": True, "seed": 0},
+    "variants.cavia": {"k": 1},
+    "variants.stabilised": {"k": 5, "second_order": True},
 }
 
 

@@ -23,11 +23,13 @@ from metacalc.descent import (
     sgd,
 )
 from metacalc.exercises import Checker, Exercise
+from metacalc.learned import CoordinateNet, evolution, learned_optimiser, path_gradient
 from metacalc.meta import Learner, adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression, sharpness
 from metacalc.studies import Interval, interval
 from metacalc.tasks import Batch, FewShotClassification, Quadratics, RatingTasks, Sinusoids
 from metacalc.training import Evaluation, Training, evaluate, in_parallel, meta_train
+from metacalc.variants import Stepwise, WithContext, cavia, stabilised
 
 if TYPE_CHECKING:
     from metacalc.data.characters import printed_characters
@@ -37,12 +39,13 @@ _LATER = {"printed_characters": "metacalc.data.characters"} | dict.fromkeys(
     ("Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage"), "metacalc.stage")
 
 __all__ = [
-    "Arrow", "Batch", "Checker", "Curve", "Evaluation", "Exercise", "FewShotClassification", "Interval", "Learner", "MLP",
-    "Objective", "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage",
-    "Training", "adam", "adamw", "adapt", "anil", "backtracking", "clipped", "convergence_factor", "diverged", "evaluate",
-    "finite_difference", "fomaml", "gradient_descent", "imaml", "in_parallel", "interval", "joint", "linear_regression",
-    "logistic_regression", "maml", "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "printed_characters",
-    "rate_schedule", "reptile", "sgd", "sharpness", "step", "with_rates",
+    "Arrow", "Batch", "Checker", "CoordinateNet", "Curve", "Evaluation", "Exercise", "FewShotClassification", "Interval",
+    "Learner", "MLP", "Objective", "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids",
+    "Slider", "Stage", "Stepwise", "Training", "WithContext", "adam", "adamw", "adapt", "anil", "backtracking", "cavia",
+    "clipped", "convergence_factor", "diverged", "evaluate", "evolution", "finite_difference", "fomaml", "gradient_descent",
+    "imaml", "in_parallel", "interval", "joint", "learned_optimiser", "linear_regression", "logistic_regression", "maml",
+    "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "path_gradient", "printed_characters", "rate_schedule",
+    "reptile", "sgd", "sharpness", "stabilised", "step", "with_rates",
 ]
 
 

@@ -8,6 +8,7 @@ from metacalc.course.answers import (
     calculus_link,
     gradient_descent,
     language,
+    learned,
     meta_learning,
     outlook,
     practice,
@@ -18,5 +19,5 @@ from metacalc.course.answers import (
 
 EXERCISES = {}
 for chapter in (background, calculus_link, gradient_descent, meta_learning, practice, vision, language, recommendation, tools,
-                outlook):
+                outlook, learned):
     EXERCISES |= chapter.EXERCISES
