@@ -137,7 +137,7 @@ def valley(n, kappa, eta, beta, x0, y0):
         told = ", ".join(f"{count:.0f} {word}" if count <= 400 else f"more than 400 {word}"
                          for count, word in ((predicted, "predicted"), (measured, "measured")))
     return (f"Long-run factor r = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best:.4f}.\n"
-            f"Iterations to a thousandth of the first error: {told}.")
+            f"Iterations to a thousandth of the initial error: {told}.")
 
 
 def check_valley(stage):
@@ -274,7 +274,7 @@ def noise_floor(n, eta, sigma):
     needed, error = 0, 1.0
     while abs(error) > 1e-3 and needed < 1000:
         needed, error = needed + 1, error * (1 - 2 * eta)
-    return (f"Variance in the end: {floor(eta, sigma):.3g} predicted, {noisy(sigma)[1][round(50 * eta) - 1]:.3g} measured.\n"
+    return (f"Final variance: {floor(eta, sigma):.3g} predicted, {noisy(sigma)[1][round(50 * eta) - 1]:.3g} measured.\n"
             f"The mean falls to a thousandth of the start in {number_of(needed, 'iteration')}.")
 
 
@@ -410,3 +410,17 @@ def test_what_the_caption_of_the_hills_claims():
     assert (starts[at_rest] < -5.8).all() and (np.abs(late[-1, at_rest]) > 6).all()
     pairs = descended(starts, 0.6)[-2:, starts > -5.8]  # the last two of 40: one on each side of a minimum
     assert ((pairs.min(axis=0)[:, None] < inner) & (inner < pairs.max(axis=0)[:, None])).any(axis=1).all()
+
+
+def test_what_the_last_exercise_says_of_larger_rates():
+    """On ½θ² − ¼θ⁴: a symmetric cycle up to η = 3, two that are not symmetric at 3.1, four points at 3.25, chaos at 3.8."""
+    def distinct(eta, n=64):
+        theta = 0.3
+        for _ in range(20_000):
+            theta -= eta * (theta - theta**3)
+        orbit = [theta := theta - eta * (theta - theta**3) for _ in range(n)]
+        return sorted(set(np.round(orbit, 5)))
+    low, high = distinct(2.9)
+    close(low, -high)
+    np.testing.assert_allclose(np.sort(np.abs(distinct(3.1))), [0.485, 0.665], atol=1e-3)
+    assert [len(distinct(eta)) for eta in (3.2, 3.25)] == [2, 4] and len(distinct(3.8)) > 50
