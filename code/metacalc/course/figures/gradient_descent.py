@@ -258,7 +258,7 @@ def leaving(objective: Objective, n_iters: int = 800, every: int = 8) -> Stage:
     reach = rates[:, None] * curvature / (_root_mean_squares(objective.grad(path), forgets)[::every] + 1e-8)
     turn, late = error.argmin(axis=0), error[-200 // every:].max(axis=0)
     left = panel("iteration t", "|θ| (log scale)", (-20, n_iters + 30), (1e-15, 30), "distance from the minimum", "log")
-    right = panel("iteration t", "rate × curvature (log scale)", (-20, n_iters + 30), (1e-2, 300), "what Adam allows itself", "log")
+    right = panel("iteration t", "rate × curvature (log scale)", (-20, n_iters + 30), (1e-2, 300), "Adam’s steps", "log")
     border = float(_adam_border(sp.Rational(9, 10)))
     right.axhline(border, color=COLORS["grey"], lw=1.4, ls="--")
     right.text(n_iters, border * 1.3, f"border: {border:.0f}", ha="right", va="bottom", color=COLORS["ink"])
