@@ -62,6 +62,8 @@ FIGURES = {
                    test_figures_calculus_link.rate_slope, test_figures_calculus_link.check_rate_slope),
     ],
     "chapters/03_gradient_descent": [
+        LiveFigure(lambda: gradient_descent_figures.price(Objective(theta**2, theta)), test_figures_descent.price,
+                   test_figures_descent.check_price),
         LiveFigure(lambda: gradient_descent_figures.parabola(Objective(theta**2, theta)), test_figures_descent.parabola,
                    test_figures_descent.check_parabola),
         LiveFigure(lambda: gradient_descent_figures.learned_rate(Objective(theta**2, theta)), test_figures_descent.learned_rate,

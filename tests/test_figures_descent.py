@@ -16,6 +16,43 @@ def values(stage, index):
     return [s.values[k] for s, k in zip(stage.sliders, index)]
 
 
+def price(start, eta):
+    end = start - eta * 2 * start
+    return (f"Slope {2 * start:.3f}, price δ²/(2 · {eta:.2f}): the step δ = {end - start:.3f} leads to θ′ = {end:.3f}.\n"
+            f"f goes from {start**2:.3f} to {end**2:.3f}."
+            + ("\nIts minimum has left the picture." if lowest(start, eta) < -4.5 or abs(end) > 3.2 else "")
+            + ("\nθ′ on f has left the picture." if abs(end) > 3.2 or end**2 > 9 else ""))
+
+
+def lowest(start, eta):
+    """The least value of the tangent plus the price: half of what the tangent promises is paid for."""
+    return start**2 - eta * (2 * start) ** 2 / 2
+
+
+def check_price(stage):
+    tangent, model, least, after, point = stage.marks
+    for index in positions(stage):
+        start, eta = values(stage, index)
+        x, line = shown(stage, tangent, index)
+        close(line, start**2 + 2 * start * (x - start))
+        close(shown(stage, model, index), [x, line + (x - start) ** 2 / (2 * eta)])
+        end = start * (1 - 2 * eta)
+        close(shown(stage, least, index), [end, lowest(start, eta)])
+        close(shown(stage, after, index), [end, end**2])
+        close(shown(stage, point, index), [start, start**2])
+
+
+def test_what_the_caption_of_the_price_claims():
+    """Tangent plus price is f at η = ½, above f for smaller rates and below for larger ones; beyond ½ the step overshoots."""
+    x, model = np.linspace(-3, 3, 61), lambda start, eta: start**2 + 2 * start * (x - start) + (x - start) ** 2 / (2 * eta)
+    for start in (2.0, -1.0):
+        close(model(start, 0.5), x**2)
+        assert (model(start, 0.2) >= x**2 - 1e-9).all() and (model(start, 0.8) <= x**2 + 1e-9).all()
+        assert lowest(start, 0.2) > (0.6 * start) ** 2 and lowest(start, 0.8) < (0.6 * start) ** 2  # θ′ = ±0.6 θ
+        assert start * (1 - 2 * 0.2) * start > 0 > start * (1 - 2 * 0.8) * start
+    close(model(0.0, 0.2).min(), 0)  # at the minimum there is nothing to gain
+
+
 def parabola(n, start, eta):
     end = start
     for _ in range(int(n)):

@@ -1,6 +1,6 @@
 """The live figures of gradient descent.
 
-The rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where
+The price of a step, the rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where
 Newton's method and descent end, and where starts among hills do.
 """
 
@@ -13,10 +13,42 @@ from metacalc.calculus import Objective, step
 from metacalc.descent import adam, convergence_factor, gradient_descent, newton
 from metacalc.stage import COLORS, STYLE, Curve, Formula, Guess, Iteration, Path, Point, Readout, Slider, Stage, panel
 
-__all__ = ["basins", "hills", "learned_rate", "leaving", "noise_floor", "parabola", "valley"]
+__all__ = ["basins", "hills", "learned_rate", "leaving", "noise_floor", "parabola", "price", "valley"]
 
 KAPPAS = np.array([1, 3, 10, 30, 100])
 LEVELS = {0.6: "-", 0.8: "--", 0.9: "-.", 0.95: ":"}  # of the long-run factor, with their dashes
+
+
+def price(objective: Objective) -> Stage:
+    """What a step minimises: the tangent at any point plus a price for distance, with 150 rates, beside the function.
+
+    Parameters
+    ----------
+    objective : Objective
+        Function of one variable; θ² in the chapter.
+    """
+    theta, value, slope = objective.variables, objective.expr, objective.gradient
+    start, eta, x = sp.symbols("start eta x")
+    begin, pull = value.subs(theta, start), slope.subs(theta, start)
+    tangent, end = begin + pull * (x - start), start - eta * pull
+    model = tangent + (x - start) ** 2 / (2 * eta)
+    ax = panel("θ", "value", (-3.2, 3.2), (-4.5, 9), "the function, and what the step minimises", size=(5.6, 3.4))
+    line = np.linspace(-3.2, 3.2, 129)
+    ax.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
+    told = [Curve(ax, line, Formula(model, over=(x, line)), color="orange", label="tangent plus price"),
+            Point(ax, Formula(end), Formula(model.subs(x, end)), color="orange", shape="D", label="its minimum", drag="eta"),
+            Point(ax, Formula(end), Formula(value.subs(theta, end)), color="red", label="θ′ on f")]
+    return Stage(
+        [ax.figure],
+        [Curve(ax, line, Formula(tangent, over=(x, line)), color="blue", dash="--", label="tangent"), *told,
+         Point(ax, Formula(start), Formula(begin), color="blue", shape="s", label="θ (drag it)", drag="start")],
+        [Slider("start", np.arange(-120, 121) / 40, "θ", 2.0, ".3f"),
+         Slider("eta", np.arange(1, 151) / 100, "learning rate η", 0.2, ".2f")],
+        Readout("Slope {slope:.3f}, price δ²/(2 · {eta:.2f}): the step δ = {step:.3f} leads to θ′ = {end:.3f}.\n"
+                "f goes from {before:.3f} to {after:.3f}.", slope=Formula(pull), step=Formula(end - start), end=Formula(end),
+                before=Formula(begin), after=Formula(value.subs(theta, end))),
+        guess=Guess(ax, "x", "Where is the tangent plus the price least?", Formula(end), told),
+        alt="The function, its tangent at θ, and the tangent plus a parabola that is zero at θ, whose minimum is the step's end.")
 
 
 def parabola(objective: Objective, n_iters: int = 60) -> Stage:
