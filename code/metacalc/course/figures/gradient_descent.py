@@ -1,7 +1,7 @@
 """The live figures of gradient descent.
 
-The price of a step, the rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where
-Newton's method and descent end, and where starts among hills do.
+The price of a step, the rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that
+noise sets, where Newton's method and descent end, and where starts among hills do.
 """
 
 import matplotlib as mpl
@@ -48,7 +48,7 @@ def price(objective: Objective) -> Stage:
                 "f goes from {before:.3f} to {after:.3f}.", slope=Formula(pull), step=Formula(end - start), end=Formula(end),
                 before=Formula(begin), after=Formula(value.subs(theta, end))),
         guess=Guess(ax, "x", "Where is the tangent plus the price least?", Formula(end), told),
-        alt="The function, its tangent at θ, and the tangent plus a parabola that is zero at θ, whose minimum is the step's end.")
+        alt="The function, its tangent at θ, and the tangent plus a parabola that is zero at θ: its minimum is θ′.")
 
 
 def parabola(objective: Objective, n_iters: int = 60) -> Stage:
