@@ -72,8 +72,8 @@ def solvers() -> Stage:
     cg, series, unrolled = found["cg"][..., None], found["series"][..., None], found["unrolled"][:, None, :]
     fast, slow = (sp.sqrt(KAPPA) - 1) / (sp.sqrt(KAPPA) + 1), (KAPPA - 1) / (KAPPA + 1)
     allowed = slow**K + 2 * sp.sqrt(KAPPA) * fast**R * (1 + slow**K)
-    left = panel("r, products with H", "error of v, logarithmic", (-1, R_MAX + 1), (1e-8, 5), "solving Hv = ∂L/∂φ at φ*", "log")
-    right = panel("k, inner steps", "error, logarithmic", (-5, K_MAX + 5), (1e-8, 5), "the hypergradient at φₖ", "log")
+    left = panel("r, products with H", "error of v, logarithmic", (-1, R_MAX + 1), (1e-6, 5), "solving Hv = ∂L/∂φ at φ*", "log")
+    right = panel("k, inner steps", "error, logarithmic", (-5, K_MAX + 5), (1e-6, 5), "the hypergradient at φₖ", "log")
     along = lambda expr, symbol, values: Formula(expr.subs(symbol, ALONG), over=(ALONG, values))
     curve = lambda name: found[name][:, :, None, ::5]
     marks = [
@@ -131,7 +131,7 @@ def penalties(n_iters: int = 100, seed: int = 12) -> Stage:
     best = new.argmin(axis=1)
     return Stage(
         [left.figure, right.figure], marks,
-        [Slider("kind", [0, 1], "of the features matter", 0, "d", names=("10", "all 200")),
+        [Slider("kind", [0, 1], "features that matter", 0, "d", names=("10", "all 200")),
          Slider("t", ts, "outer iterations t", 10, "d")],
         Readout("After {t:d} outer iteration{t:s}: validation error {validation:.3f}, error on new data {new:.3f}; with one "
                 "penalty for all {one:.3f}.\nThe penalties have gone from e^{low:.2f} to e^{high:.2f}.", validation=validation,
