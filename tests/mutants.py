@@ -36,6 +36,8 @@ TESTS = {  # module: its tests, the likeliest first
     "tasks/synthetic": "test_tasks test_defaults",
     "tasks/letters": "test_languages test_defaults",
     "tasks/ratings": "test_ratings test_defaults",
+    "bilevel": "test_bilevel test_meta test_defaults",
+    "tape": "test_bilevel",
     "meta": "test_meta test_meta_closed_forms test_defaults",
     "training": "test_training test_defaults",
     "checkpoint": "test_training",
