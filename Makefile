@@ -34,18 +34,21 @@ serve: book
 notebooks: .venv/installed
 	$(BIN)/python book/notebooks.py
 
-# Reruns the long studies whose results the chapters draw, and rewrites chapters/results/. Ctrl-C, and again, goes on.
+# Reruns the long studies whose results the chapters draw, and rewrites chapters/results/. Ctrl-C, and again, goes on; what is
+# finished is kept in .studies/, which `rm -r .studies` forgets. One of them spreads its work over a Dask cluster.
 studies: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[cluster]'
 	for study in studies/*.py; do $(BIN)/python $$study || exit 1; done
 
 # Measures page weight, times and latencies, and rewrites the table in CONTRIBUTING.md.
 budgets: book
 	$(BIN)/python book/budgets.py
 
-# The frameworks and the cluster that the tests compare with where they are installed, and the hub that they start. Not
-# compiled: of their many files few are imported.
+# The frameworks and the cluster that the tests compare with where they are installed, and the hub that they start. By uv, as
+# they are gigabytes: in half a minute, and without compiling files of which few are imported.
 oracles: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[hub,oracles]'
+	$(BIN)/python -m pip install --quiet uv
+	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[hub,oracles]'
 
 # Compares the meta-learning loops with the peers, in an environment of its own, and rewrites benchmarks/results.md.
 bench:

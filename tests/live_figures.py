@@ -13,6 +13,7 @@ import numpy as np
 import sympy as sp
 
 import test_figures_background
+import test_figures_bilevel
 import test_figures_calculus_link
 import test_figures_descent
 import test_figures_intro
@@ -24,7 +25,7 @@ import test_practice
 import test_recommendation
 import test_vision
 from metacalc import Objective
-from metacalc.course.figures import background, calculus_link, intro, learned, meta_learning, outlook
+from metacalc.course.figures import background, bilevel, calculus_link, intro, learned, meta_learning, outlook
 from metacalc.course.figures import gradient_descent as gradient_descent_figures
 
 theta = sp.Symbol("theta", real=True)
@@ -63,6 +64,8 @@ FIGURES = {
                    test_figures_calculus_link.rate_slope, test_figures_calculus_link.check_rate_slope),
     ],
     "chapters/03_gradient_descent": [
+        LiveFigure(lambda: gradient_descent_figures.price(Objective(theta**2, theta)), test_figures_descent.price,
+                   test_figures_descent.check_price),
         LiveFigure(lambda: gradient_descent_figures.parabola(Objective(theta**2, theta)), test_figures_descent.parabola,
                    test_figures_descent.check_parabola),
         LiveFigure(lambda: gradient_descent_figures.learned_rate(Objective(theta**2, theta)), test_figures_descent.learned_rate,
@@ -83,6 +86,10 @@ FIGURES = {
         LiveFigure(meta_learning.update_arrows, test_figures_meta.update_arrows, test_figures_meta.check_update_arrows),
         LiveFigure(meta_learning.landscape, test_figures_meta.landscape, test_figures_meta.check_landscape),
         LiveFigure(meta_learning.two_levels, test_figures_meta.two_levels, test_figures_meta.check_two_levels),
+    ],
+    "chapters/04_bilevel": [
+        LiveFigure(bilevel.solvers, test_figures_bilevel.solvers, test_figures_bilevel.check_solvers),
+        LiveFigure(bilevel.penalties, test_figures_bilevel.penalties, test_figures_bilevel.check_penalties),
     ],
     "chapters/05_practice": [
         LiveFigure(test_practice.learning, test_practice.learning_readout, test_practice.check_learning),

@@ -36,6 +36,8 @@ TESTS = {  # module: its tests, the likeliest first
     "tasks/synthetic": "test_tasks test_defaults",
     "tasks/letters": "test_languages test_defaults",
     "tasks/ratings": "test_ratings test_defaults",
+    "bilevel": "test_bilevel test_meta test_defaults",
+    "tape": "test_bilevel",
     "meta": "test_meta test_meta_closed_forms test_defaults",
     "training": "test_training test_defaults",
     "checkpoint": "test_training",
@@ -78,6 +80,10 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
     "tasks/letters: _PLACES = np.full(257, -1)": "a byte is at most 255",
     "live: return np.array(value(p, [], 1, c), float)": "without an iteration there is no step to count",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",
+    "data/characters: return ink.swapaxes(1, 2).reshape(-2, size * size)[:len(outlines)].astype(np.float32) / 255":
+        "NumPy works out the length for any negative number",
+    "data/characters: small = np.pad(np.asarray(square.resize((24, 25), Image.Resampling.BOX)), 2) / np.float32(255)":
+        "a row of pixels more mistakes the same drawings",
     "stage: own = hashlib.sha256(svg.encode()).hexdigest()[:9]": "a longer name is as good",
 }
 COMPARED = {

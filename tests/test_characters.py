@@ -89,6 +89,12 @@ def test_the_look_alikes_that_everyone_knows_are_found_by_their_images_alone(mon
     assert PRINTED.alike.sum() > by_image.alike.sum() > 2 * len(named)
 
 
+def test_collections_of_characters_are_told_apart_by_identity():
+    """Arrays have no truth value, so that comparing them entry by entry would raise."""
+    some, same = (module.Characters(np.zeros((1, 4)), np.array(["a/b"]), np.zeros((1, 1), bool)) for _ in range(2))
+    assert some != same and len({some, same, some}) == 2
+
+
 def test_printed_characters_are_what_they_say():
     labels, counts = np.unique(PRINTED.labels, return_counts=True)
     assert set(counts) == {12, 16} and len(PRINTED.outlines) == len(PRINTED.x) == len(PRINTED.labels)

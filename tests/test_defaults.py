@@ -4,8 +4,17 @@ import importlib
 import inspect
 
 DEFAULTS = {
+    "bilevel.adjoint": {"tol": 0.0},
+    "bilevel.bilevel_descent": {"tol": 1e-06, "warm": True},
+    "bilevel.conjugate_gradients": {"tol": 0.0},
+    "bilevel.example_weights": {"lam": 0.01},
+    "bilevel.implicit_gradient": {"tol": 0.0},
+    "bilevel.inner_minimum": {"n_iters": 50, "tol": 1e-09},
+    "bilevel.unrolled": {"by": "theta", "mode": "reverse"},
     "calculus.finite_difference": {"h": 1e-06},
     "calculus.step": {"k": 1},
+    "course.bilevel.lasso": {"n_iters": 400},
+    "course.bilevel.table": {"end": "implicit gradients"},
     "course.gaussian.GaussianPrior.best_questions": {"n": 3},
     "course.gaussian.GaussianPrior.fit": {"n_iters": 30, "noise": 0.3, "spread": 0.25, "strength": 0.0},
     "course.language.prior_mean": {"order": 1, "strength": 100.0},

@@ -16,6 +16,43 @@ def values(stage, index):
     return [s.values[k] for s, k in zip(stage.sliders, index)]
 
 
+def price(start, eta):
+    end = start - eta * 2 * start
+    return (f"Slope {2 * start:.3f}, price δ²/(2 · {eta:.2f}): the step δ = {end - start:.3f} leads to θ′ = {end:.3f}.\n"
+            f"f goes from {start**2:.3f} to {end**2:.3f}."
+            + ("\nIts minimum has left the picture." if lowest(start, eta) < -4.5 or abs(end) > 3.2 else "")
+            + ("\nθ′ on f has left the picture." if abs(end) > 3.2 or end**2 > 9 else ""))
+
+
+def lowest(start, eta):
+    """The least value of the tangent plus the price: half of what the tangent promises is paid for."""
+    return start**2 - eta * (2 * start) ** 2 / 2
+
+
+def check_price(stage):
+    tangent, model, least, after, point = stage.marks
+    for index in positions(stage):
+        start, eta = values(stage, index)
+        x, line = shown(stage, tangent, index)
+        close(line, start**2 + 2 * start * (x - start))
+        close(shown(stage, model, index), [x, line + (x - start) ** 2 / (2 * eta)])
+        end = start * (1 - 2 * eta)
+        close(shown(stage, least, index), [end, lowest(start, eta)])
+        close(shown(stage, after, index), [end, end**2])
+        close(shown(stage, point, index), [start, start**2])
+
+
+def test_what_the_caption_of_the_price_claims():
+    """Tangent plus price is f at η = ½, above f for smaller rates and below for larger ones; beyond ½ the step overshoots."""
+    x, model = np.linspace(-3, 3, 61), lambda start, eta: start**2 + 2 * start * (x - start) + (x - start) ** 2 / (2 * eta)
+    for start in (2.0, -1.0):
+        close(model(start, 0.5), x**2)
+        assert (model(start, 0.2) >= x**2 - 1e-9).all() and (model(start, 0.8) <= x**2 + 1e-9).all()
+        assert lowest(start, 0.2) > (0.6 * start) ** 2 and lowest(start, 0.8) < (0.6 * start) ** 2  # θ′ = ±0.6 θ
+        assert start * (1 - 2 * 0.2) * start > 0 > start * (1 - 2 * 0.8) * start
+    close(model(0.0, 0.2).min(), 0)  # at the minimum there is nothing to gain
+
+
 def parabola(n, start, eta):
     end = start
     for _ in range(int(n)):
@@ -137,7 +174,7 @@ def valley(n, kappa, eta, beta, x0, y0):
         told = ", ".join(f"{count:.0f} {word}" if count <= 400 else f"more than 400 {word}"
                          for count, word in ((predicted, "predicted"), (measured, "measured")))
     return (f"Long-run factor r = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best:.4f}.\n"
-            f"Iterations to a thousandth of the first error: {told}.")
+            f"Iterations to a thousandth of the initial error: {told}.")
 
 
 def check_valley(stage):
@@ -274,7 +311,7 @@ def noise_floor(n, eta, sigma):
     needed, error = 0, 1.0
     while abs(error) > 1e-3 and needed < 1000:
         needed, error = needed + 1, error * (1 - 2 * eta)
-    return (f"Variance in the end: {floor(eta, sigma):.3g} predicted, {noisy(sigma)[1][round(50 * eta) - 1]:.3g} measured.\n"
+    return (f"Final variance: {floor(eta, sigma):.3g} predicted, {noisy(sigma)[1][round(50 * eta) - 1]:.3g} measured.\n"
             f"The mean falls to a thousandth of the start in {number_of(needed, 'iteration')}.")
 
 
@@ -410,3 +447,17 @@ def test_what_the_caption_of_the_hills_claims():
     assert (starts[at_rest] < -5.8).all() and (np.abs(late[-1, at_rest]) > 6).all()
     pairs = descended(starts, 0.6)[-2:, starts > -5.8]  # the last two of 40: one on each side of a minimum
     assert ((pairs.min(axis=0)[:, None] < inner) & (inner < pairs.max(axis=0)[:, None])).any(axis=1).all()
+
+
+def test_what_the_last_exercise_says_of_larger_rates():
+    """On ½θ² − ¼θ⁴: a symmetric cycle up to η = 3, two that are not symmetric at 3.1, four points at 3.25, chaos at 3.8."""
+    def distinct(eta, n=64):
+        theta = 0.3
+        for _ in range(20_000):
+            theta -= eta * (theta - theta**3)
+        orbit = [theta := theta - eta * (theta - theta**3) for _ in range(n)]
+        return sorted(set(np.round(orbit, 5)))
+    low, high = distinct(2.9)
+    close(low, -high)
+    np.testing.assert_allclose(np.sort(np.abs(distinct(3.1))), [0.485, 0.665], atol=1e-3)
+    assert [len(distinct(eta)) for eta in (3.2, 3.25)] == [2, 4] and len(distinct(3.8)) > 50

@@ -211,8 +211,11 @@ def test_exercises_take_the_spellings_that_readers_use():
     assert (
         check("bg-ex-error", "h×exp(θ)/2")
         and check("cl-ex-gradient", "(2xy + y cos(xy), x² + x cos(xy))")
-        and check("cl-ex-two-steps", "(1 − ηa)^2")
+        and check("cl-ex-two-steps", "(1 − 3η(θ₀ − ηθ₀³)²)(1 − 3ηθ₀²)")
     )
+    eta, a = sp.symbols("eta a")
+    assert parsed("(1 − ηa)^2", [eta, a]) == (1 - eta * a) ** 2
+    assert check("la-ex-folds", "(np.float64(0.016), np.float64(0.0287))") and check("cl-ex-shared", "K = 7")
     assert check("gd-ex-decay", "2/(λ_max + γ)") and check("bg-ex-derivative", " 12 ") and check("rc-ex-offset", "noise/τ2")
     assert check("cl-ex-disagree", ("(theta - 1/3)^2", "(θ + 1)²", "-1/3"))
     assert "empty" in check("bg-ex-derivative", "").reason and "brackets" in check("bg-ex-derivative", "(12").reason

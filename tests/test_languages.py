@@ -9,8 +9,10 @@ import sympy as sp
 from babel import Locale, localedata
 from scipy.special import logsumexp
 
+from conftest import ROOT
 from metacalc import MLP, Learner
-from metacalc.course.language import MODEL, bits, counted_bits, posterior_mean, prior_mean, spell
+from metacalc.course.language import MODEL, RATES, STEPS, bits, counted_bits, posterior_mean, prior_mean, spell
+from metacalc.data import languages as module
 from metacalc.data.languages import (
     COPIES,
     FAMILIES,
@@ -25,7 +27,7 @@ from metacalc.data.languages import (
     overlap,
     split,
 )
-from metacalc.studies import best_adaptation
+from metacalc.studies import best_adaptation, load
 from metacalc.tasks.letters import ALPHABET, NextLetter, encode, one_hot
 
 DESIGNS = [(by, i) for by in ("language", "family") for i in range(5)]
@@ -88,6 +90,21 @@ def test_cognates_are_in_one_group():
     for language, territory in map(str.split, pairs):
         assert group[f"L-{language}"] == group[f"T-{territory}"]
     assert group["L-fi"] != group["L-de"] and group["T-CD"] == group["T-CG"]
+
+
+def test_similar_languages_come_in_pairs():
+    pairs = module._similar()
+    assert pairs and all(len(pair) == 2 for pair in pairs)
+
+
+def test_entities_belong_together_if_they_share_a_stem_in_two_languages(monkeypatch):
+    """In two of two that name both; one language more where they do not, and they still have more than 30%."""
+    there = {"a": {"X": ("turkey",), "Y": ("turkish",)}, "b": {"X": ("turkei",), "Y": ("turkisch",)},
+             "c": {"X": ("suomi",), "Y": ("soome",)}}
+    monkeypatch.setattr(module, "names", there.__getitem__)
+    for codes, groups in ((("a", "b"), [("X", "Y")]), (("a", "b", "c"), [("X", "Y")]), (("a", "c"), [("X",), ("Y",)])):
+        monkeypatch.setattr(module, "families", lambda codes=codes: dict.fromkeys(codes, ""))
+        assert module.entity_groups.__wrapped__() == groups
 
 
 def test_words_are_normalised():
@@ -235,6 +252,19 @@ def test_the_pooled_prior_backs_off_letter_by_letter():
     np.testing.assert_allclose(prior_mean(words, 2, 4.0)[b, end, a], after_end_a / 6)
     for order in range(4):
         np.testing.assert_allclose(prior_mean(words, order).sum(axis=-1), 1)
+
+
+def test_a_chance_at_the_end_of_the_line_ends_the_word():
+    """Rounded sums may leave a chance above all of them: the last letter is the end of the word."""
+    class Above:
+        random = staticmethod(lambda shape: np.full(shape, 1 + 1e-9))
+
+    assert spell(MODEL, MODEL.init(np.random.default_rng(0)), Above(), 2) == ["", ""]
+
+
+def test_the_stored_study_took_the_steps_that_the_course_names():
+    settings, _ = load(ROOT / "chapters/results/language.json")
+    assert settings["n_steps"] == STEPS and tuple(settings["rates"]) == RATES
 
 
 def test_words_are_spelt_with_the_model_s_probabilities():

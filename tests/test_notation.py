@@ -110,3 +110,13 @@ def test_what_is_forbidden_is_found():
         assert not [reason for pattern, reason, _ in FORBIDDEN if re.search(pattern, formula)], formula
     assert letters(r"\mathbb E\,\|\hat c\|^2 = \sigma^2\,\mathrm{tr}\,X_{\text{end}}\lambda_{\max}") == {
         "mathbb E", "c", "sigma", "X", "lambda"}
+
+
+def test_every_item_of_the_primer_is_linked_from_a_chapter_before_it():
+    """And from the first pages that use it, as "What it assumes" and the chapters' own sentences promise."""
+    anchors = re.findall(r"^\((pm-\w+)\)=", text_of("chapters/primer"), re.MULTILINE)
+    chapters = {page: text_of(page) for page in SOURCES if page != "chapters/primer"}
+    assert len(anchors) == 7 and not [a for a in anchors if not any(f"({a})" in text for text in chapters.values())]
+    for page, used in {"01_background": "chance interval", "02_calculus_link": "vectors taylor chance interval",
+                       "03_gradient_descent": "eigenvalues definite taylor vectors", "03_update_rules": "chance"}.items():
+        assert all(f"(pm-{item})" in chapters[f"chapters/{page}"] for item in used.split()), page

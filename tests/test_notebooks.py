@@ -48,6 +48,13 @@ def test_folded_checks_have_one_name(path):
             assert look.get("code_prompt_show") == look.get("code_prompt_hide") == "Check it", cell["source"]
 
 
+@pytest.mark.parametrize("page", ["intro", "01_background", "02_calculus_link", "03_gradient_descent", "03_update_rules"])
+def test_what_only_verifies_is_folded_on_the_first_pages(page):
+    for cell in json.loads((ROOT / f"chapters/{page}.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and "assert " in "".join(cell["source"]):
+            assert "hide-cell" in cell["metadata"].get("tags", []), cell["source"]
+
+
 def test_a_name_of_the_library_comes_from_one_place_in_all_chapters():
     homes = {}
     for path in NOTEBOOKS:

@@ -256,6 +256,12 @@ def test_no_iteration_of_the_fit_lowers_what_it_climbs(strength):
     assert (np.diff(heights) > -1e-8).all() and heights[-1] > heights[0] + 1
 
 
+def test_the_fit_starts_from_the_mean_of_the_ratings_that_are_there():
+    ratings, seen = np.array([[1.0, np.nan, 5.0], [3.0, 2.0, np.nan], [np.nan, 4.0, 1.0]]), []
+    GaussianPrior.fit(ratings, n_iters=1, callback=seen.append)
+    np.testing.assert_allclose(seen[0].mean, [2, 3, 3])
+
+
 def test_the_fit_finds_the_prior_that_people_came_from():
     ratings = people_of(PRIOR, 4000, 0.5)
     prior = GaussianPrior.fit(ratings, PRIOR.noise, n_iters=60)

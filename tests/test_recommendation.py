@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ROOT, number_of
 from metacalc.course.figures import recommendation as figures
-from metacalc.course.recommendation import load_taste
+from metacalc.course.recommendation import N_STEPS, load_taste
 from metacalc.data.food import food_world_cup
 from metacalc.studies import Results
 
@@ -153,6 +153,11 @@ def test_the_questions_are_the_best_of_the_best_known():
                     left[a, b, c] = np.diagonal(rest).sum() - sum(rest[i, i] for i in S)
     assert {LIVE["countries"][i] for i in min(left, key=left.get)} == set(ASKED)
     assert taste.countries == tuple(LIVE["countries"])
+
+
+def test_a_path_has_the_steps_that_the_figure_shows():
+    taste = load_taste(ROOT / "chapters/results/recommendation.json")
+    assert N_STEPS == 5 and len(taste.path(np.array([[0, 1]]), np.array([[1.0, 2.0]]))) == N_STEPS + 1
 
 
 def test_one_s_own_ratings():

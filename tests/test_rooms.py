@@ -1,6 +1,7 @@
 """The house: which room may know which, what each needs installed, and that the maps are those of the tree."""
 
 import ast
+import functools
 import graphlib
 import importlib.metadata
 import json
@@ -81,11 +82,17 @@ def distributions(requirements):
     return found
 
 
+@functools.cache
+def _installed():
+    """The distributions of every module; asking reads the list of files of each, of which a framework has ten thousand."""
+    return importlib.metadata.packages_distributions()
+
+
 def distribution_of(module):
     known = {"PIL": "pillow", "IPython": "ipython", "yaml": "pyyaml", "mathjax": "django-static-mathjax", "mpmath": "mpmath"}
     if module in known:
         return known[module]
-    names = importlib.metadata.packages_distributions().get(module, [module])
+    names = _installed().get(module, [module])
     return re.sub(r"[-_.]+", "-", names[0]).lower()
 
 

@@ -39,6 +39,14 @@ def test_results_are_kept_as_they_come_and_dropped_when_the_settings_change(tmp_
     assert Results(path, {"seed": 1, "rates": [0.1, 0.2]}).stored == {} and not list(tmp_path.rglob("*.part"))
 
 
+def test_a_finished_study_is_not_worked_out_again(tmp_path):
+    study = Results(tmp_path / "own.json", {"seed": 0})
+    study.once("a", lambda: 1)
+    study.finish(tmp_path / "results/study.json")
+    assert Results(tmp_path / "own.json", {"seed": 0}).once("a", lambda: 2) == 1
+    assert Results(tmp_path / "results/study.json", {"seed": 0}).stored == {"a": 1}
+
+
 def test_the_choice_is_the_best_of_all_that_validation_saw():
     seen = {}
 

@@ -458,3 +458,13 @@ def test_bad_evaluation_is_refused(change, message):
 def test_shots_of_zero_are_refused():
     with pytest.raises(ValueError, match="^k_shots must be"):
         evaluate(Learner(MLP((1, 2, 1)), np.zeros(7), 0.1), Sinusoids(), shots=(0,))
+
+
+def test_a_start_is_given_or_made_by_the_model():
+    class Bowl:
+        """A model without init."""
+        n_params, loss, grad = 1, Quadratic(1).loss, Quadratic(1).grad
+
+    with pytest.raises(ValueError, match="model must have init"):
+        meta_train(joint, Bowl(), Quadratics(1), 1, progress=False)
+    assert meta_train(joint, Bowl(), Quadratics(1), 1, theta0=[9.0], progress=False).theta.shape == (1,)

@@ -7,6 +7,16 @@ say which extra to install where it is missing.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from metacalc.bilevel import (
+    Bilevel,
+    bilevel_descent,
+    conjugate_gradients,
+    example_weights,
+    implicit_gradient,
+    neumann,
+    ridge_penalties,
+    unrolled,
+)
 from metacalc.calculus import Objective, finite_difference, step
 from metacalc.descent import (
     Rule,
@@ -39,13 +49,14 @@ _LATER = {"printed_characters": "metacalc.data.characters"} | dict.fromkeys(
     ("Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage"), "metacalc.stage")
 
 __all__ = [
-    "Arrow", "Batch", "Checker", "CoordinateNet", "Curve", "Evaluation", "Exercise", "FewShotClassification", "Interval",
-    "Learner", "MLP", "Objective", "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids",
-    "Slider", "Stage", "Stepwise", "Training", "WithContext", "adam", "adamw", "adapt", "anil", "backtracking", "cavia",
-    "clipped", "convergence_factor", "diverged", "evaluate", "evolution", "finite_difference", "fomaml", "gradient_descent",
-    "imaml", "in_parallel", "interval", "joint", "learned_optimiser", "linear_regression", "logistic_regression", "maml",
-    "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "path_gradient", "printed_characters", "rate_schedule",
-    "reptile", "sgd", "sharpness", "stabilised", "step", "with_rates",
+    "Arrow", "Batch", "Bilevel", "Checker", "CoordinateNet", "Curve", "Evaluation", "Exercise", "FewShotClassification",
+    "Interval", "Learner", "MLP", "Objective", "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule",
+    "Sinusoids", "Slider", "Stage", "Stepwise", "Training", "WithContext", "adam", "adamw", "adapt", "anil", "backtracking",
+    "bilevel_descent", "cavia", "clipped", "conjugate_gradients", "convergence_factor", "diverged", "evaluate", "evolution",
+    "example_weights", "finite_difference", "fomaml", "gradient_descent", "imaml", "implicit_gradient", "in_parallel",
+    "interval", "joint", "learned_optimiser", "linear_regression", "logistic_regression", "maml", "meta_sgd", "meta_train",
+    "momentum", "nesterov", "neumann", "newton", "path_gradient", "printed_characters", "rate_schedule", "reptile",
+    "ridge_penalties", "sgd", "sharpness", "stabilised", "step", "unrolled", "with_rates",
 ]
 
 

@@ -1,5 +1,6 @@
 """Checks a reader's answer and says what is wrong with it, without giving the right one away."""
 
+import re
 import signal
 import threading
 from collections.abc import Iterable
@@ -105,6 +106,8 @@ class Checker:
             raise ValueError(f"name must be one of {sorted(self.exercises)}, got {name!r}")
         if answer is ...:
             return Verdict(False, "Put your answer in place of the dots.")
+        if isinstance(answer, str):  # "K = 7"
+            answer = re.sub(r"^\s*[^\W\d]\w*\s*=(?!=)", "", answer)
         try:
             with _time_limit():
                 reason = _reason(self.exercises[name], answer)
@@ -245,9 +248,10 @@ def _difference(expected: Any, answer: Any, tolerance: float) -> str:
     missing = sorted(s.name for s in expected.free_symbols - answer.free_symbols)
     if missing:
         return f"Your answer does not depend on {', '.join(missing)}. Should it?"
-    ratio = sp.simplify(answer / expected) if expected != sp.S.Zero else sp.nan
-    if expected.free_symbols and ratio.is_number and ratio.is_finite:
-        return "Right up to a constant factor."
+    ratios = _values(answer / expected) if expected.free_symbols else []
+    if ratios and all(abs(ratio - ratios[0]) < 1e-9 * abs(ratio) for ratio in ratios):
+        near = abs(ratios[0] - 1) < 0.01
+        return "Close, but a factor is rounded: give it exactly." if near else "Right up to a constant factor."
     return "This is not equal to the right answer."
 
 
@@ -266,11 +270,18 @@ def _difference_of_entries(expected: tuple[Any, ...], answer: Any, tolerance: fl
     return f"Entry {wrong + 1}: {reasons[wrong]}"
 
 
-def _is_zero(expr: sp.Expr) -> bool:
-    """Whether an expression vanishes, by simplification or, where that gives up, at a few points."""
-    if sp.simplify(expr) == 0:
-        return True
+def _values(expr: sp.Expr) -> list[sp.Expr]:
+    """An expression at four points, to thirty digits; nothing where it is no finite number at one of them."""
     symbols = sorted(expr.free_symbols, key=str)
     rng = np.random.default_rng(0)
     points = [dict(zip(symbols, map(sp.Float, rng.uniform(0.3, 1.7, len(symbols))))) for _ in range(4)]
-    return bool(symbols) and all(abs(sp.N(expr.subs(p), 30)) < 1e-12 for p in points)
+    found = [sp.N(expr.subs(point), 30) for point in points]
+    return found if all(value.is_number and value.is_finite for value in found) else []
+
+
+def _is_zero(expr: sp.Expr) -> bool:
+    """Whether an expression vanishes: at a few points, which is quick, and by simplification where they do not tell."""
+    values = _values(expr)
+    if values and expr.free_symbols and all(abs(value) < 1e-12 for value in values):
+        return True
+    return not any(abs(value) > 1e-9 for value in values) and sp.simplify(expr) == 0

@@ -45,8 +45,8 @@ def named(symbols: Iterable[sp.Symbol]) -> dict[str, sp.Symbol]:
 
     Examples
     --------
-    >>> sorted(named([sp.Symbol("lambda_max")]))
-    ['lambda_max', 'λ_max']
+    >>> sorted(named([sp.Symbol("lambda_max"), sp.Symbol("theta_0")]))
+    ['lambda_max', 'theta0', 'theta_0', 'θ0', 'θ_0', 'λ_max']
     """
     names = {s.name: s for s in symbols}
     for symbol in symbols:
@@ -54,6 +54,8 @@ def named(symbols: Iterable[sp.Symbol]) -> dict[str, sp.Symbol]:
             if re.match(rf"{word}(?=_|\d|$)", symbol.name):
                 names.setdefault(letter + symbol.name[len(word):], symbol)
                 names.setdefault("lambda" + symbol.name[len(word):] if word == "lam" else symbol.name, symbol)
+    for name, symbol in list(names.items()):  # "θ₀", whose digit has become one of the line
+        names.setdefault(re.sub(r"_(?=\d+$)", "", name), symbol)
     return names
 
 
@@ -127,6 +129,7 @@ def sympified(value: Any) -> sp.Basic | sp.MatrixBase:
 
 def _tokens(text):
     """(kind, text) of each number, name and sign."""
+    text = re.sub(r"\b(?:np|numpy)\.u?(?:float|int)\d+(?=\()", "", text)  # as NumPy shows its numbers
     text = re.sub(r"\b(?:np|numpy|sp|sympy|math)\.(?=[^\W\d])", "", text)
     text = re.sub(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: f"**({m.group().translate(_SUPERSCRIPTS)})", text).translate(_SUBSCRIPTS)
     for written, meant in _WRITTEN.items():

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from metacalc.arrays import Array, ArrayLike, Entries, Numbers
+from metacalc.bilevel import conjugate_gradients
 from metacalc.checks import count, instance, positive, real_array, scalar
 from metacalc.models import Model, moving
 from metacalc.tasks.base import Batch
@@ -432,7 +433,7 @@ def imaml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int
     phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, alpha, k, lam))
     v, _, loss = _linearize(model, phi, batch.x_query, batch.y_query)
     hessian = _linearize(model, phi, batch.x_support, batch.y_support)[1]
-    v = _conjugate_gradients(lambda u: u + hessian(u) / lam, v, cg_steps)
+    v = conjugate_gradients(lambda u: u + hessian(u) / lam, v, cg_steps)
     return loss().mean(axis=-1), v.mean(axis=-2)
 
 
@@ -489,23 +490,6 @@ def _iterates(model: Model, theta: Array, x: ArrayLike, y: ArrayLike, alpha: Num
 def _last(iterates: Iterator[Array]) -> Array:
     """The last of them, none of the others being kept."""
     return deque(iterates, maxlen=1).pop()
-
-
-def _conjugate_gradients(times: Callable[[Array], Array], b: Array, n_steps: int) -> Array:
-    """Solve times(x) = b for each vector along the last axis (Hestenes & Stiefel 1952)."""
-    x, r = np.zeros_like(b), b
-    p, rr = r, (r * r).sum(axis=-1, keepdims=True)
-    tiny = np.finfo(b.dtype).eps ** 2 * rr
-    for _ in range(n_steps):
-        Ap = times(p)
-        curvature = (p * Ap).sum(axis=-1, keepdims=True)
-        # A vector that has converged, or has met a direction of negative curvature, stays where it is.
-        going = (rr > tiny) & (curvature > 0)
-        step = np.where(going, rr / curvature, 0)
-        x, r = x + step * p, np.where(going, r - step * Ap, 0)
-        rr, before = (r * r).sum(axis=-1, keepdims=True), rr
-        p = r + np.where(going, rr / before, 0) * p
-    return x
 
 
 def _linearize(model: Any, phi: Array, x: ArrayLike, y: ArrayLike) -> tuple[

@@ -69,9 +69,8 @@ class Results:
         os.replace(partial, path)
 
     def finish(self, path: PathLike) -> None:
-        """Write the finished study to its place, and drop the file of the unfinished one."""
+        """Write the finished study to its place. Its own file stays, so that it is not worked out again."""
         self.write(path)
-        self.path.unlink()
 
 
 def load(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:

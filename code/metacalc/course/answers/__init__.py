@@ -5,6 +5,7 @@ A reader who is still thinking about an exercise should not be reading this.
 
 from metacalc.course.answers import (
     background,
+    bilevel,
     calculus_link,
     gradient_descent,
     language,
@@ -18,6 +19,6 @@ from metacalc.course.answers import (
 )
 
 EXERCISES = {}
-for chapter in (background, calculus_link, gradient_descent, meta_learning, practice, vision, language, recommendation, tools,
-                outlook, learned):
+for chapter in (background, calculus_link, gradient_descent, meta_learning, bilevel, practice, vision, language, recommendation,
+                tools, outlook, learned):
     EXERCISES |= chapter.EXERCISES

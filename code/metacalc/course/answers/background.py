@@ -30,12 +30,14 @@ def _function_with_quotients(answer):
 
 EXERCISES = {
     "bg-ex-worth": Exercise(K + sigma**2 / tau**2, mistakes=(
+        (K * tau**2 / (K * tau**2 + sigma**2), "That is the trust w in the data. How many examples are worth as much?"),
         (sigma**2 / tau**2, "That is what the experience is worth. The K examples count as well."),
         (K + tau**2 / sigma**2, "The other way round: noisy examples make experience worth more."),
         (K, "That would mean that experience is worth nothing."),
         (sigma**2 * tau**2 / (K * tau**2 + sigma**2), "That is the error. Which number of examples gives the same one?"))),
     "bg-ex-derivative": Exercise(R(12), mistakes=((R(8), "That is f(2), the value. The exercise asks for the slope."),
                                                   (R(4), "That is the exponent's rule without its factor."),
+                                                  (R(6), "In 3x² the 2 is squared before it is multiplied by 3."),
                                                   (3 * x**2, "That is the slope at every x. Now put in x = 2."))),
     "bg-ex-quotient": Exercise(_function_with_quotients, program=True),
     "bg-ex-error": Exercise(sp.exp(theta) * h / 2, mistakes=(
@@ -45,10 +47,15 @@ EXERCISES = {
          "That is the whole error. To leading order means: the first term alone of its expansion in h."),
         (sp.exp(theta) * (h / 2 + h**2 / 6), "To leading order means: the first term alone."))),
     "bg-ex-flow": Exercise(theta_0 / sp.sqrt(1 + 2 * theta_0**2 * t),
-                           mistakes=((theta_0 * sp.exp(-t), "That solves dθ/dt = −θ. The gradient of θ⁴/4 is another one."),)),
+                           mistakes=((theta_0 * sp.exp(-t), "That solves dθ/dt = −θ. The gradient of θ⁴/4 is another one."),
+                                     (theta_0 / sp.sqrt(1 + theta_0**2 * t), "1/θ² grows at the rate 2, not 1."),
+                                     (theta_0 / sp.sqrt(1 - 2 * theta_0**2 * t), "Mind the sign: on the flow θ falls."),
+                                     (theta_0 / (1 + 2 * theta_0**2 * t), "That is right for 1/θ². Take the root."))),
     "bg-ex-integral": Exercise(R(1, 2) * a * theta_0**2 * (1 - sp.exp(-2 * a * t)),
                                mistakes=((R(1, 2) * a * theta_0**2 * (1 - sp.exp(-a * t)),
-                                          "The squared gradient decays twice as fast as θ."),)),
+                                          "The squared gradient decays twice as fast as θ."),
+                                         (a**2 * theta_0**2 * sp.exp(-2 * a * t),
+                                          "That is what is integrated. Now integrate it."))),
     "bg-ex-euler": Exercise(-eta / (2 * sp.E), mistakes=(
         (eta / (2 * sp.E), "Mind the sign: which of the two ends is lower?"),
         (-eta / sp.E, "log(1 − η) = −η − η²/2 − …; the second term has the factor ½."),

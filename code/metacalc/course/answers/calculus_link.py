@@ -28,7 +28,8 @@ def _disagreeing(answer):
     if not slope * other < -1e-9:
         return "At your point the two gradients do not point against each other."
     if not abs(slope + other) < 1e-9:
-        return "At your point the gradient of the sum is not zero."
+        nearly = " exactly: give the point as a fraction" if abs(slope + other) < 0.01 * abs(slope) else ""
+        return f"At your point the gradient of the sum is not zero{nearly}."
     if not _has_minimum(f + g, variable, place):
         return "At your point the sum has no minimum."
     return "" if all(_is_bounded_below(loss, variable) for loss in (f, g)) else "One of your losses is not bounded below."
@@ -61,12 +62,13 @@ def _is_bounded_below(expr: sp.Expr, variable: sp.Symbol) -> bool:
 
 
 def _has_minimum(expr: sp.Expr, variable: sp.Symbol, place: sp.Expr) -> bool:
-    """Whether the first derivative that does not vanish is of even order and positive, or none up to the twelfth is there."""
-    for order in range(1, 13):
+    """Whether the first derivative that does not vanish is of even order and positive; beyond the fourth, values tell."""
+    for order in range(1, 5):
         found = float(sp.diff(expr, variable, order).subs(variable, place))
         if abs(found) > 1e-9:
             return order % 2 == 0 and found > 0
-    return True
+    here, near = expr.subs(variable, place), [s * sp.Rational(1, 10**k) for k in (1, 2, 3, 4) for s in (-1, 1)]
+    return all(sp.N(expr.subs(variable, place + h) - here, 30) >= 0 for h in near[2:])
 
 
 EXERCISES = {
@@ -80,19 +82,23 @@ EXERCISES = {
                                             "That is the way down. The exercise asks for the slope along it: a number.")
                                            for n in (1, 5)))),
     "cl-ex-jacobian": Exercise((1 - 3 * eta, 1 - eta),
-                               mistakes=(((R(3), R(1)), "Those are eigenvalues of the Hessian, not of the update."),
+                               mistakes=(((1 - 3 * eta, 0, 0, 1 - eta), "That is the Jacobian. Give its two eigenvalues."),
+                                         ((R(3), R(1)), "Those are eigenvalues of the Hessian, not of the update."),
                                          ((1 + 3 * eta, 1 + eta), "Descent subtracts."))),
     "cl-ex-two-steps": Exercise((1 - 3 * eta * theta_1**2) * (1 - 3 * eta * theta_0**2), mistakes=(
+        ((1 - 3 * eta * sp.Symbol("theta_1")**2) * (1 - 3 * eta * theta_0**2), "Now write θ₁ in terms of θ₀ and η."),
         ((1 - 3 * eta * theta_0**2)**2, "The second factor has the curvature where the second step starts."),
         (1 - 3 * eta * theta_0**2, "That is the derivative of one step."),
         (theta_1 - eta * theta_1**3, "That is θ₂. Differentiate it with respect to θ₀."),
         ((1 - 3 * eta * theta_1**2) + (1 - 3 * eta * theta_0**2), "Factors of a chain multiply; they do not add."))),
     "cl-ex-rate": Exercise(-theta**3 * (theta - eta * theta**3)**3, mistakes=(
+        (1 / theta**2, "That is the best rate, the second thing that is asked. First the slope."),
         (-theta**6, "That is the slope at η = 0. One of the two gradients is taken after the step."),
         ((theta - eta * theta**3)**3, "The inner derivative is missing: how does θ′ change with η?"),
         (-(theta - eta * theta**3)**6, "One of the two gradients is taken before the step."),
-        (-3 * eta * theta**2 * (theta - eta * theta**3)**3, "That is a derivative by θ. Here θ is fixed, and η moves."))),
+        (-3 * eta * theta**2 * (theta - eta * theta**3)**3, "That differentiates in θ. Here θ is fixed, and η moves."))),
     "cl-ex-shared": Exercise(R(7), mistakes=((R(6), "The formula has K − s − 1, not K − s, below the line."),
+                                            (R(5), "The formula has K − s − 1, not K − 1, below the line."),
                                             (R(61), "That is what the learner without the shared part needs."))),
     "cl-ex-disagree": Exercise(_disagreeing),
 }

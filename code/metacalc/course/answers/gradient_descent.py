@@ -15,6 +15,8 @@ R = sp.Rational
 def _cycle(answer):
     """For gd-ex-edge: (objective, rate, point) of a cycle of length two beyond the threshold."""
     objective, rate, point = entries(answer, 3, "an Objective, a rate and a point")
+    if isinstance(objective, sp.Expr):
+        return "Wrap your function: Objective(log(cosh(theta)), theta), for example."
     if not isinstance(objective, Objective) or objective.is_vector:
         return "The first entry must be an Objective of one variable."
     rate, given = number(rate), number(point)
@@ -62,18 +64,22 @@ def _momentum_pair(answer):
         return "Entry 1: there is a β with a smaller factor."
     if abs(factor - 0.5) > 1e-6:
         return "Entry 2: this is not the factor of the best β."
+    if slow == 0:
+        return "Entry 3: that is no momentum. Which other β is as slow?"
     if slow <= best or abs(convergence_factor(0.25, slow, [1.0]) - 0.75) > 1e-6:
         return "Entry 3: with this β momentum is not as slow as none."
     return ""
 
 
-_after = theta - eta * theta**3  # one step on θ⁴/4
+_after = theta - eta * sp.tanh(theta)  # one step on log cosh θ
+y = sp.Symbol("y", positive=True)
 EXERCISES = {
-    "gd-ex-slope": Exercise(-_after**3 * theta**3, mistakes=(
-        (-theta**6, "Both gradients are taken at the old point: that is the slope at η = 0 only."),
-        (-_after**6, "Both gradients are taken at the new point; one belongs to the old."),
-        (-_after**3, "The chain rule gives a second factor: how fast the new point moves as η grows."),
-        (_after**3 * (1 - 3 * eta * theta**2), "That is the derivative with respect to θ, not η."))),
+    "gd-ex-slope": Exercise(-sp.tanh(_after) * sp.tanh(theta), mistakes=(
+        (-sp.tanh(theta)**2, "Both gradients are taken at the old point: that is the slope at η = 0 only."),
+        (-sp.tanh(_after)**2, "Both gradients are taken at the new point; one belongs to the old."),
+        (-sp.tanh(_after), "The chain rule gives a second factor: how fast the new point moves as η grows."),
+        (sp.tanh(_after) * (1 - eta / sp.cosh(theta)**2), "That is the derivative with respect to θ, not η."),
+        (theta / sp.tanh(theta), "That is where the slope vanishes. What is the slope?"))),
     "gd-ex-perpendicular": Exercise(R(5, 17), mistakes=(
         (R(2, 5), "That is the best constant rate for all starts; here one step from one start is asked for."),
         (R(1, 4), "With this rate y arrives in one step, but the two gradients are not perpendicular."),
@@ -88,31 +94,37 @@ EXERCISES = {
     "gd-ex-predict": Exercise((R(1, 2), R(1, 3), R(13)), mistakes=(
         ((R(2, 3), R(1, 3), R(13)), "Entry 1: 3 is the curvature along an axis; the largest eigenvalue is larger."),
         ((R(1, 3), R(1, 2), R(13)), "The first two are swapped: first the threshold, then the best rate."),
-        ((R(1, 2), R(1, 3), R(12)), "After 12.6 iterations: round up."))),
+        *(((R(1, 2), R(1, 3), n), "After 12.6 iterations: round up.") for n in (R(12), R(126, 10))))),
     "gd-ex-decay": Exercise(2 / (lambda_max + gamma),
                             mistakes=((2 / lambda_max, "The new term curves as well."),
+                                      (2 / lambda_max + gamma, "γ adds to λ_max: put the sum in brackets."),
                                       (2 / (lambda_max * gamma), "Eigenvalues of a sum with γI add."))),
     "gd-ex-smooth": Exercise(R(8, 3), mistakes=(
         (R(4, 3), "That is 1/Λ, where at least half of the gain is left; the loss still falls up to 2/Λ."),
-        (R(2, 3), "σ(1 − σ) is never 1: it is largest at σ = 1/2."),
+        (R(2, 3), "p(1 − p) is never 1: it is largest at p = 1/2."),
+        (R(3, 4), "That is Λ. Which rates are safe?"),
         (8, "The factor 3 makes the curvature larger."))),
     "gd-ex-count": Exercise((R(461), R(65)), mistakes=(
         ((R(65), R(461)), "The two are swapped: plain descent first, then momentum."),
         ((R(921), R(130)), "The error falls by 10⁸, not its square."),
-        ((R(460), R(64)), "After 460.5 iterations, and 64.7: round up."))),
+        *(((plain, heavy), "After 460.5 iterations, and 64.7: round up.")
+          for plain in (R(460), R(461), R(921, 2)) for heavy in (R(64), R(65), R(647, 10)) if (plain, heavy) != (461, 65)))),
     "gd-ex-momentum": Exercise(_momentum_pair),
     "gd-ex-adam": Exercise(eta * (1 - beta_1) / (1 + beta_1), mistakes=(
         (-eta * (1 - beta_1) / (1 + beta_1), "Back towards where it came from: the first move went to the left."),
+        (eta / 19, "That is so for β₁ = 0.9. Give it for any β₁."),
         (eta, "The running mean still remembers the first gradient, which points the other way."),
         (eta * (1 - beta_1) ** 2, "The running mean is still to be corrected: divide it by 1 − β₁²."))),
     "gd-ex-noise": Exercise(2 * a * v / (sigma**2 + a**2 * v), mistakes=(
         (2 * a * v / sigma**2, "That is the approximation for small η; solve for η without it."),
         ((sigma**2 + a**2 * v) / (2 * a * v), "Upside down: the larger the variance that you allow, the larger the rate."))),
     "gd-ex-newton": Exercise(R(2, 3), mistakes=(
+        (R(2, 3) * theta, "That is the new point. By what factor was θ multiplied?"),
         (0, "The Hessian at the minimum is zero, so that the digits need not double: work the step out."),
         (R(1, 3), "That is what is taken away; what is left of θ?"),
         (R(4, 3), "Newton's step is subtracted."))),
     "gd-ex-saddle": Exercise((R(6, 5), 0), mistakes=(
+        ((R(6, 5) * y, 0), "Those are the new points. By what factors was y multiplied?"),
         ((R(4, 5), 0), "Entry 1: the curvature is negative, and the distance grows."),
         ((0, R(6, 5)), "The two are swapped: descent first, then Newton's method."))),
     "gd-ex-edge": Exercise(_cycle, program=True),

@@ -1,7 +1,7 @@
 """The live figures of gradient descent.
 
-The rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that noise sets, where
-Newton's method and descent end, and where starts among hills do.
+The price of a step, the rate on a quadratic, a rate that learns, momentum in a valley, Adam leaving a minimum, the floor that
+noise sets, where Newton's method and descent end, and where starts among hills do.
 """
 
 import matplotlib as mpl
@@ -13,10 +13,42 @@ from metacalc.calculus import Objective, step
 from metacalc.descent import adam, convergence_factor, gradient_descent, newton
 from metacalc.stage import COLORS, STYLE, Curve, Formula, Guess, Iteration, Path, Point, Readout, Slider, Stage, panel
 
-__all__ = ["basins", "hills", "learned_rate", "leaving", "noise_floor", "parabola", "valley"]
+__all__ = ["basins", "hills", "learned_rate", "leaving", "noise_floor", "parabola", "price", "valley"]
 
 KAPPAS = np.array([1, 3, 10, 30, 100])
 LEVELS = {0.6: "-", 0.8: "--", 0.9: "-.", 0.95: ":"}  # of the long-run factor, with their dashes
+
+
+def price(objective: Objective) -> Stage:
+    """What a step minimises: the tangent at any point plus a price for distance, with 150 rates, beside the function.
+
+    Parameters
+    ----------
+    objective : Objective
+        Function of one variable; θ² in the chapter.
+    """
+    theta, value, slope = objective.variables, objective.expr, objective.gradient
+    start, eta, x = sp.symbols("start eta x")
+    begin, pull = value.subs(theta, start), slope.subs(theta, start)
+    tangent, end = begin + pull * (x - start), start - eta * pull
+    model = tangent + (x - start) ** 2 / (2 * eta)
+    ax = panel("θ", "value", (-3.2, 3.2), (-4.5, 9), "the function, and what the step minimises", size=(5.6, 3.4))
+    line = np.linspace(-3.2, 3.2, 129)
+    ax.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
+    told = [Curve(ax, line, Formula(model, over=(x, line)), color="orange", label="tangent plus price"),
+            Point(ax, Formula(end), Formula(model.subs(x, end)), color="orange", shape="D", label="its minimum", drag="eta"),
+            Point(ax, Formula(end), Formula(value.subs(theta, end)), color="red", label="θ′ on f")]
+    return Stage(
+        [ax.figure],
+        [Curve(ax, line, Formula(tangent, over=(x, line)), color="blue", dash="--", label="tangent"), *told,
+         Point(ax, Formula(start), Formula(begin), color="blue", shape="s", label="θ (drag it)", drag="start")],
+        [Slider("start", np.arange(-120, 121) / 40, "θ", 2.0, ".3f"),
+         Slider("eta", np.arange(1, 151) / 100, "learning rate η", 0.2, ".2f")],
+        Readout("Slope {slope:.3f}, price δ²/(2 · {eta:.2f}): the step δ = {step:.3f} leads to θ′ = {end:.3f}.\n"
+                "f goes from {before:.3f} to {after:.3f}.", slope=Formula(pull), step=Formula(end - start), end=Formula(end),
+                before=Formula(begin), after=Formula(value.subs(theta, end))),
+        guess=Guess(ax, "x", "Where is the tangent plus the price least?", Formula(end), told),
+        alt="The function, its tangent at θ, and the tangent plus a parabola that is zero at θ: its minimum is θ′.")
 
 
 def parabola(objective: Objective, n_iters: int = 60) -> Stage:
@@ -41,7 +73,7 @@ def parabola(objective: Objective, n_iters: int = 60) -> Stage:
     curve = panel("θ", "f(θ)", (-15, 15), (-15, 220), "the path on the curve", size=(3.7, 2.6))
     line = np.linspace(-15, 15, 201)
     curve.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
-    decay = panel("iteration t", "f(θ), logarithmic", (-1, n_iters + 1), (1e-9, 1e9), "the loss", yscale="log", size=(3.7, 2.6))
+    decay = panel("iteration t", "f(θ) (log scale)", (-1, n_iters + 1), (1e-9, 1e9), "the loss", yscale="log", size=(3.7, 2.6))
     factor, edge = 1 - eta * objective.hessian, sp.Rational(1, 10**9)
     regime = sp.Piecewise((0, sp.Abs(factor) < edge), (1, sp.Abs(factor + 1) < edge), (2, factor > 0), (3, factor > -1),
                           (4, True))
@@ -82,7 +114,7 @@ def learned_rate(objective: Objective, n_iters: int = 100) -> Stage:
     plain = Iteration({theta: begin}, {theta: step(objective, eta0)}, "n")
     best = float(1 / objective.hessian)
     left = panel("iteration t", "learning rate η", (-2, n_iters + 2), (0, 1.02), "the rate on its way")
-    right = panel("first rate η₀", f"rate after {n_iters} iterations", (0, 1), (0, 1.02), "where each rate ends")
+    right = panel("initial rate η₀", f"rate after {n_iters} iterations", (0, 1), (0, 1.02), "where each rate ends")
     for ax in (left, right):
         ax.axhline(best, color=COLORS["grey"], lw=1.4, ls="--")
     right.plot([0, 1], [0, 1], color=COLORS["grey"], lw=1, ls=":")
@@ -94,19 +126,19 @@ def learned_rate(objective: Objective, n_iters: int = 100) -> Stage:
         [left.figure, right.figure], told,
         [Slider("n", np.arange(n_iters + 1), "iterations", n_iters, "d"),
          Slider("nu", np.array([1, 2, 5, 10, 20, 50, 100, 200]) / 1e5, "rate ν of the rate", 1e-4, ".0e"),
-         Slider("eta0", rates, "first rate η₀", 0.1, ".3f")],
+         Slider("eta0", rates, "initial rate η₀", 0.1, ".3f")],
         Readout("With ν = {nu:.0e} the rate goes from {eta0:.3f} to {rate:.4f} in {n:d} iteration{n:s}.\n"
                 "θ = {theta:.2e}; without learning it would be {plain:.2e}.",
                 rate=run(rate), theta=run(theta), plain=plain(theta)),
         guess=Guess(left, "y", "Where will the rate be in the end?", own(rate), told, ".2g"),
         alt="Left: the learning rate at each iteration, and the best one as a dashed line. Right: the rate in the end, for "
-            "every first rate.")
+            "every initial rate.")
 
 
 def valley(n_iters: int = 60, horizon: int = 400) -> Stage:
     """Heavy-ball momentum on ½(x²/κ + y²) from any start, and a map of its long-run factor over all rates and momenta.
 
-    The pictures show `n_iters` iterations; the number to a thousandth of the first error is counted up to `horizon`.
+    The pictures show `n_iters` iterations; the number to a thousandth of the initial error is counted up to `horizon`.
     """
     kappa, eta, beta, x0, y0, x, y, t, c = sp.symbols("kappa eta beta x0 y0 x y t c", real=True)
     start, update = _heavy_ball(x**2 / (2 * kappa) + y**2 / 2, {x: x0, y: y0}, eta, beta)
@@ -204,7 +236,7 @@ def _plane_and_decay(n_iters):
         plane.set(xlabel="x", ylabel="y", xlim=(-1.9, 1.9), ylim=(-1.6, 1.6), aspect="equal",
                   title="the path, and level lines of f")
         plane.grid(False)
-        decay.set(xlabel="iteration t", ylabel="error, log.", xlim=(-1, n_iters + 1), ylim=(1e-4, 10), yscale="log")
+        decay.set(xlabel="iteration t", ylabel="error (log)", xlim=(-1, n_iters + 1), ylim=(1e-4, 10), yscale="log")
         decay.set_yticks([1, 1e-3])
     return plane, decay
 
@@ -220,7 +252,7 @@ def _pairs():
 
 
 def _counted(start, update, factor, best, t, horizon):
-    """The readout: the factor, and the iterations to a thousandth of the first error, predicted from it and counted."""
+    """The readout: the factor, and the iterations to a thousandth of the initial error, predicted from it and counted."""
     rho, hit, (x, y), edge = sp.Symbol("rho"), sp.Symbol("hit"), list(start)[:2], sp.Rational(1, 10**9)
     small = x**2 + y**2 <= (start[x] ** 2 + start[y] ** 2) / 10**6
     counting = sp.Piecewise((hit, hit >= 0), (t, small), (-1, True))
@@ -233,7 +265,7 @@ def _counted(start, update, factor, best, t, horizon):
     numbers = [*map(str, range(horizon + 1)), f"more than {horizon}"]
     return Readout(
         "Long-run factor r = {rho:.4f}; the best pair, η = {best_eta:.3f} and β = {best_beta:.3f}, has {best_rho:.4f}.\n"
-        "Iterations to a thousandth of the first error: {predicted}{measured}.",
+        "Iterations to a thousandth of the initial error: {predicted}{measured}.",
         rho=Formula(factor), best_eta=Formula(best[0]), best_beta=Formula(best[1]), best_rho=Formula(sp.sqrt(best[1])),
         predicted=settled(predicted, labels=[*(f"{n} predicted" for n in numbers), "not predicted, for r = 1",
                                            "none, it diverges (r > 1)"]),
@@ -257,8 +289,8 @@ def leaving(objective: Objective, n_iters: int = 800, every: int = 8) -> Stage:
     error = np.concatenate([np.abs(path[:1]), near])
     reach = rates[:, None] * curvature / (_root_mean_squares(objective.grad(path), forgets)[::every] + 1e-8)
     turn, late = error.argmin(axis=0), error[-200 // every:].max(axis=0)
-    left = panel("iteration t", "|θ|, logarithmic", (-20, n_iters + 30), (1e-15, 30), "distance from the minimum", "log")
-    right = panel("iteration t", "logarithmic", (-20, n_iters + 30), (1e-2, 300), "Adam’s rate × curvature", "log")
+    left = panel("iteration t", "|θ| (log scale)", (-20, n_iters + 30), (1e-15, 30), "distance from the minimum", "log")
+    right = panel("iteration t", "rate × curvature (log scale)", (-20, n_iters + 30), (1e-2, 300), "Adam’s steps", "log")
     border = float(_adam_border(sp.Rational(9, 10)))
     right.axhline(border, color=COLORS["grey"], lw=1.4, ls="--")
     right.text(n_iters, border * 1.3, f"border: {border:.0f}", ha="right", va="bottom", color=COLORS["ink"])
@@ -315,7 +347,7 @@ def noise_floor(objective: Objective, rng: np.random.Generator, n_iters: int = 1
     run = Iteration({mean: sp.Float(begin), variance: 0}, {mean: update, variance: varied}, n_iters, t)
     (floor,) = sp.solve(sp.Eq(variance, varied), variance)
     left = panel("iteration t", "θ", (-2, n_iters + 2), (-7, 7), "a run, and where 95% of all runs are")
-    right = panel("learning rate η", "variance, logarithmic", (0, 1), (5e-4, 100), "the noise floor", "log")
+    right = panel("learning rate η", "variance (log scale)", (0, 1), (5e-4, 100), "the noise floor", "log")
     count = np.arange(n_iters + 1)
     band = [Curve(left, run(t), run(mean + sign * sp.Rational(49, 25) * sp.sqrt(variance)), color="orange", dash="--",
                   label="95% predicted" if sign > 0 else "") for sign in (1, -1)]
@@ -329,11 +361,11 @@ def noise_floor(objective: Objective, rng: np.random.Generator, n_iters: int = 1
         [*band, Path(left, count[:, None, None], one, color="blue", dots=False, label="one run"), *told],
         [Slider("n", count, "iterations", n_iters, "d"), Slider("eta", rates, "learning rate η", 0.1, ".2f"),
          Slider("sigma", sizes, "noise σ", 2.0, ".1f")],
-        Readout("Variance in the end: {floor:.3g} predicted, {final:.3g} measured.\nThe mean falls to a thousandth of the "
+        Readout("Final variance: {floor:.3g} predicted, {final:.3g} measured.\nThe mean falls to a thousandth of the "
                 "start in {needed:d} iteration{needed:s}.", floor=Formula(floor), final=final, needed=needed[:, None]),
         guess=Guess(right, "y", "How large will the variance be in the end?", Formula(floor), told, ".2g"),
         alt="Left: one run of descent with noise, over the iterations, within the band where 95% of all runs are. Right: the "
-            "variance in the end over the rate, predicted and measured, on a logarithmic scale.")
+            "final variance over the rate, predicted and measured, on a logarithmic scale.")
 
 
 def _noisy(objective, start, rates, noise):

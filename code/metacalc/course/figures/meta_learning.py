@@ -177,7 +177,7 @@ def landscape() -> Stage:
     left = panel("θ", "mean loss of the tasks", (-5, 5), (-0.3, 6), "the meta-loss")
     before = sp.lambdify(THETA, _mean([task.expr for task in _tasks()]), "numpy")
     left.plot(line, before(line), color=COLORS["grey"], lw=1.4, ls="--")
-    right = panel("inner rate α", "curvature, logarithmic", (0, 0.62), (1e-4, 1e3), "second derivatives by θ", yscale="log")
+    right = panel("inner rate α", "curvature (log scale)", (0, 0.62), (1e-4, 1e3), "second derivatives in θ", yscale="log")
     for a in SHARPNESS:
         if 2 / a < 0.62:
             right.axvline(2 / a, color=COLORS["grey"], lw=0.9, ls="--")

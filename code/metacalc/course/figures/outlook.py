@@ -154,7 +154,7 @@ def learned_schedule(k_max: int = 5, n_iters: int = 150, every: int = 5) -> Stag
             roots[:, j, m, :k] = 1 / rates
             words[:, j, m] = [", ".join(f"{rate:.3f}" for rate in row) for row in rates]
 
-    height = panel("outer iteration", "mean loss, logarithmic", (-5, n_iters + 5), (3e-6, 0.2), "the loss after k steps",
+    height = panel("outer iteration", "mean loss (log scale)", (-5, n_iters + 5), (3e-6, 0.2), "the loss after k steps",
                    yscale="log")
     rest = panel("curvature a", "left of θ", (0, 1.12), (-0.75, 1.05), "p(a) = Π (1 − αⱼa)")
     rest.axhline(0, color=COLORS["grey"], lw=0.8)

@@ -98,7 +98,7 @@ def own_points(starts: Mapping[str, Learner], x: ArrayLike, y: ArrayLike, n_step
     if x.ndim != 1 or x.shape != y.shape or not x.size or not (np.abs([x, y]) <= 5).all():
         raise ValueError(f"x and y must be equally many numbers between -5 and 5, got {x.tolist()} and {y.tolist()}")
     k, left, right = np.arange(n_steps + 1), panel("x", "y", (-5, 5), (-6.5, 6.5), "the fit"), panel(
-        "inner steps k", "mean squared error, logarithmic", (-0.5, n_steps + 0.5), (1e-3, 100), "on these points", yscale="log")
+        "inner steps k", "mean squared error (log scale)", (-0.5, n_steps + 0.5), (1e-3, 100), "on these points", yscale="log")
     left.plot(x, y, "o", color=COLORS["ink"], ms=4.2, mew=0)
     marks, errors = [Curve(left, [9, 9], [0, 0], color="ink", dash=" ", dots=True, label="points")], []
     for (name, learner), (color, dash), shape in zip(starts.items(), STARTS, "Ds"):
@@ -139,7 +139,7 @@ def outer_learning(iterations: Sequence[int], errors: ArrayLike, snapshots: Arra
                      for theta in np.asarray(snapshots, float)])
     mse = ((fits - wave(LINE)) ** 2).mean(axis=-1)
     thousands = np.array(iterations) / 1000
-    left = panel("thousands of outer iterations", "validation error, logarithmic",
+    left = panel("thousands of outer iterations", "validation error (log scale)",
                  (-0.03 * thousands[-1], 1.03 * thousands[-1]), (0.2, 40), "learning to learn", yscale="log")
     right = panel("x", "y", (-5, 5), (-6.5, 6.5), "one task")
     right.plot(LINE, wave(LINE), color=COLORS["grey"], lw=1.4, ls="--")
