@@ -41,7 +41,7 @@ DEFAULTS = {
     "data.languages.folds": {"by": "language", "n_folds": 5, "seed": 0},
     "data.languages.split": {"part": 0, "seed": 0},
     "course.learned.bowls_of": {"curvature": 1.0, "size": 1.0},
-    "course.learned.descend": {"k": 25},
+    "course.learned.descend": {"falling": False, "k": 25},
     "course.learned.fit_optimiser": {"n_iters": 240, "n_tasks": 12},
     "course.learned.train_on_waves": {"budget": 20000, "looks": 8},
     "course.learned.tuned": {"k": 25},
@@ -93,6 +93,7 @@ DEFAULTS = {
     },
     "training.evaluate": {"limit": 100.0, "metric": "loss", "n_tasks": 600, "seed": 1, "steps": (0, 1, 5, 10)},
     "training.meta_train": {"checkpoint_every": 1000, "eta": 0.001, "n_tasks": 25, "progress": True, "seed": 0},
+    "variants.Stepwise": {"lam": 0.0},
     "variants.cavia": {"k": 1},
     "variants.stabilised": {"k": 5, "second_order": True},
 }

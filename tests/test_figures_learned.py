@@ -53,7 +53,8 @@ def unrolled(theta, k, sigma):
     rate, loss, slope, level, tilt, deviation = numbers(theta, k, sigma)
     minus = lambda text: text.replace("-", "−")
     slope, tilt, deviation = (0.0 if abs(value) < 1e-9 else value for value in (slope, tilt, deviation / 10))
-    return (f"Rate {rate:.3f}: after {number_of(int(k), 'step')} the loss is {loss:.4f}, its derivative {minus(f'{slope:.3g}')}.\n"
+    return (f"Rate {rate:.3f}: after {number_of(int(k), 'step')} the loss is {loss:.4f}, "
+            f"its derivative {minus(f'{slope:.3g}')}.\n"
             f"Smoothed: {level:.4f}, derivative {minus(f'{tilt:.3g}')}, which 100 pairs estimate to ± "
             f"{minus(f'{deviation:.2g}')}.")
 

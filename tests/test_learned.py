@@ -226,7 +226,8 @@ def test_the_rivals_are_tuned():
         again = descend(Quadratic(10), batch, best.rule, best.eta, 10, best.falling)
         np.testing.assert_allclose(score(again).mean(), best.score)
         for factor in (0.5, 2.0):
-            assert score(descend(Quadratic(10), batch, best.rule, factor * best.eta, 10, best.falling)).mean() > best.score, name
+            other = descend(Quadratic(10), batch, best.rule, factor * best.eta, 10, best.falling)
+            assert score(other).mean() > best.score, name
         assert 0.01 < best.eta < 2.56
 
 

@@ -70,7 +70,8 @@ def test_the_net_with_a_context_has_its_gradient_and_its_hessian(net):
     theta, v = rng.normal(size=(4, model.n_params)), rng.normal(size=model.n_params)
     x, y = batch.x_support, batch.y_support
     loss_of = lambda t: model.loss(t, x, y)
-    numeric = np.stack([(loss_of(theta + 1e-6 * e) - loss_of(theta - 1e-6 * e)) / 2e-6 for e in np.eye(model.n_params)], axis=-1)
+    slopes = [(loss_of(theta + 1e-6 * e) - loss_of(theta - 1e-6 * e)) / 2e-6 for e in np.eye(model.n_params)]
+    numeric = np.stack(slopes, axis=-1)
     close(model.grad(theta, x, y), numeric, 1e-6)
     along = (model.grad(theta + 1e-6 * v, x, y) - model.grad(theta - 1e-6 * v, x, y)) / 2e-6
     close(model.hvp(theta, v, x, y), along, 1e-6)
@@ -142,7 +143,8 @@ WAVES = Sinusoids().sample(np.random.default_rng(0), 2)
 
 @pytest.mark.parametrize("call, message", [
     (lambda: WithContext(3, 1), "net must be an MLP"), (lambda: WithContext(MLP((1, 1)), 0), "n_context must be"),
-    (lambda: NET.init(0), "rng must be"), (lambda: NET.loss(np.zeros(3), [[0.0]], [[0.0]]), "theta must have a last axis of length"),
+    (lambda: NET.init(0), "rng must be"),
+    (lambda: NET.loss(np.zeros(3), [[0.0]], [[0.0]]), "theta must have a last axis of length"),
     (lambda: NET.hvp(NET.init(np.random.default_rng(0)), np.zeros(2), [[0.0]], [[0.0]]), "v must have a last axis"),
     (lambda: cavia(MLP((1, 1)), np.zeros(2), WAVES, 0.1), "model must be a net WithContext"),
     (lambda: cavia(NET, np.zeros(NET.n_params), WAVES, -0.1), "alpha must be"),
@@ -152,6 +154,7 @@ WAVES = Sinusoids().sample(np.random.default_rng(0), 2)
     (lambda: stabilised(MLP((1, 1)), np.zeros(4), WAVES, 0), "k must be"),
     (lambda: stabilised(MLP((1, 1)), np.zeros(4), WAVES, 2, weights=[1.0]), "weights must be 2 numbers"),
     (lambda: stabilised(MLP((1, 1)), np.zeros(4), WAVES, 2, weights=[1.0, -1.0]), "weights must be 2 numbers"),
+    (lambda: stabilised(MLP((1, 1)), np.zeros(4), WAVES, 2, weights=[0.0, 0.0]), "not all 0"),
     (lambda: stabilised(MLP((1, 1)), np.zeros(4), 3, 2), "batch must be a Batch"),
     (lambda: Stepwise(MLP((1, 1)), np.zeros(2)).adapt([[[1.0]]], [[[1.0]]]), "theta must have a last axis of length 2 times")])
 def test_bad_arguments_are_refused(call, message):

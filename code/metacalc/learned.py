@@ -205,11 +205,12 @@ def learned_optimiser(model: Model, theta: ArrayLike, batch: Batch, net: Coordin
         query = here if alike else _linearize(model, phi, batch.x_query, batch.y_query)
         loss = loss + query[2]().mean(axis=-1) / k
         steps.append((cache, hessian, query[0] / (k * len(batch))))
-    gradient = 0.0
+    nothing = np.zeros_like(phi), (np.zeros_like(memory[0]), np.zeros_like(memory[1]))
+    gradient, (v, by_memory) = 0.0, nothing
     for j in range(k - 1, -1, -1):
         cache, hessian, query = steps[j]
-        if j == k - 1 or (j + 1) % window == 0:
-            v, by_memory = np.zeros_like(phi), tuple(np.zeros_like(part) for part in memory[:2])
+        if (j + 1) % window == 0:
+            v, by_memory = nothing
         v = v + query
         by_theta, by_g, by_memory = net.back(layers, cache, -alpha * v, by_memory)
         gradient, v = gradient + by_theta, v + hessian(by_g)

@@ -210,7 +210,7 @@ def stabilised(model: Model, theta: ArrayLike, batch: Batch, k: int = 5, weights
     k : int
         Number of inner steps, at least 1.
     weights : array_like, shape (k,), optional
-        w_1, ..., w_k, not negative. All weight on the last step unless given.
+        w_1, ..., w_k, not negative and not all 0. All weight on the last step unless given.
     second_order : bool
         False leaves out every Hessian.
 
@@ -232,14 +232,14 @@ def stabilised(model: Model, theta: ArrayLike, batch: Batch, k: int = 5, weights
     (np.float64(0.15625), array([ 0.3125, -1.5   ]))
     """
     k = count(k, "k", 1)
-    weights = np.eye(k)[-1] if weights is None else tensor(weights, "weights")
-    if weights.shape != (k,) or weights.min() < 0:
-        raise ValueError(f"weights must be {k} numbers, one for each step, none of them negative, got {weights!r}")
+    shares = np.eye(k)[-1] if weights is None else tensor(weights, "weights")
+    if shares.shape != (k,) or shares.min() < 0 or not shares.any():
+        raise ValueError(f"weights must be {k} numbers, one for each step, not negative and not all 0, got {shares!r}")
     instance(batch, Batch, "batch", "a Batch, as a task distribution samples it")
     phi, rates = _sets_of_rates(model, theta, k)
     rates = rates if len(rates) == k else rates * k
     loss, steps = 0.0, []
-    for weight, alpha in zip(weights.tolist(), rates):
+    for weight, alpha in zip(shares.tolist(), rates):
         gradient, hessian, _ = _linearize(model, phi, batch.x_support, batch.y_support)
         phi, query = phi - alpha * gradient, 0.0
         if weight:
@@ -252,7 +252,8 @@ def stabilised(model: Model, theta: ArrayLike, batch: Batch, k: int = 5, weights
         slopes.append(-(gradient * v).mean(axis=-2))
         v = v - hessian(alpha * v) if second_order else v
     by_rates = slopes[::-1] if np.shape(theta)[-1] == (1 + k) * model.n_params and k > 1 else [sum(slopes[1:], slopes[0])]
-    return loss, np.concatenate([v.mean(axis=-2), *by_rates], axis=-1)  # pyright: ignore[reportAttributeAccessIssue]
+    gradient = np.concatenate([v.mean(axis=-2), *by_rates], axis=-1)  # pyright: ignore[reportAttributeAccessIssue]
+    return loss, gradient  # pyright: ignore[reportReturnType]  (some weight is not 0)
 
 
 def _sets_of_rates(model: Any, theta: ArrayLike, k: int | None = None) -> tuple[Array, list[Array]]:

@@ -1,5 +1,5 @@
-"""What the page on learned optimisers compares: MAML++'s stabilisers and CAVIA on sine waves, and a learned optimiser with tuned
-rules on quadratics and other tasks."""
+"""What the page on learned optimisers compares: MAML++'s stabilisers and CAVIA on sine waves, and a learned optimiser with
+tuned rules on quadratics and other tasks."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from metacalc.arrays import Array, ArrayLike
 from metacalc.course.practice import MODEL, TASKS
 from metacalc.descent import Rule, adam, clipped, gradient_descent, momentum, sgd
 from metacalc.learned import CoordinateNet, learned_optimiser
-from metacalc.meta import Learner, Method, anil, maml, meta_sgd, with_rates
+from metacalc.meta import Learner, Method, anil, maml, meta_sgd
 from metacalc.models import Model, Quadratic, logistic_regression
 from metacalc.tasks import Batch, Quadratics
 from metacalc.training import Training, evaluate, meta_train
 from metacalc.variants import Stepwise, WithContext, cavia, stabilised
 
-__all__ = ["BUDGET", "CLIP", "CONTENDERS", "NET", "SIZE", "Contender", "Tuned", "bowls_of", "choices", "descend", "fit_optimiser",
-           "regressions", "score", "train_on_waves", "tuned"]
+__all__ = ["BUDGET", "CLIP", "CONTENDERS", "NET", "SIZE", "Contender", "Tuned", "bowls_of", "choices", "descend",
+           "fit_optimiser", "regressions", "score", "train_on_waves", "tuned"]
 
 # --- sine waves -------------------------------------------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ def train_on_waves(name: str, seed: int, alpha: float, budget: int = BUDGET, loo
     contender = CONTENDERS[name]
     theta = contender.model.init(np.random.default_rng(seed), np.float32)
     theta, best = np.concatenate([theta, *[np.full_like(theta, alpha)] * contender.sets]), (np.inf, None)
-    settings = {} if contender.sets else {"alpha": alpha}
+    settings: dict[str, Any] = {} if contender.sets else {"alpha": alpha}
     for number, (method, cost) in enumerate(contender.phases):
         n_iters = budget // len(contender.phases) // cost
 
@@ -139,7 +139,7 @@ def regressions(rng: np.random.Generator, n_tasks: int) -> tuple[Model, Batch]:
 
 def fit_optimiser(seed: int, n_iters: int = 240, n_tasks: int = 12, truncate: int | None = None) -> Training:
     """Meta-train the net on `bowls_of()` for paths of 25 steps: Adam with clipped meta-gradients, its rate cut near the end."""
-    settings = dict(net=NET, start=np.zeros(D), k=STEPS, alpha=SIZE, truncate=truncate)
+    settings: dict[str, Any] = dict(net=NET, start=np.zeros(D), k=STEPS, alpha=SIZE, truncate=truncate)
     return meta_train(learned_optimiser, Quadratic(D), bowls_of(), n_iters, eta=lambda t: 0.02 if t < 0.7 * n_iters else 0.004,
                       rule=clipped(adam(), 1.0), n_tasks=n_tasks, theta0=NET.init(np.random.default_rng(seed)), seed=seed,
                       progress=False, **settings)

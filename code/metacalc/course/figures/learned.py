@@ -1,4 +1,4 @@
-"""The live figure of the page on learned optimisers: a meta-loss that grows rough with the horizon, and the same one smoothed."""
+"""The live figure of the page on learned optimisers: a meta-loss that grows rough with the horizon, and that loss smoothed."""
 
 from typing import Any
 
@@ -107,11 +107,13 @@ def unrolled() -> Stage:
         [left.figure, right.figure], marks,
         [Slider("theta", theta, "meta-parameter θ (drag it)", 4.0, ".2f"), Slider("k", ks, "horizon k", 12, "d"),
          Slider("sigma", sigmas, "smoothing σ", 0.3, ".2f")],
-        Readout("Rate {rate:.3f}: after {k:d} step{k:s} the loss is {loss:.4f}, its derivative {steep:.3g}.\nSmoothed: {level:.4f}, "
-                "derivative {tilt:.3g}, which " + f"{PAIRS} pairs estimate to ± " + "{noise:.2g}.",
-                rate=rate_of(theta)[:, None, None], loss=here, steep=shown(steep), level=level, tilt=shown(tilt), noise=shown(noise)),
-        guess=Guess(right, "y", "How large is the exact derivative after 16 steps?", floor(steep[:, -1:]), marks[6:], ".2g"), play="k",
-        alt="Left: the loss after k steps on the double well against a meta-parameter that fixes the rate, level and smooth for "
-            "small rates and a jagged band for large ones, with a smoothed curve through it and the tangents of both at θ. Right: "
-            "the sizes of both derivatives against the horizon, on a logarithmic scale: the exact one grows by orders of "
-            "magnitude, that of the smoothed loss does not.")
+        Readout("Rate {rate:.3f}: after {k:d} step{k:s} the loss is {loss:.4f}, its derivative {steep:.3g}.\n"
+                "Smoothed: {level:.4f}, derivative {tilt:.3g}, which " + f"{PAIRS} pairs estimate to ± " + "{noise:.2g}.",
+                rate=rate_of(theta)[:, None, None], loss=here, steep=shown(steep), level=level, tilt=shown(tilt),
+                noise=shown(noise)),
+        guess=Guess(right, "y", "How large is the exact derivative after 16 steps?", floor(steep[:, -1:]), marks[6:], ".2g"),
+        play="k",
+        alt="Left: the loss after k steps on the double well against a meta-parameter that fixes the rate, level and smooth "
+            "for small rates and a jagged band for large ones, with a smoothed curve through it and the tangents of both at θ. "
+            "Right: the sizes of both derivatives against the horizon, on a logarithmic scale: the exact one grows by orders "
+            "of magnitude, that of the smoothed loss does not.")
