@@ -9,6 +9,7 @@ from metacalc.course.answers import (
     gradient_descent,
     language,
     meta_learning,
+    new_tasks,
     outlook,
     practice,
     recommendation,
@@ -18,5 +19,5 @@ from metacalc.course.answers import (
 
 EXERCISES = {}
 for chapter in (background, calculus_link, gradient_descent, meta_learning, practice, vision, language, recommendation, tools,
-                outlook):
+                outlook, new_tasks):
     EXERCISES |= chapter.EXERCISES
