@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metacalc import Batch, Sinusoids, evaluate, meta_train
-from metacalc.amortised import AmortisedLearner, NeuralProcess, amortised
+from metacalc.amortised import AmortisedLearner, NeuralProcess, neural_process
 from metacalc.tasks import VariedShots
 
 SIGMA = {"tanh": anp.tanh, "relu": lambda z: anp.maximum(z, 0)}
@@ -42,7 +42,7 @@ def test_loss_and_gradient_are_those_of_autograd(activation, d_in, d_out):
         return sum(anp.mean((by_definition(model, theta, x, y, x_new) - y_new) ** 2) for x, y, x_new, y_new in zip(
             batch.x_support, batch.y_support, batch.x_query, batch.y_query)) / len(batch)
 
-    loss, gradient = amortised(model, theta, batch)
+    loss, gradient = neural_process(model, theta, batch)
     assert np.isclose(loss, meta_loss(theta), rtol=1e-12)
     np.testing.assert_allclose(gradient, autograd.grad(meta_loss)(theta), rtol=1e-9, atol=1e-12)
     predicted = model.predict(theta, batch.x_support, batch.y_support, batch.x_query)
@@ -50,17 +50,17 @@ def test_loss_and_gradient_are_those_of_autograd(activation, d_in, d_out):
         np.testing.assert_allclose(predicted[i], by_definition(
             model, theta, batch.x_support[i], batch.y_support[i], batch.x_query[i]), rtol=1e-10)
     v, h = np.random.default_rng(1).normal(size=theta.shape), 1e-6
-    slope = (amortised(model, theta + h * v, batch)[0] - amortised(model, theta - h * v, batch)[0]) / (2 * h)
+    slope = (neural_process(model, theta + h * v, batch)[0] - neural_process(model, theta - h * v, batch)[0]) / (2 * h)
     assert np.isclose(gradient @ v, slope, rtol=1e-6)
 
 
 def test_a_table_of_parameters_is_worked_out_in_one_call():
     model, theta, batch = example()
     table = np.stack([[theta, 2 * theta], [theta - 1, -theta], [0 * theta, theta + 0.1]])
-    losses, gradients = amortised(model, table, batch)
+    losses, gradients = neural_process(model, table, batch)
     assert losses.shape == (3, 2) and gradients.shape == table.shape
     for i in np.ndindex(3, 2):
-        loss, gradient = amortised(model, table[i], batch)
+        loss, gradient = neural_process(model, table[i], batch)
         assert np.isclose(losses[i], loss) and np.allclose(gradients[i], gradient)
 
 
@@ -89,14 +89,14 @@ def test_its_learner_is_evaluated_like_others():
 def test_it_learns_and_keeps_precision():
     model = NeuralProcess((16,), 8)
     tasks = VariedShots(Sinusoids(noise=0.1, dtype=np.float32), (5, 10))
-    run = meta_train(amortised, model, tasks, 300, eta=0.005, dtype=np.float32, progress=False)
+    run = meta_train(neural_process, model, tasks, 300, eta=0.005, dtype=np.float32, progress=False)
     assert run.theta.dtype == np.float32 and run.learner is None
     assert run.losses[-30:].mean() < 0.7 * run.losses[:10].mean()
 
 
 def test_divergence_is_a_result():
     model, theta, batch = example()
-    loss, gradient = amortised(model, 1e200 * theta, batch)
+    loss, gradient = neural_process(model, 1e200 * theta, batch)
     assert not np.isfinite(loss) and gradient.shape == theta.shape
 
 
@@ -111,7 +111,7 @@ def test_bad_arguments_are_named():
             ("rng", lambda: model.init(0)), ("theta", lambda: model.encode(theta[1:], x, y)),
             ("theta", lambda: model.learner(theta[None])), ("x must", lambda: model.encode(theta, x[0], y)),
             ("y must", lambda: model.encode(theta, x, y[:, 1:])), ("code", lambda: model.decode(theta, np.zeros((2, 3)), x)),
-            ("model", lambda: amortised(None, theta, batch)), ("batch", lambda: amortised(model, theta, None)),
-            ("theta", lambda: amortised(model, theta[:4], batch))):
+            ("model", lambda: neural_process(None, theta, batch)), ("batch", lambda: neural_process(model, theta, None)),
+            ("theta", lambda: neural_process(model, theta[:4], batch))):
         with pytest.raises(ValueError, match=named):
             call()

@@ -168,8 +168,6 @@ WRONG = {
     "out-ex-attention": [("K/(K + d + 1)", "without noise"), ("K/(K + d + 1 + d*sigma**2)", "Divide"), ("sigma", "depend on")],
     "out-ex-rate": [(sp.Rational(1, 2), "mean of the losses"), (sp.Rational(2, 5), "factor 3"), (0.36, "exact")],
     "out-ex-ridge": [("a*(b - c)/b", "pulls towards 0"), ("(c - b)/b", "sharper"), ("a*(c - b)", "not equal")],
-    "nt-ex-floor": [("K*tau**2/(K*tau**2 + sigma**2)", "walked"), ("sigma**2/(tau**2 + sigma**2)", "one shot"),
-                    (0, "taken over"), ("tau", "depend on")],
     "nt-ex-tasks": [((40, 40), "half a gap"), ((40, 20), "other way round"), ((20, 20), "whole gap"), (20, "2 answers")],
     "nt-ex-bound": [("F + sqrt(D/n)", "factor of 2"), ("F + D/n", "square"), ("F - sqrt(D/(2*n))", "below"),
                     ("sqrt(D/(2*n))", "training loss too")],

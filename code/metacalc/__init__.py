@@ -7,6 +7,7 @@ say which extra to install where it is missing.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from metacalc.amortised import NeuralProcess, neural_process
 from metacalc.calculus import Objective, finite_difference, step
 from metacalc.descent import (
     Rule,
@@ -23,10 +24,11 @@ from metacalc.descent import (
     sgd,
 )
 from metacalc.exercises import Checker, Exercise
+from metacalc.generalisation import QuadraticFamily, pac_bayes
 from metacalc.meta import Learner, adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression, sharpness
 from metacalc.studies import Interval, interval
-from metacalc.tasks import Batch, FewShotClassification, Quadratics, RatingTasks, Sinusoids
+from metacalc.tasks import Batch, FewShotClassification, LinearTasks, Quadratics, RatingTasks, Sinusoids, VariedShots
 from metacalc.training import Evaluation, Training, evaluate, in_parallel, meta_train
 
 if TYPE_CHECKING:
@@ -37,11 +39,12 @@ _LATER = {"printed_characters": "metacalc.data.characters"} | dict.fromkeys(
     ("Arrow", "Curve", "Path", "Point", "Readout", "Slider", "Stage"), "metacalc.stage")
 
 __all__ = [
-    "Arrow", "Batch", "Checker", "Curve", "Evaluation", "Exercise", "FewShotClassification", "Interval", "Learner", "MLP",
-    "Objective", "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage",
-    "Training", "adam", "adamw", "adapt", "anil", "backtracking", "clipped", "convergence_factor", "diverged", "evaluate",
-    "finite_difference", "fomaml", "gradient_descent", "imaml", "in_parallel", "interval", "joint", "linear_regression",
-    "logistic_regression", "maml", "meta_sgd", "meta_train", "momentum", "nesterov", "newton", "printed_characters",
+    "Arrow", "Batch", "Checker", "Curve", "Evaluation", "Exercise", "FewShotClassification", "Interval", "Learner",
+    "LinearTasks", "MLP", "NeuralProcess", "Objective", "Path", "Point", "Quadratic", "QuadraticFamily", "Quadratics",
+    "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Training", "VariedShots", "adam", "adamw", "adapt",
+    "anil", "backtracking", "clipped", "convergence_factor", "diverged", "evaluate", "finite_difference", "fomaml",
+    "gradient_descent", "imaml", "in_parallel", "interval", "joint", "linear_regression", "logistic_regression", "maml",
+    "meta_sgd", "meta_train", "momentum", "nesterov", "neural_process", "newton", "pac_bayes", "printed_characters",
     "rate_schedule", "reptile", "sgd", "sharpness", "step", "with_rates",
 ]
 

@@ -16,7 +16,7 @@ from metacalc.meta import Learner
 from metacalc.models import ACTIVATIONS, MLP
 from metacalc.tasks.base import Batch
 
-__all__ = ["AmortisedLearner", "NeuralProcess", "amortised"]
+__all__ = ["AmortisedLearner", "NeuralProcess", "neural_process"]
 
 
 class NeuralProcess:
@@ -124,7 +124,7 @@ class NeuralProcess:
 
 
 @np.errstate(all="ignore")
-def amortised(model: NeuralProcess, theta: ArrayLike, batch: Batch) -> tuple[Array, Array]:
+def neural_process(model: NeuralProcess, theta: ArrayLike, batch: Batch) -> tuple[Array, Array]:
     """Query loss of a `NeuralProcess` after reading each support set, and its gradient: a method for `meta_train`.
 
     With φ_i = mean_j e(x_j, y_j) one backward pass through the decoder gives ∂L/∂φ_i, the sum over the query's examples of
@@ -151,7 +151,7 @@ def amortised(model: NeuralProcess, theta: ArrayLike, batch: Batch) -> tuple[Arr
     --------
     >>> from metacalc.tasks import Sinusoids
     >>> model, rng = NeuralProcess((8,), 4), np.random.default_rng(0)
-    >>> loss, gradient = amortised(model, model.init(rng), Sinusoids().sample(rng, 25))
+    >>> loss, gradient = neural_process(model, model.init(rng), Sinusoids().sample(rng, 25))
     >>> gradient.shape == (model.n_params,)
     True
     """
@@ -175,7 +175,7 @@ def amortised(model: NeuralProcess, theta: ArrayLike, batch: Batch) -> tuple[Arr
     return (off * off).mean(axis=(-2, -1)), np.concatenate([e_gradient, d_gradient], axis=-1)
 
 
-amortised.learner = False  # type: ignore[attr-defined]  (`meta_train` asks; `NeuralProcess.learner` has it)
+neural_process.learner = False  # type: ignore[attr-defined]  (`meta_train` asks; `NeuralProcess.learner` has it)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from metacalc.amortised import NeuralProcess, amortised
+from metacalc.amortised import NeuralProcess, neural_process
 from metacalc.arrays import Array
 from metacalc.meta import Learner, maml
 from metacalc.models import MLP
@@ -47,7 +47,7 @@ def train(who: str, setting: tuple[Any, ...], n_iters: int, seed: int) -> Learne
     options: dict[str, Any] = dict(eta=lambda t: eta * (1 - t / n_iters), seed=seed, dtype=np.float32, progress=False)
     if who == "process":
         model: Any = NeuralProcess(*NETS[inner[0]])
-        method: Any = amortised
+        method: Any = neural_process
         return model.learner(meta_train(method, model, TASKS, n_iters, **options).theta)
     k, alpha = inner
     run = meta_train(partial(maml, alpha=alpha, k=k), MLP((1, 40, 40, 1), "tanh"), TASKS, n_iters, **options)

@@ -4,15 +4,10 @@ import sympy as sp
 
 from metacalc.exercises import Exercise
 
-b, D, F, K, m, n, sigma, tau, v, w, y = sp.symbols("b D F K m n sigma tau v w y", positive=True)
+b, D, F, K, m, n, sigma, v, w, y = sp.symbols("b D F K m n sigma v w y", positive=True)
 R = sp.Rational
 
 EXERCISES = {
-    "nt-ex-floor": Exercise(sigma**2 / (K * tau**2 + sigma**2),
-                            mistakes=((K * tau**2 / (K * tau**2 + sigma**2),
-                                       "That is the part of the way that is walked; s is what is left of it."),
-                                      (sigma**2 / (tau**2 + sigma**2), "That is for one shot: the mean of K has less noise."),
-                                      (R(0), "Then all the noise is taken over, and only τ is got rid of."))),
     "nt-ex-tasks": Exercise((R(20), R(40)),
                             mistakes=(((R(40), R(40)), "The loss of new tasks is half a gap above the floor."),
                                       ((R(40), R(20)), "The other way round: the floor is half a gap away, the training loss a "
