@@ -92,7 +92,7 @@ def predicted(n, spread):
     """To order 1/n, from the moments of normal variables written down once more."""
     lam, t, noise = np.array([1, spread**2]), 1 + spread**2, 0.25
     D = 3 * (t**2 + 2 * (lam**2).sum() + 2 * t * noise + noise**2) + 12 * lam * (t + 2 * lam + noise)
-    return min(8 / (4 * n) * (D / lam**2).sum(), 9.0)
+    return min(8 / (4 * n) * (D / lam**2).sum(), 2)
 
 
 def spread_of_tasks(n, spread):
@@ -123,14 +123,14 @@ def check_spread_of_tasks(stage):
     close(now.y, np.array([[predicted(n, t) for t in spreads] for n in counts]))
     close(now.x[:, 0], counts)
     close(curve.x, counts)
-    close(second.dy[0], spreads)
-    close([second.x, second.y, second.dx, first.x, first.y, first.dy], 0)
-    close(first.dx, 1)
+    close(second.dx[0], spreads)
+    close([second.x, second.y, second.dy, first.x, first.y, first.dx], 0)
+    close(first.dy, 1)
     close(missed.y, [1, 1])
     close(missed.x, [90, 33_000])
     dots = np.random.default_rng(1).normal(size=(2, 60))
-    close(tasks.x, dots[0])
-    close(tasks.y[0], spreads[:, None] * dots[1])
+    close(tasks.y, dots[0])
+    close(tasks.x[0], spreads[:, None] * dots[1])
     close(discs.x, counts[::5])
     np.testing.assert_allclose(discs.y[0], learned_errors(tuple(spreads), tuple(counts[::5].astype(int))), rtol=1e-6)
     assert [len(shown(stage, tasks, index)[0]) for index in positions(stage, 3)] == [60] * 6

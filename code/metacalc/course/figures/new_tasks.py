@@ -121,17 +121,17 @@ def spread_of_tasks(d: int = 10, n_draws: int = 16) -> Stage:
     """
     spreads, counts = np.linspace(0.005, 1, 200), np.unique(np.round(np.geomspace(100, 30_000, 61)).astype(int))
     drawn = counts[::5]
-    predicted = np.minimum([predicted_subspace_error(d, (1.0, t), 0.5, 1) / counts for t in spreads.tolist()], 9.0)
+    predicted = np.minimum([predicted_subspace_error(d, (1.0, t), 0.5, 1) / counts for t in spreads.tolist()], 2)  # no error is above 2
     measured = _learned(d, spreads, drawn, n_draws)
     dots = np.random.default_rng(1).normal(size=(2, 60))
-    plane = panel("first direction", "second direction", (-2.8, 2.8), (-2.8, 2.8), "coefficients of 60 tasks")
+    plane = panel("second direction", "first direction", (-2.8, 2.8), (-2.8, 2.8), "coefficients of 60 tasks")
     errors = panel("examples, nK", "squared sines", (90, 33_000), (0.002, 4), "error of the learned plane", "log")
     errors.set_xscale("log")
     table = lambda t: np.asarray(t)[None, :, None] if np.ndim(t) == 1 else np.asarray(t)[None]
     marks = [
-        Curve(plane, dots[0], spreads[None, :, None] * dots[1], color="grey", dash=" ", dots=True),
-        Arrow(plane, 0, 0, color="green", dx=1, dy=0, label="spread 1"),
-        Arrow(plane, 0, 0, color="red", dx=0, dy=spreads[None, :], label="second spread (drag it)", drag="spread"),
+        Curve(plane, spreads[None, :, None] * dots[1], dots[0], color="grey", dash=" ", dots=True),
+        Arrow(plane, 0, 0, color="green", dx=0, dy=1, label="spread 1"),
+        Arrow(plane, 0, 0, color="red", dx=spreads[None, :], dy=0, label="second spread (drag it)", drag="spread"),
         Curve(errors, counts, table(predicted), color="blue", label="predicted"),
         Curve(errors, drawn, table(measured), color="orange", dash=" ", dots=True, label="measured"),
         Curve(errors, np.array([90, 33_000]), np.ones(2), color="grey", dash=":", label="one direction missed"),
