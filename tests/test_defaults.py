@@ -4,6 +4,8 @@ import importlib
 import inspect
 
 DEFAULTS = {
+    "amortised.AmortisedLearner": {"lam": 0.0},
+    "amortised.NeuralProcess": {"activation": "relu", "d_in": 1, "d_out": 1, "hidden": (40, 40), "n_code": 20},
     "bilevel.adjoint": {"tol": 0.0},
     "bilevel.bilevel_descent": {"tol": 1e-06, "warm": True},
     "bilevel.conjugate_gradients": {"tol": 0.0},
@@ -28,6 +30,10 @@ DEFAULTS = {
     "course.vision.comparison_table": {"reference": "joint"},
     "course.vision.episodes": {"n_examples": 12, "n_way": 5, "seed": 0},
     "course.vision.load_scores": {"kind": ""},
+    "course.new_tasks.losses": {"n_tasks": 1000, "seed": 1000},
+    "course.new_tasks.seeds_interval": {"what": "mean"},
+    "course.new_tasks.wave_answers": {"noise": 0.5},
+    "course.new_tasks.wave_moments": {"n": 400},
     "data.characters.Characters": {"outlines": ()},
     "data.characters.Characters.by_script": {"k_shots": 1, "n_query": 5, "n_way": 5},
     "data.characters.Characters.pool": {"n_examples": 100},
@@ -47,6 +53,9 @@ DEFAULTS = {
     "descent.momentum": {"beta": 0.9},
     "descent.nesterov": {"beta": 0.9},
     "descent.newton": {"eta": 1.0},
+    "generalisation.QuadraticFamily": {"alpha": 0.5, "k": 1, "k_shots": 10, "sigma": 1.0, "tau": 1.0},
+    "generalisation.QuadraticFamily.sample": {"m": 0.0},
+    "generalisation.pac_bayes": {"eps": 0.05},
     "meta.Learner": {"lam": 0.0},
     "meta.Learner.adapt": {"k": 1},
     "meta.adapt": {"k": 1, "lam": 0.0},
@@ -75,11 +84,13 @@ DEFAULTS = {
     "tasks.letters.NextLetter": {"k_shots": 10, "n_query": 10},
     "tasks.ratings.RatingTasks": {"k_shots": 5, "n_query": 10},
     "tasks.ratings.RatingTasks.episodes": {"n_draws": 1},
+    "tasks.synthetic.LinearTasks": {"d": 20, "k_shots": 10, "n_query": 10, "noise": 0.5, "spreads": (1.0, 1.0)},
     "tasks.synthetic.Quadratics": {"curvature": (0.5, 2.0), "d": 1, "spread": 1.0},
     "tasks.synthetic.Sinusoids": {
         "amplitude": (0.1, 5.0),
         "k_shots": 10,
         "n_query": 10,
+        "noise": 0.0,
         "phase": (0.0, 3.141592653589793),
         "x_range": (-5.0, 5.0),
     },

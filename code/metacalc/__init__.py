@@ -7,6 +7,7 @@ say which extra to install where it is missing.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from metacalc.amortised import NeuralProcess, neural_process
 from metacalc.bilevel import (
     Bilevel,
     bilevel_descent,
@@ -33,10 +34,11 @@ from metacalc.descent import (
     sgd,
 )
 from metacalc.exercises import Checker, Exercise
+from metacalc.generalisation import QuadraticFamily, pac_bayes
 from metacalc.meta import Learner, adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression, sharpness
 from metacalc.studies import Interval, interval
-from metacalc.tasks import Batch, FewShotClassification, Quadratics, RatingTasks, Sinusoids
+from metacalc.tasks import Batch, FewShotClassification, LinearTasks, Quadratics, RatingTasks, Sinusoids, VariedShots
 from metacalc.training import Evaluation, Training, evaluate, in_parallel, meta_train
 
 if TYPE_CHECKING:
@@ -48,13 +50,13 @@ _LATER = {"printed_characters": "metacalc.data.characters"} | dict.fromkeys(
 
 __all__ = [
     "Arrow", "Batch", "Bilevel", "Checker", "Curve", "Evaluation", "Exercise", "FewShotClassification", "Interval",
-    "Learner", "MLP", "Objective", "Path", "Point", "Quadratic", "Quadratics", "RatingTasks", "Readout", "Rule",
-    "Sinusoids", "Slider", "Stage", "Training", "adam", "adamw", "adapt", "anil", "backtracking", "bilevel_descent",
-    "clipped", "conjugate_gradients", "convergence_factor", "diverged", "evaluate", "example_weights", "finite_difference",
-    "fomaml", "gradient_descent", "imaml", "implicit_gradient", "in_parallel", "interval", "joint", "linear_regression",
-    "logistic_regression", "maml", "meta_sgd", "meta_train", "momentum", "nesterov", "neumann", "newton",
-    "printed_characters", "rate_schedule", "reptile", "ridge_penalties", "sgd", "sharpness", "step", "unrolled",
-    "with_rates",
+    "Learner", "LinearTasks", "MLP", "NeuralProcess", "Objective", "Path", "Point", "Quadratic", "QuadraticFamily",
+    "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Training", "VariedShots", "adam",
+    "adamw", "adapt", "anil", "backtracking", "bilevel_descent", "clipped", "conjugate_gradients", "convergence_factor",
+    "diverged", "evaluate", "example_weights", "finite_difference", "fomaml", "gradient_descent", "imaml",
+    "implicit_gradient", "in_parallel", "interval", "joint", "linear_regression", "logistic_regression", "maml", "meta_sgd",
+    "meta_train", "momentum", "nesterov", "neumann", "neural_process", "newton", "pac_bayes", "printed_characters",
+    "rate_schedule", "reptile", "ridge_penalties", "sgd", "sharpness", "step", "unrolled", "with_rates",
 ]
 
 

@@ -10,6 +10,7 @@ from metacalc.course.answers import (
     gradient_descent,
     language,
     meta_learning,
+    new_tasks,
     outlook,
     practice,
     recommendation,
@@ -18,6 +19,6 @@ from metacalc.course.answers import (
 )
 
 EXERCISES = {}
-for chapter in (background, calculus_link, gradient_descent, meta_learning, bilevel, practice, vision, language, recommendation,
-                tools, outlook):
+for chapter in (background, calculus_link, gradient_descent, meta_learning, bilevel, practice, vision, language,
+                recommendation, tools, outlook, new_tasks):
     EXERCISES |= chapter.EXERCISES
