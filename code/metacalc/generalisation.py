@@ -159,7 +159,7 @@ def kl_inverse(p: ArrayLike, bound: ArrayLike) -> Numbers:
     --------
     >>> q = kl_inverse(0.1, 0.05)
     >>> round(q, 3), round(binary_kl(0.1, q), 6)
-    (0.219, 0.05)
+    (0.22, 0.05)
     """
     p, bound = _probability(p, "p"), real_array(bound, "bound")
     if not np.all(bound >= 0):
@@ -197,7 +197,7 @@ def pac_bayes(risk: ArrayLike, divergence: ArrayLike, n: int, eps: float = 0.05)
     Examples
     --------
     >>> round(pac_bayes(0.1, 3.0, 100), 3)
-    0.242
+    0.266
     """
     n, eps = count(n, "n", 1), scalar(eps, "eps")
     if eps >= 1:
