@@ -121,12 +121,8 @@ def spread_of_tasks(d: int = 10, n_draws: int = 16) -> Stage:
     """
     spreads, counts = np.linspace(0.005, 1, 200), np.unique(np.round(np.geomspace(100, 30_000, 61)).astype(int))
     drawn = counts[::5]
-<<<<<<< HEAD
-    predicted = np.minimum([predicted_subspace_error(d, (1.0, t), 0.5, 1) / counts for t in spreads.tolist()], 2)  # the most
-=======
     # To order 1/n; no error is above 2.
     predicted = np.minimum([predicted_subspace_error(d, (1.0, t), 0.5, 1) / counts for t in spreads.tolist()], 2)
->>>>>>> newtasks
     measured = _learned(d, spreads, drawn, n_draws)
     dots = np.random.default_rng(1).normal(size=(2, 60))
     plane = panel("second direction", "first direction", (-2.8, 2.8), (-2.8, 2.8), "coefficients of 60 tasks")
