@@ -13,7 +13,7 @@ import numpy as np
 from metacalc.arrays import Array, ArrayLike, DTypeLike
 from metacalc.checks import count, generator, instance, precision, real_array, tensor
 from metacalc.meta import Learner
-from metacalc.models import ACTIVATIONS, MLP
+from metacalc.models import MLP
 from metacalc.tasks.base import Batch
 
 __all__ = ["AmortisedLearner", "NeuralProcess", "neural_process"]
@@ -81,7 +81,7 @@ class NeuralProcess:
     def encode(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """The code of each task, shape (..., n_tasks, n_code), from x (n_tasks, K, d_in) and y (n_tasks, K, d_out)."""
         theta, pairs = self._checked(theta, x, y)
-        z = _forward(self.encoder, self._parts(theta)[0], pairs.reshape(-1, pairs.shape[-1]))[0][-1]
+        z = self.encoder.forward(self._layers(theta)[0], pairs.reshape(-1, pairs.shape[-1]))[2]
         return _by_task(z, *pairs.shape[:2]).mean(axis=-2)
 
     @np.errstate(all="ignore")
@@ -91,7 +91,7 @@ class NeuralProcess:
         x = _inputs(x, "x", self.d_in, theta)
         if code.shape[-2:] not in ((len(x), self.n_code), (1, self.n_code)):
             raise ValueError(f"code must have shape (..., {len(x)}, {self.n_code}), got {code.shape}")
-        z = _forward(self.decoder, self._parts(theta)[1], _beside(x, code))[0][-1]
+        z = self.decoder.forward(self._layers(theta)[1], _beside(x, code))[2]
         return _by_task(z, *x.shape[:2])
 
     def predict(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike, x_new: ArrayLike) -> Array:
@@ -119,8 +119,9 @@ class NeuralProcess:
             raise ValueError(f"y must have shape {(*x.shape[:2], self.d_out)}, as many examples as x has, got {y.shape}")
         return theta, np.concatenate([x, y], axis=-1)
 
-    def _parts(self, theta):
-        return theta[..., :self.encoder.n_params], theta[..., self.encoder.n_params:]
+    def _layers(self, theta):
+        n = self.encoder.n_params
+        return self.encoder.unflatten(theta[..., :n]), self.decoder.unflatten(theta[..., n:])
 
 
 @np.errstate(all="ignore")
@@ -159,20 +160,20 @@ def neural_process(model: NeuralProcess, theta: ArrayLike, batch: Batch) -> tupl
     instance(batch, Batch, "batch", "a Batch, as a task distribution samples it")
     theta, pairs = model._checked(theta, batch.x_support, batch.y_support)
     _, asked = model._checked(theta, batch.x_query, batch.y_query)
-    encoder, decoder = model._parts(theta)
+    encoder, decoder = model._layers(theta)
     n_tasks, K = pairs.shape[:2]
 
-    activations, slopes = _forward(model.encoder, encoder, pairs.reshape(n_tasks * K, -1))
-    code = _by_task(activations[-1], n_tasks, K).mean(axis=-2)
+    activations, slopes, z = model.encoder.forward(encoder, pairs.reshape(n_tasks * K, -1))
+    code = _by_task(z, n_tasks, K).mean(axis=-2)
     x, y = asked[..., :model.d_in], asked[..., model.d_in:].reshape(-1, model.d_out)
-    d_activations, d_slopes = _forward(model.decoder, decoder, _beside(x, code))
-    off = d_activations[-1] - y
+    d_activations, d_slopes, z = model.decoder.forward(decoder, _beside(x, code))
 
-    d_gradient, delta = _backward(model.decoder, decoder, d_activations, d_slopes, off * (2 / y.size))
-    to_code = _by_task(delta[..., model.d_in:], n_tasks, x.shape[1]).sum(axis=-2) / K
-    e_delta = np.repeat(to_code, K, axis=-2)
-    e_gradient, _ = _backward(model.encoder, encoder, activations, slopes, e_delta)
-    return (off * off).mean(axis=(-2, -1)), np.concatenate([e_gradient, d_gradient], axis=-1)
+    d_deltas = model.decoder.backward(decoder, d_slopes, model.decoder.output_delta(z, y))
+    to_input = d_deltas[0] @ np.swapaxes(decoder[0][0], -1, -2)
+    to_code = _by_task(to_input[..., model.d_in:], n_tasks, x.shape[1]).sum(axis=-2) / K
+    deltas = model.encoder.backward(encoder, slopes, np.repeat(to_code, K, axis=-2))
+    gradients = model.encoder.flat(zip(activations, deltas)), model.decoder.flat(zip(d_activations, d_deltas))
+    return model.decoder.output_loss(z, y), np.concatenate(gradients, axis=-1)
 
 
 neural_process.learner = False  # type: ignore[attr-defined]  (`meta_train` asks; `NeuralProcess.learner` has it)
@@ -230,28 +231,3 @@ def _beside(x, code):
     codes = np.broadcast_to(code[..., None, :], (*lead, n_tasks, n, code.shape[-1]))
     both = np.concatenate([np.broadcast_to(x, (*lead, *x.shape)), codes], axis=-1)
     return both.reshape(*lead, n_tasks * n, -1)
-
-
-def _forward(net, theta, rows):
-    """Activations a_0, ..., a_L, the last one linear, and the slopes of the hidden ones."""
-    sigma, activations, slopes = ACTIVATIONS[net.activation][0], [rows], []
-    layers = net.unflatten(theta)
-    for W, b in layers[:-1]:
-        a, slope = sigma(activations[-1] @ W + b[..., None, :])
-        activations.append(a)
-        slopes.append(slope)
-    W, b = layers[-1]
-    return [*activations, activations[-1] @ W + b[..., None, :]], slopes
-
-
-def _backward(net, theta, activations, slopes, delta):
-    """From δ = ∂L/∂z_L: the gradient, shape (..., p), and ∂L/∂a_0."""
-    layers, parts = net.unflatten(theta), []
-    for l in range(len(layers) - 1, -1, -1):
-        weights = np.swapaxes(activations[l], -1, -2) @ delta
-        parts = [weights.reshape(*weights.shape[:-2], -1), delta.sum(axis=-2), *parts]
-        delta = delta @ np.swapaxes(layers[l][0], -1, -2)
-        if l > 0:
-            delta = delta * slopes[l - 1]
-    lead = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
-    return np.concatenate([np.broadcast_to(part, (*lead, part.shape[-1])) for part in parts], axis=-1), delta
