@@ -30,6 +30,7 @@ DEFAULTS = {
     "course.vision.comparison_table": {"reference": "joint"},
     "course.vision.episodes": {"n_examples": 12, "n_way": 5, "seed": 0},
     "course.vision.load_scores": {"kind": ""},
+    "course.new_tasks.gibbs_bound": {"eps": 0.05},
     "course.new_tasks.losses": {"n_tasks": 1000, "seed": 1000},
     "course.new_tasks.seeds_interval": {"what": "mean"},
     "course.new_tasks.wave_answers": {"noise": 0.5},

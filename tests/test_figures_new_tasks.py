@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from conftest import close, number_of, positions, shown
-from metacalc.course.figures.new_tasks import gibbs_bound
+from metacalc.course.new_tasks import gibbs_bound
 
 Z = np.linspace(-9, 9, 20_001)
 DENSITY = np.exp(-Z * Z / 2) / math.sqrt(2 * math.pi) * (Z[1] - Z[0])

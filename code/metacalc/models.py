@@ -11,7 +11,7 @@ a faster way, or None where it has none.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -257,7 +257,7 @@ class MLP:
             W += _transposed(r_a) @ delta
         return out
 
-    def forward(self, layers, x: Array) -> tuple[list[Any], list[Any], Array]:
+    def forward(self, layers: Sequence[tuple[Any, Any]], x: Array) -> tuple[list[Any], list[Any], Array]:
         """Inputs a_0, ..., a_{L-1} of the layers, the slopes σ' there (none at a_0 = x), and the outputs z_L."""
         sigma, activations = ACTIVATIONS[self.activation][0], [x]
         slopes: list[Any] = [None]
@@ -268,7 +268,7 @@ class MLP:
         W, b = layers[-1]
         return activations, slopes, _product(activations[-1], W) + b[..., None, :]
 
-    def backward(self, layers, slopes: list[Any], delta: Array) -> list[Any]:
+    def backward(self, layers: Sequence[tuple[Any, Any]], slopes: list[Any], delta: Array) -> list[Any]:
         """δ_1, ..., δ_L with δ_l = ∂loss/∂z_l, from the last of them: δ_{l-1} = σ'(z_{l-1}) · δ_l W_lᵀ."""
         deltas = [delta]
         for (W, _), slope in zip(layers[:0:-1], slopes[:0:-1]):
@@ -295,7 +295,7 @@ class MLP:
         p = _softmax(z)
         return p * (r_z - (p * r_z).sum(axis=-1, keepdims=True)) / z.shape[-2]
 
-    def flat(self, pairs) -> Array:
+    def flat(self, pairs: Iterable[tuple[Any, Any]]) -> Array:
         """One vector (..., p) from each layer's input a and δ: aᵀ δ for its weights, the sum of δ for its biases."""
         pairs = list(pairs)
         lead = np.broadcast_shapes(*(d.shape[:-2] for _, d in pairs))

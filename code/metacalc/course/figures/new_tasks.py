@@ -1,41 +1,15 @@
 """The live figures of the page on new tasks: tasks against shots, and how evenly tasks spread over what they share."""
 
-from typing import NamedTuple
-
 import numpy as np
 
-from metacalc.arrays import ArrayLike, Numbers
-from metacalc.generalisation import clipped_square, gaussian_kl, pac_bayes
-from metacalc.representation import predicted_subspace_error, shared_directions, subspace_error
+from metacalc.course.new_tasks import CAP, drawn_losses, gibbs_bound, learned_plane_error
+from metacalc.representation import predicted_subspace_error
 from metacalc.stage import COLORS, Arrow, Curve, Guess, Point, Readout, Slider, Stage, panel
-from metacalc.tasks import LinearTasks
 
-__all__ = ["CAP", "PRIOR_SD", "Bound", "gibbs_bound", "spread_of_tasks", "tasks_and_shots"]
+__all__ = ["spread_of_tasks", "tasks_and_shots"]
 
-CAP, PRIOR_SD = 5.0, 3.0  # losses are cut off at so many floors; the spread of θ that the bound expects beforehand
 NUMBERS = np.unique(np.round(np.geomspace(2, 1000, 72)).astype(int))
 DRAWN = np.array([2, 3, 5, 10, 20, 50, 100, 200, 500, 1000])
-
-
-class Bound(NamedTuple):
-    """Losses of a θ drawn about MAML's start, cut off at `CAP` floors, as parts of that; and the bound on the second."""
-
-    training: Numbers
-    new: Numbers
-    divergence: Numbers
-    bound: Numbers
-
-
-def gibbs_bound(n: int, v: ArrayLike, eps: float = 0.05) -> Bound:
-    """The PAC-Bayes bound for n quadratic tasks of one curvature, whose z_i are normal with mean 0 and variance v (arrays too).
-
-    θ is drawn with the variance v/n about the mean of the z_i. So z_i − θ has the variance v for a training task, and
-    v(1 + 2/n) for a new one. In place of the divergence stands its mean over the training tasks.
-    """
-    sd, cap = np.sqrt(v), np.sqrt(CAP * np.asarray(v))
-    training, new = clipped_square(0.0, sd, cap), clipped_square(0.0, sd * np.sqrt(1 + 2 / n), cap)
-    divergence = gaussian_kl(sd / np.sqrt(n), sd / np.sqrt(n), 0.0, PRIOR_SD)
-    return Bound(training, new, divergence, pac_bayes(training, divergence, n, eps))
 
 
 def tasks_and_shots(n_draws: int = 1000) -> Stage:
@@ -51,7 +25,7 @@ def tasks_and_shots(n_draws: int = 1000) -> Stage:
     shots = np.arange(1, 61)
     s, v = 1 / (shots + 1), 1.0 + shots
     floor = s**2 * v / 2
-    training, new, quantile = _drawn(shots, n_draws)
+    training, new, quantile = drawn_losses(DRAWN, shots, n_draws)
     bound = CAP * floor * np.array([gibbs_bound(n, v).bound for n in NUMBERS.tolist()])
     across = lambda table: np.moveaxis(table, 0, -1)[None]  # (n, K) to (1, K, n): along a curve
 
@@ -60,6 +34,7 @@ def tasks_and_shots(n_draws: int = 1000) -> Stage:
     losses.set_xscale("log")
     exact = {sign: floor * (1 + sign / NUMBERS[:, None]) for sign in (-1, 0, 1)}
     ends = np.array([1.8, 1100])
+    enough = NUMBERS[(exact[1] <= 1.1 * floor + 1e-12).all(axis=1)].min()
     marks = [
         Point(plane, NUMBERS[:, None], shots[None, :], color="red", shape="D", label="n and K (drag it)", drag=("n", "K")),
         Curve(losses, NUMBERS, across(bound), color="purple", dash="-.", label="bound"),
@@ -77,7 +52,7 @@ def tasks_and_shots(n_draws: int = 1000) -> Stage:
                 "{new:.4f}, floor {floor:.4f}; bound {bound:.4f}.",
                 off=np.sqrt(v / NUMBERS[:, None]), training=exact[-1], new=exact[1], floor=floor[None], bound=bound),
         guess=Guess(losses, "x", "From how many tasks on do new tasks cost at most 10% more than the floor?",
-                    np.full((1, 1), 10.0), marks[1:], "d"),
+                    np.full((1, 1), enough), marks[1:], "d"),
         play="n",
         alt="Left: a plane of the number of training tasks and the number of shots, with level lines of the loss of new tasks: "
             "steep for few tasks, level for many. Right: against the number of tasks, the losses of training tasks and of new "
@@ -94,22 +69,6 @@ def _plane(floor, shots):
     return ax
 
 
-def _drawn(shots, n_draws):
-    """Losses over draws of the tasks, at DRAWN, shape (n, K): the means of training and new, and for a set of training tasks
-    what its loss and the 95% quantile of the difference make together."""
-    rng = np.random.default_rng(0)
-    c, xi = (rng.normal(size=(n_draws, DRAWN[-1])) for _ in range(2))
-    sums = [np.cumsum(x, axis=1)[:, DRAWN - 1] / DRAWN for x in (c, xi, c * c, c * xi, xi * xi)]
-    found = np.zeros((3, DRAWN.size, shots.size))
-    for j, K in enumerate(shots.tolist()):
-        s, factor = 1 / (K + 1), K / np.sqrt(K)  # z = c − (1 − s)/s ξ/√K
-        start = sums[0] - factor * sums[1]
-        square = sums[2] - 2 * factor * sums[3] + factor**2 * sums[4]
-        training, new = s**2 / 2 * (square - start**2), s**2 / 2 * (1 + K + start**2)
-        found[:, :, j] = training.mean(0), new.mean(0), training.mean(0) + np.quantile(new - training, 0.95, axis=0)
-    return found
-
-
 def spread_of_tasks(d: int = 10, n_draws: int = 16) -> Stage:
     """Tasks in a plane of d dimensions, their spread in its second direction, and the error of the plane that is learned.
 
@@ -123,7 +82,7 @@ def spread_of_tasks(d: int = 10, n_draws: int = 16) -> Stage:
     drawn = counts[::5]
     # To order 1/n; no error is above 2.
     predicted = np.minimum([predicted_subspace_error(d, (1.0, t), 0.5, 1) / counts for t in spreads.tolist()], 2)
-    measured = _learned(d, spreads, drawn, n_draws)
+    measured = learned_plane_error(d, spreads, drawn, n_draws)
     dots = np.random.default_rng(1).normal(size=(2, 60))
     plane = panel("second direction", "first direction", (-2.8, 2.8), (-2.8, 2.8), "coefficients of 60 tasks")
     errors = panel("examples, nK", "squared sines", (90, 33_000), (0.002, 4), "error of the learned plane", "log")
@@ -146,20 +105,3 @@ def spread_of_tasks(d: int = 10, n_draws: int = 16) -> Stage:
         alt="Left: the coefficients of sixty tasks in the plane of two directions; the second spread can be dragged. Right: "
             "the error of the plane that is learned falls with the number of examples; it is the larger, the smaller the "
             "second spread.")
-
-
-def _learned(d, spreads, counts, n_draws):
-    """Mean error of the learned plane, shape (spread, n)."""
-    error, truth = np.zeros((spreads.size, counts.size)), LinearTasks(d).directions
-    for seed in range(n_draws):
-        rng = np.random.default_rng(seed)
-        x, z, xi = rng.normal(size=(counts[-1], d)), rng.normal(size=(2, counts[-1])), rng.normal(size=counts[-1])
-        first, second = z[0] * x[:, 0] + 0.5 * xi, z[1] * x[:, 1]
-        edges = [0, *counts]
-        parts = [[(x[i:j] * y[i:j, None]).T @ x[i:j] for i, j in zip(edges, edges[1:])]
-                 for y in (first**2, 2 * first * second, second**2)]
-        # y² is a polynomial of the second spread, and so is the mean of y² x xᵀ.
-        M0, M1, M2 = (np.cumsum(part, axis=0) / counts[:, None, None] for part in np.array(parts))
-        t = spreads[:, None, None, None]
-        error += subspace_error(truth, shared_directions(M0 + t * M1 + t**2 * M2, 2))
-    return error / n_draws
