@@ -19,13 +19,14 @@ import test_figures_descent
 import test_figures_intro
 import test_figures_learned
 import test_figures_meta
+import test_figures_new_tasks
 import test_figures_outlook
 import test_language
 import test_practice
 import test_recommendation
 import test_vision
 from metacalc import Objective
-from metacalc.course.figures import background, bilevel, calculus_link, intro, learned, meta_learning, outlook
+from metacalc.course.figures import background, bilevel, calculus_link, intro, learned, meta_learning, new_tasks, outlook
 from metacalc.course.figures import gradient_descent as gradient_descent_figures
 
 theta = sp.Symbol("theta", real=True)
@@ -103,6 +104,12 @@ FIGURES = {
     ],
     "chapters/08_learned_optimisers": [
         LiveFigure(learned.unrolled, test_figures_learned.unrolled, test_figures_learned.check_unrolled)],
+    "chapters/08_new_tasks": [
+        LiveFigure(new_tasks.tasks_and_shots, test_figures_new_tasks.tasks_and_shots,
+                   test_figures_new_tasks.check_tasks_and_shots),
+        LiveFigure(new_tasks.spread_of_tasks, test_figures_new_tasks.spread_of_tasks,
+                   test_figures_new_tasks.check_spread_of_tasks),
+    ],
     "chapters/06_applications/recommendation": [
         LiveFigure(test_recommendation.rating_errors, test_recommendation.rating_errors_readout,
                    test_recommendation.check_rating_errors),

@@ -294,7 +294,8 @@ AT = [1.0, 0.0], [0.0, 0.0]  # θ and φ of the smooth problem
     (lambda: unrolled(Bilevel(*[None] * 4), [1.0], [0.0], 0.1, 1, "forward"), "problem"),
     (lambda: checkpoint_steps(0, 1), "k"),
     (lambda: checkpoint_steps(3, -1), "snapshots"),
-    (lambda: counted(3), "problem"),
+    (lambda: counted(3), "problem"), (lambda: adjoint(3, *AT), "problem"), (lambda: inner_minimum(3, *AT), "problem"),
+    (lambda: inner_descent(3, *AT, 0.1, 1), "problem"), (lambda: bilevel_descent(3, *AT, 0.1, 1), "problem"),
     (lambda: inner_minimum(smooth(), *AT, 0), "tol"),
     (lambda: bilevel_descent(smooth(), *AT, 0.0, 3), "eta"),
     (lambda: inner_descent(smooth(), [1.0, 0.0], [], 0.1, 1), "start"),
@@ -339,3 +340,13 @@ def test_a_tape_counts_by_hand():
         tape = Tape(function, [3.0, 5.0])
         assert tape.reverse()[1:] == back and tape.forward([1.0, 0.0])[1:] == ahead and tape.operations == 1
     assert Tape(lambda x: x * x / x, [3.0]).products == 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_and_losses_stand_far_out():
+    """At ±1000 too, without a warning: a weight is 0 or 1, and the gradient of a lost example is its own."""
+    problem = example_weights([[1.0], [1.0]], [1, 1], [[1.0]], [1], lam=0.5)
+    np.testing.assert_allclose(problem.grad(np.array([-1000.0]), np.array([1000.0, -1000.0])), [0.5 * -1000 - 1 / 2])
+    loss, by_phi, _ = problem.outer(np.array([-1000.0]), np.zeros(2))
+    np.testing.assert_allclose([loss, by_phi[0]], [1000, -1])
+    assert np.isfinite(problem.hvp(np.array([1000.0]), np.zeros(2), np.ones(1))).all()

@@ -174,7 +174,7 @@ def check_points(model, position, readout, places):
 
 @pytest.mark.parametrize("page_name", ["chapters/03_gradient_descent"])
 def test_divergence_is_told(visit, page_name):
-    stage = stage_at(visit(page_name), 0)
+    stage = stage_at(visit(page_name), 1)
     n, _, eta = stage.locator(SLIDERS).all()
     eta.fill("239")
     n.fill("60")
@@ -236,12 +236,13 @@ def test_a_grip_is_as_wide_as_a_finger(visit, page_name, i):
 
 @pytest.mark.parametrize("page_name", ["chapters/03_gradient_descent"])
 def test_pictures_are_swiped_on_a_phone_and_stand_still_at_a_desk(visit, page_name):
-    desk = visit(page_name).locator(".stage-panels").first
+    desk = visit(page_name).locator(".stage-panels").nth(1)
     assert desk.get_attribute("tabindex") is None and desk.get_attribute("aria-label")
     page = visit(page_name, PHONE)
-    strip = page.locator(".stage-panels").first
+    strip = page.locator(".stage-panels").nth(1)
     second = """() => {
-      const place = document.querySelectorAll(".stage-panel")[1].getBoundingClientRect();
+      const strip = document.querySelectorAll(".stage-panels")[1];
+      const place = strip.querySelectorAll(".stage-panel")[1].getBoundingClientRect();
       return place.left >= 0 && place.right <= innerWidth;
     }"""
     strip.evaluate("strip => { strip.scrollIntoView({block: 'center'}); strip.scrollLeft = 0; }")
@@ -259,7 +260,7 @@ def test_pictures_are_swiped_on_a_phone_and_stand_still_at_a_desk(visit, page_na
 @pytest.mark.parametrize("page_name", ["chapters/03_gradient_descent"])
 def test_the_line_of_python_covers_no_control(visit, page_name):
     page = visit(page_name, PHONE)
-    stage = page.locator(".stage").first
+    stage = page.locator(".stage").nth(1)
     assert page.locator("#pst-back-to-top").count() == 0
     for state in ("loading", "ready"):
         page.evaluate("""state => {
@@ -353,7 +354,7 @@ def test_without_javascript_the_picture_stands(browser, server, page_name):
 @pytest.mark.parametrize("page_name", ["chapters/03_gradient_descent"])
 def test_print_shows_the_picture_without_controls(visit, page_name):
     page = visit(page_name)
-    stage = stage_at(page, 0)
+    stage = stage_at(page, 1)
     page.emulate_media(media="print")
     assert not stage.locator(".stage-controls").is_visible()
     page.set_viewport_size({"width": 300, "height": 900})  # a narrow column: no strip there

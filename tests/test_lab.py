@@ -52,7 +52,7 @@ def test_a_slider_moves_the_marks_in_jupyterlab(browser, lab):
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=240_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    stage = page.locator(".stage").first
+    stage = page.locator(".stage").nth(1)
     stage.locator("input").first.wait_for(timeout=240_000)
     stage.scroll_into_view_if_needed()
     draw = "paths => paths.map(p => p.getAttribute('d')).join('|')"

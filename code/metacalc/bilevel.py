@@ -114,7 +114,8 @@ def counted(problem: Bilevel) -> tuple[Bilevel, Counter]:
             return function(*args)
         return call
 
-    given = {f.name: getattr(instance(problem, Bilevel, "problem", "a Bilevel"), f.name) for f in fields(Bilevel)}
+    problem = _problem(problem)
+    given = {f.name: getattr(problem, f.name) for f in fields(Bilevel)}
     return replace(problem, **{n: counting(n, function) for n, function in given.items() if function is not None}), calls
 
 
@@ -195,7 +196,7 @@ def example_weights(x: ArrayLike, y: ArrayLike, x_query: ArrayLike, y_query: Arr
 
 
 def _sigmoid(z):
-    return 1 / (1 + np.exp(-z))
+    return np.exp(-np.logaddexp(0, -z))  # 1/(1 + e^{−z}), which no z overflows
 
 
 def _data(x, y, name, name_y, width=None):
@@ -298,7 +299,7 @@ def neumann(times: Callable[[Array], Array], b: Array, n_terms: int, alpha: floa
 def adjoint(problem: Bilevel, theta: ArrayLike, phi: ArrayLike, n_steps: int | None = None, alpha: float | None = None,
             start: Array | None = None, tol: float = 0.0) -> Array:
     """The solution v of Hv = ∂L^Q/∂φ at φ, shape (p,). Arguments as of `implicit_gradient`."""
-    theta, phi = _vector(theta, "theta"), _vector(phi, "phi")
+    problem, theta, phi = _problem(problem), _vector(theta, "theta"), _vector(phi, "phi")
     return _adjoint(problem, theta, phi, problem.outer(phi, theta)[1], n_steps, alpha, start, tol)
 
 
@@ -348,11 +349,14 @@ def implicit_gradient(problem: Bilevel, theta: ArrayLike, phi: ArrayLike, n_step
     >>> implicit_gradient(ridge, [2.0], [2.0]).gradient                   # φ* = 12/(4 + λ), and −144/(4 + λ)³
     array([-0.66666667])
     """
-    theta, phi = _vector(theta, "theta"), _vector(phi, "phi")
-    instance(problem, Bilevel, "problem", "a Bilevel")
+    problem, theta, phi = _problem(problem), _vector(theta, "theta"), _vector(phi, "phi")
     loss, by_phi, by_theta = problem.outer(phi, theta)
     v = _adjoint(problem, theta, phi, by_phi, n_steps, alpha, start, tol)
     return Hypergradient(loss, by_theta - problem.cross(phi, theta, v))
+
+
+def _problem(value):
+    return instance(value, Bilevel, "problem", "a Bilevel")
 
 
 def _vector(value, name):
@@ -373,7 +377,8 @@ def inner_descent(problem: Bilevel, theta: ArrayLike, start: ArrayLike, alpha: f
     >>> inner_descent(problem, [1.0], [0.0], alpha=0.5, k=3)[:, 0]
     array([0.   , 0.5  , 0.75 , 0.875])
     """
-    theta, start, alpha = _vector(theta, "theta"), _vector(start, "start"), scalar(alpha, "alpha")
+    problem, alpha = _problem(problem), scalar(alpha, "alpha")
+    theta, start = _vector(theta, "theta"), _vector(start, "start")
     return np.stack(list(_walk(problem, theta, start, alpha, count(k, "k"))))
 
 
@@ -413,7 +418,8 @@ def inner_minimum(problem: Bilevel, theta: ArrayLike, start: ArrayLike, tol: flo
     >>> inner_minimum(problem, [2.0], [0.0]).round(6)
     array([0.693147])
     """
-    theta, phi, tol = _vector(theta, "theta"), _vector(start, "start"), scalar(tol, "tol")
+    problem, tol = _problem(problem), scalar(tol, "tol")
+    theta, phi = _vector(theta, "theta"), _vector(start, "start")
     slope = problem.grad(phi, theta)
     for _ in range(count(n_iters, "n_iters", 1)):
         size = np.linalg.norm(slope)
@@ -572,8 +578,8 @@ def unrolled(problem: Bilevel, theta: ArrayLike, start: ArrayLike, alpha: float,
     >>> unrolled(problem, [1.0], [0.0], alpha=0.5, k=2, mode="forward", by="alpha").gradient
     np.float64(0.75)
     """
-    theta, start, alpha = _vector(theta, "theta"), _vector(start, "start"), scalar(alpha, "alpha")
-    instance(problem, Bilevel, "problem", "a Bilevel")
+    problem, alpha = _problem(problem), scalar(alpha, "alpha")
+    theta, start = _vector(theta, "theta"), _vector(start, "start")
     count(k, "k", 1)
     for value, name, known in ((mode, "mode", ("reverse", "forward")), (by, "by", ("theta", "alpha"))):
         if value not in known:

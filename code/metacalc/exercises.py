@@ -193,7 +193,7 @@ def _reason(exercise: Exercise, answer: Any) -> Any:
 
 
 def _as_tuple(answer: Any, symbols: Iterable[sp.Symbol] = ()) -> tuple[Any, ...] | None:
-    """The entries of a tuple, list, vector, row or column, in text too; None if it is nothing of the kind."""
+    """The entries of a tuple, list, vector or matrix, row by row, in text too; None if it is nothing of the kind."""
     if isinstance(answer, str):
         if "," not in answer:
             return None
@@ -205,7 +205,10 @@ def _as_tuple(answer: Any, symbols: Iterable[sp.Symbol] = ()) -> tuple[Any, ...]
         return tuple(sp.flatten(answer.tolist()))
     if isinstance(answer, np.ndarray):
         return tuple(answer.ravel()) if answer.ndim else None
-    return tuple(answer) if isinstance(answer, (tuple, list, sp.Tuple)) else None
+    if not isinstance(answer, (tuple, list, sp.Tuple)):
+        return None
+    rows = answer and all(isinstance(row, (tuple, list, sp.Tuple)) for row in answer)
+    return tuple(entry for row in answer for entry in row) if rows else tuple(answer)
 
 
 def _difference(expected: Any, answer: Any, tolerance: float) -> str:

@@ -11,7 +11,7 @@ a faster way, or None where it has none.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -178,20 +178,20 @@ class MLP:
     def features(self, theta: ArrayLike, x: ArrayLike) -> Array:
         """What the last layer sees, a_{L-1}: shape (..., n, d_{L-1})."""
         theta, x, _ = self.checked(theta, x)
-        return self._forward(self.unflatten(theta), x)[0][-1]
+        return self.forward(self.unflatten(theta), x)[0][-1]
 
     @np.errstate(all="ignore")
     def predict(self, theta: ArrayLike, x: ArrayLike) -> Array:
         """Outputs, shape (..., n, d_out): values for the squared criterion, class probabilities for the other."""
         theta, x, _ = self.checked(theta, x)
-        z = self._forward(self.unflatten(theta), x)[2]
+        z = self.forward(self.unflatten(theta), x)[2]
         return z if self.criterion == "squared" else _softmax(z)
 
     @np.errstate(all="ignore")
     def loss(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """Loss of each task, shape (...)."""
         theta, x, targets = self.checked(theta, x, y)
-        return self.output_loss(self._forward(self.unflatten(theta), x)[2], targets)
+        return self.output_loss(self.forward(self.unflatten(theta), x)[2], targets)
 
     def grad(self, theta: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
         """Gradient of each task's loss, shape (..., p), by backpropagation."""
@@ -207,17 +207,14 @@ class MLP:
         """Gradient (..., p), and the functions v ↦ Hv and () ↦ loss at θ, which go on from the same two passes."""
         theta, x, targets = self.checked(theta, x, y)
         layers = self.unflatten(theta)
-        activations, slopes, z = self._forward(layers, x)
-        # δ_l = ∂loss/∂z_l: δ_{l-1} = σ'(z_{l-1}) · δ_l W_lᵀ.
-        deltas = [self.output_delta(z, targets)]
-        for (W, _), slope in zip(layers[:0:-1], slopes[:0:-1]):
-            deltas.insert(0, slope * _product(deltas[0], _transposed(W)))
+        activations, slopes, z = self.forward(layers, x)
+        deltas = self.backward(layers, slopes, self.output_delta(z, targets))
 
         def hvp(v):
             directions = self.unflatten(_parameters(v, "v", self.n_params, x, theta.dtype))
             return self._r_gradient(layers, directions, activations, slopes, deltas, z)
 
-        return self._flat(zip(activations, deltas)), hvp, lambda: self.output_loss(z, targets)
+        return self.flat(zip(activations, deltas)), hvp, lambda: self.output_loss(z, targets)
 
     def meta_gradient(self, theta: Array, batch: "Batch", alpha: Numbers, k: int = 1, only: Entries | None = None,
                       second_order: bool = True) -> tuple[Array, Array] | None:
@@ -255,12 +252,12 @@ class MLP:
             r_deltas.insert(0, r_d)
 
         # The gradient of a layer is aᵀ δ, so R{} of it is aᵀ R{δ} + R{a}ᵀ δ.
-        out = self._flat(zip(activations, r_deltas))
+        out = self.flat(zip(activations, r_deltas))
         for (W, _), r_a, delta in zip(self.unflatten(out)[1:], r_activations[1:], deltas[1:]):
             W += _transposed(r_a) @ delta
         return out
 
-    def _forward(self, layers, x: Array) -> tuple[list[Any], list[Any], Array]:
+    def forward(self, layers: Sequence[tuple[Any, Any]], x: Array) -> tuple[list[Any], list[Any], Array]:
         """Inputs a_0, ..., a_{L-1} of the layers, the slopes σ' there (none at a_0 = x), and the outputs z_L."""
         sigma, activations = ACTIVATIONS[self.activation][0], [x]
         slopes: list[Any] = [None]
@@ -270,6 +267,13 @@ class MLP:
             slopes.append(slope)
         W, b = layers[-1]
         return activations, slopes, _product(activations[-1], W) + b[..., None, :]
+
+    def backward(self, layers: Sequence[tuple[Any, Any]], slopes: list[Any], delta: Array) -> list[Any]:
+        """δ_1, ..., δ_L with δ_l = ∂loss/∂z_l, from the last of them: δ_{l-1} = σ'(z_{l-1}) · δ_l W_lᵀ."""
+        deltas = [delta]
+        for (W, _), slope in zip(layers[:0:-1], slopes[:0:-1]):
+            deltas.insert(0, slope * _product(deltas[0], _transposed(W)))
+        return deltas
 
     def output_loss(self, z: Array, y: Array) -> Array:
         """Loss of each task from its outputs z_L."""
@@ -291,7 +295,7 @@ class MLP:
         p = _softmax(z)
         return p * (r_z - (p * r_z).sum(axis=-1, keepdims=True)) / z.shape[-2]
 
-    def _flat(self, pairs) -> Array:
+    def flat(self, pairs: Iterable[tuple[Any, Any]]) -> Array:
         """One vector (..., p) from each layer's input a and δ: aᵀ δ for its weights, the sum of δ for its biases."""
         pairs = list(pairs)
         lead = np.broadcast_shapes(*(d.shape[:-2] for _, d in pairs))

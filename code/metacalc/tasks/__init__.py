@@ -3,13 +3,13 @@
 Whatever is random comes from the `numpy.random.Generator` that is passed in, so that a seed fixes every task.
 """
 
-from metacalc.tasks.base import Batch, Tasks
+from metacalc.tasks.base import Batch, Tasks, VariedShots
 from metacalc.tasks.few_shot import FewShotClassification, Pooled, Shifted, nearest_mean
 from metacalc.tasks.letters import NextLetter
 from metacalc.tasks.ratings import RatingTasks
-from metacalc.tasks.synthetic import Quadratics, Sinusoids
+from metacalc.tasks.synthetic import LinearTasks, Quadratics, Sinusoids
 
 __all__ = [
-    "Batch", "FewShotClassification", "NextLetter", "Pooled", "Quadratics", "RatingTasks", "Shifted", "Sinusoids", "Tasks",
-    "nearest_mean",
+    "Batch", "FewShotClassification", "LinearTasks", "NextLetter", "Pooled", "Quadratics", "RatingTasks", "Shifted",
+    "Sinusoids", "Tasks", "VariedShots", "nearest_mean",
 ]

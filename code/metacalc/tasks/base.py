@@ -1,14 +1,14 @@
 """What every task distribution gives, a `Batch`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from metacalc.arrays import AnyArray, ArrayLike, Entries, Integers
-from metacalc.checks import tensor
+from metacalc.checks import count, generator, tensor
 
-__all__ = ["Batch", "Tasks", "distinct"]
+__all__ = ["Batch", "Tasks", "VariedShots", "distinct"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,50 @@ class Tasks(Protocol):
     def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
         """Draw a batch of tasks, all chance from `rng`."""
         ...
+
+
+@dataclass(frozen=True)
+class VariedShots:
+    """Tasks whose number of shots is drawn anew for every batch: training for support sets of any size.
+
+    Parameters
+    ----------
+    tasks : task distribution
+        One with `with_shots`.
+    shots : sequence of int
+        Numbers of shots, each equally probable.
+
+    Raises
+    ------
+    ValueError
+        If `tasks` has no number of shots, or `shots` is not one or more positive integers.
+
+    Examples
+    --------
+    >>> from metacalc.tasks import Sinusoids
+    >>> tasks, rng = VariedShots(Sinusoids(), (2, 5)), np.random.default_rng(0)
+    >>> sorted({tasks.sample(rng, 4).x_support.shape[1] for _ in range(20)})
+    [2, 5]
+    """
+
+    tasks: Any
+    shots: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.tasks, "with_shots"):
+            raise ValueError(f"tasks must have a number of shots, and with_shots, as Sinusoids has, got {self.tasks!r}")
+        if not np.iterable(self.shots) or len(shots := tuple(self.shots)) == 0:
+            raise ValueError(f"shots must be one or more positive integers, got {self.shots!r}")
+        object.__setattr__(self, "shots", tuple(count(K, "shots", 1) for K in shots))
+
+    def with_shots(self, k_shots: int) -> Any:
+        """The tasks with that number of shots, always."""
+        return self.tasks.with_shots(k_shots)
+
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
+        """Draw a number of shots, then a batch of tasks with so many."""
+        rng = generator(rng)
+        return self.tasks.with_shots(self.shots[rng.integers(len(self.shots))]).sample(rng, n_tasks)
 
 
 def distinct(rng: np.random.Generator, n: Integers, m: int) -> Integers:

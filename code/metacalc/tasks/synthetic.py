@@ -1,14 +1,14 @@
-"""Tasks made of formulas: quadratics and sine waves."""
+"""Tasks made of formulas: quadratics, sine waves, and linear maps of a few shared directions."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from metacalc.arrays import DTypeLike
-from metacalc.checks import count, generator, interval, precision, scalar
+from metacalc.arrays import Array, DTypeLike
+from metacalc.checks import count, generator, interval, precision, real_array, scalar
 from metacalc.tasks.base import Batch
 
-__all__ = ["Quadratics", "Sinusoids"]
+__all__ = ["LinearTasks", "Quadratics", "Sinusoids"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class Sinusoids:
         Ranges low ≤ high of A, of φ (radians) and of x.
     dtype : data type
         float64, or float32 for a loop in single precision.
+    noise : float
+        Standard deviation of the noise in the support set's answers, not negative; those of the query set are exact.
 
     Raises
     ------
@@ -97,8 +99,10 @@ class Sinusoids:
     phase: tuple[float, float] = (0.0, np.pi)
     x_range: tuple[float, float] = (-5.0, 5.0)
     dtype: DTypeLike = np.float64
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
+        scalar(self.noise, "noise", positive=False)
         for name in ("k_shots", "n_query"):
             count(getattr(self, name), name, 1)
         for name in ("amplitude", "phase", "x_range"):
@@ -117,4 +121,69 @@ class Sinusoids:
         x = rng.uniform(*self.x_range, (n_tasks, self.k_shots + self.n_query, 1)).astype(self.dtype)
         y = amplitude * np.sin(x - phase)
         K = self.k_shots
+        if self.noise:
+            y[:, :K] += rng.normal(scale=self.noise, size=(n_tasks, K, 1)).astype(self.dtype)
+        return Batch(x[:, :K], y[:, :K], x[:, K:], y[:, K:])
+
+
+@dataclass(frozen=True)
+class LinearTasks:
+    """Linear regression y = x·θ + noise, with x normal in d dimensions and θ in the span of the first few unit vectors.
+
+    The j-th coefficient of θ is normal with mean 0 and standard deviation `spreads[j]`, all others are 0. (Turned together, x
+    and θ look the same, so that it is no loss to name the directions.) The query set's answers are exact.
+
+    Parameters
+    ----------
+    d : int
+        Length of x.
+    spreads : sequence of float
+        At most d, not negative.
+    noise : float
+        Standard deviation of the noise in the support set's answers, not negative.
+    k_shots, n_query : int
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range; from `sample`, if `n_tasks` is not a positive integer.
+
+    Examples
+    --------
+    >>> batch = LinearTasks(d=20, k_shots=5).sample(np.random.default_rng(0), n_tasks=3)
+    >>> batch.x_support.shape, batch.y_query.shape
+    ((3, 5, 20), (3, 10, 1))
+    """
+
+    d: int = 20
+    spreads: tuple[float, ...] = (1.0, 1.0)
+    noise: float = 0.5
+    k_shots: int = 10
+    n_query: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("d", "k_shots", "n_query"):
+            count(getattr(self, name), name, 1)
+        scalar(self.noise, "noise", positive=False)
+        spreads = real_array(self.spreads, "spreads")
+        if spreads.ndim != 1 or not 1 <= spreads.size <= self.d or not np.all(np.isfinite(spreads) & (spreads >= 0)):
+            raise ValueError(f"spreads must be from 1 to {self.d} numbers, none negative, got {self.spreads!r}")
+
+    def with_shots(self, k_shots: int) -> "LinearTasks":
+        """The same tasks with another number of support points."""
+        return replace(self, k_shots=k_shots)
+
+    @property
+    def directions(self) -> Array:
+        """The shared directions as columns, shape (d, len(spreads))."""
+        return np.eye(self.d)[:, :len(self.spreads)]
+
+    def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
+        """Draw a `Batch`: x of shape (n_tasks, K or n_query, d), y of shape (n_tasks, K or n_query, 1)."""
+        rng, n_tasks = generator(rng), count(n_tasks, "n_tasks", 1)
+        coefficients = np.asarray(self.spreads) * rng.normal(size=(n_tasks, len(self.spreads)))
+        x = rng.normal(size=(n_tasks, self.k_shots + self.n_query, self.d))
+        y = x[..., :len(self.spreads)] @ coefficients[..., None]
+        K = self.k_shots
+        y[:, :K] += self.noise * rng.normal(size=(n_tasks, K, 1))
         return Batch(x[:, :K], y[:, :K], x[:, K:], y[:, K:])

@@ -11,6 +11,7 @@ from metacalc.course.answers import (
     language,
     learned,
     meta_learning,
+    new_tasks,
     outlook,
     practice,
     recommendation,
@@ -19,6 +20,6 @@ from metacalc.course.answers import (
 )
 
 EXERCISES = {}
-for chapter in (background, calculus_link, gradient_descent, meta_learning, bilevel, practice, vision, language, recommendation,
-                tools, outlook, learned):
+for chapter in (background, calculus_link, gradient_descent, meta_learning, bilevel, practice, vision, language,
+                recommendation, tools, outlook, learned, new_tasks):
     EXERCISES |= chapter.EXERCISES

@@ -62,13 +62,20 @@ def _is_bounded_below(expr: sp.Expr, variable: sp.Symbol) -> bool:
 
 
 def _has_minimum(expr: sp.Expr, variable: sp.Symbol, place: sp.Expr) -> bool:
-    """Whether the first derivative that does not vanish is of even order and positive; beyond the fourth, values tell."""
-    for order in range(1, 5):
-        found = float(sp.diff(expr, variable, order).subs(variable, place))
+    """Whether the first Taylor coefficient that does not vanish is of even order and positive, for a polynomial of any degree.
+
+    Of other functions values tell where the first four derivatives vanish, since all may: exp(−1/θ²) is flat at 0.
+    """
+    if expr.is_polynomial(variable):
+        moved = sp.Poly(expr.subs(variable, variable + place), variable)
+        coefficients = ((order, float(c)) for (order,), c in reversed(moved.terms()) if order)
+    else:
+        coefficients = ((n, float(sp.diff(expr, variable, n).subs(variable, place) / sp.factorial(n))) for n in range(1, 5))
+    for order, found in coefficients:
         if abs(found) > 1e-9:
             return order % 2 == 0 and found > 0
-    here, near = expr.subs(variable, place), [s * sp.Rational(1, 10**k) for k in (1, 2, 3, 4) for s in (-1, 1)]
-    return all(sp.N(expr.subs(variable, place + h) - here, 30) >= 0 for h in near[2:])
+    here, near = expr.subs(variable, place), [s * sp.Rational(1, 10**k) for k in (3, 4, 6) for s in (-1, 1)]
+    return all(sp.N(expr.subs(variable, place + h) - here, 30) >= 0 for h in near)
 
 
 EXERCISES = {
@@ -96,7 +103,8 @@ EXERCISES = {
         (-theta**6, "That is the slope at η = 0. One of the two gradients is taken after the step."),
         ((theta - eta * theta**3)**3, "The inner derivative is missing: how does θ′ change with η?"),
         (-(theta - eta * theta**3)**6, "One of the two gradients is taken before the step."),
-        (-3 * eta * theta**2 * (theta - eta * theta**3)**3, "That differentiates in θ. Here θ is fixed, and η moves."))),
+        (-3 * eta * theta**2 * (theta - eta * theta**3)**3,
+         "That is the derivative with respect to θ. Here θ is fixed, and η moves."))),
     "cl-ex-shared": Exercise(R(7), mistakes=((R(6), "The formula has K − s − 1, not K − s, below the line."),
                                             (R(5), "The formula has K − s − 1, not K − 1, below the line."),
                                             (R(61), "That is what the learner without the shared part needs."))),

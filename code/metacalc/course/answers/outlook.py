@@ -27,7 +27,7 @@ def _convex_and_then_not(answer):
 
 
 EXERCISES = {
-    "out-ex-truncated": Exercise(R(3), mistakes=((R(1), "That is the number of steps differentiated; all five are walked."),
+    "out-ex-truncated": Exercise(R(3), mistakes=((R(1), "That is the number of steps differentiated; all five are taken."),
                                                  (R(6), "MAML with k steps has the exponent 2k."),
                                                  (R(5), "That would be the full gradient."))),
     "out-ex-error": Exercise((1 - a * alpha) ** (r - k) - 1,
@@ -55,7 +55,7 @@ EXERCISES = {
                                        "That is the best rate for the larger of the two errors, "
                                        "not for the mean of the losses."),
                                       (R(2, 5),
-                                       "That weighs the errors equally; the loss of the sharp task has the factor 3."))),
+                                       "That weights the errors equally; the loss of the sharp task has the factor 3."))),
     "out-ex-ridge": Exercise(a * (c - b) / b, mistakes=((a * (b - c) / b, "The sign is wrong: a penalty pulls towards 0."),
                                                         ((c - b) / b,
                                                          "The sharper the inner loss, the larger the penalty must be."))),

@@ -26,9 +26,9 @@ def _lines(answer):
             y.shape != x.shape for x, y in ((batch.x_support, batch.y_support), (batch.x_query, batch.y_query))):
         return "A task needs 5 support and 10 query points, in arrays of shape (n_tasks, points, 1)."
     if not np.array_equal(batch.y_query, again.y_query):
-        return "The same rng gave other tasks: take all chance from rng."
+        return "The same rng gave other tasks: draw everything random from rng."
     if np.array_equal(batch.y_query, other.y_query):
-        return "Another rng gave the same tasks: take all chance from rng."
+        return "Another rng gave the same tasks: draw everything random from rng."
     if (batch.x_support == batch.x_query.swapaxes(1, 2)).any():
         return "Some support points are query points as well: draw all fifteen."
     x, y = (np.concatenate(parts, axis=1)[..., 0].astype(float) for parts in (
@@ -43,7 +43,7 @@ def _lines(answer):
     for values, name, end in ((x[:, 0], "points x", 5), (x.ravel(), "points x", 5), (m, "slopes", 1), (c, "intercepts", 2)):
         if np.abs(values).max() > end + 1e-4 or stats.kstest(values, stats.uniform(-end, 2 * end).cdf).pvalue < 1e-6:
             return f"The {name} are not uniform in [−{end}, {end}]."
-    return "" if abs(np.corrcoef(m, c)[0, 1]) < 0.25 else "Slope and intercept depend on each other: draw each by itself."
+    return "" if abs(np.corrcoef(m, c)[0, 1]) < 0.25 else "Slope and intercept depend on each other: draw them independently."
 
 
 def _meta_trained(answer):
@@ -78,7 +78,7 @@ EXERCISES = {
                                 mistakes=((R(1, 41),
                                            "The threshold is 2/λ, and λ has the K points' mean in it, not their sum."),
                                           (R(1), "That is the threshold of the intercept, the flat direction."))),
-    "pr-ex-interval": Exercise(R(25_000), mistakes=((R(5_000), "The width goes with the root of n."),)),
+    "pr-ex-interval": Exercise(R(25_000), mistakes=((R(5_000), "The width falls as one over the root of n."),)),
     "pr-ex-family": Exercise(_lines, program=True),
     "pr-ex-tanh": Exercise(_meta_trained, program=True),
     "pr-ex-rates": Exercise(_group_of_rates),

@@ -36,7 +36,8 @@ def price(objective: Objective) -> Stage:
     line = np.linspace(-3.2, 3.2, 129)
     ax.plot(line, objective(line), color=COLORS["grey"], lw=1.4)
     told = [Curve(ax, line, Formula(model, over=(x, line)), color="orange", label="tangent plus price"),
-            Point(ax, Formula(end), Formula(model.subs(x, end)), color="orange", shape="D", label="its minimum", drag="eta"),
+            Point(ax, Formula(end), Formula(model.subs(x, end)), color="orange", shape="D", drag="eta",
+                  label="its minimum", name="Its minimum"),
             Point(ax, Formula(end), Formula(value.subs(theta, end)), color="red", label="θ′ on f")]
     return Stage(
         [ax.figure],
