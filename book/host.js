@@ -1,5 +1,5 @@
 // Brings the stages of a built page to life with no kernel: for each one a model that holds its state, given to the
-// same module that JupyterLab runs (STAGE_MODULE, its source, stands above). `metacalcStage.mount` does it for other scripts.
+// same module that JupyterLab runs (`stageModule`, which gives it, stands above). `metacalcStage.mount` does it for other scripts.
 
 class Model {
   constructor(state) {
@@ -17,41 +17,36 @@ class Model {
   save_changes() {}
 }
 
-let stage;  // the module, once it has been asked for
+const { render } = stageModule();
 const ends = new WeakMap();  // element → what ends the figure in it
 
 /**
  * Bring an element to life with the state of a stage: "spec", "pictures", "table" as bytes or in base64, and the position of
  * each slider under its name. Whatever lived in the element before ends. Returns the model, which has the positions.
  */
-async function mount(el, state) {
-  stage ??= (async () => {
-    const address = URL.createObjectURL(new Blob([STAGE_MODULE], { type: "text/javascript" }));
-    const module = await import(address);
-    URL.revokeObjectURL(address);
-    return module.default;
-  })();
-  const { render } = await stage;
+function mount(el, state) {
   ends.get(el)?.();
-  const bytes = typeof state.table === "string" ? Uint8Array.from(atob(state.table), (c) => c.charCodeAt(0)) : state.table;
+  const bytes = typeof state.table === "string" ? bytesOf(atob(state.table)) : state.table;
   const model = new Model({ ...state, table: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength) });
   ends.set(el, render({ model, el }));
   el.dataset.live = "true";
   return model;
 }
 
-async function mountStages() {
-  for (const script of document.querySelectorAll("script.stage-data")) {
-    const el = script.previousElementSibling;
-    try {  // a figure that fails stays the static picture, and leaves the others alone
-      const pictures = [...el.querySelectorAll(".stage-panel > svg")].map((svg) => svg.outerHTML);
-      await mount(el, { ...JSON.parse(script.textContent), pictures });
-    } catch (error) {
-      console.error(error);
-    }
-    await new Promise((resolve) => setTimeout(resolve));  // the first figure does not wait for the others
+function bytesOf(text) {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+for (const script of document.querySelectorAll("script.stage-data")) {
+  const el = script.previousElementSibling;
+  try {  // a figure that fails stays the static picture, and leaves the others alone
+    const pictures = [...el.querySelectorAll(".stage-panel > svg")].map((svg) => svg.outerHTML);
+    mount(el, { ...JSON.parse(script.textContent), pictures });
+  } catch (error) {
+    console.error(error);
   }
 }
 
 window.metacalcStage = { mount };
-mountStages();

@@ -25,11 +25,11 @@ NEEDS_KERNEL = ('<p class="needs-kernel">The controls of this cell need a runnin
 
 
 def host_script():
-    """What brings a page's stages to life, with their module as a string: a page opened from a file cannot import one."""
+    """What brings a page's stages to life, with their module as a function: a page opened from a file cannot import one."""
     source = (PACKAGE / "stage.js").read_text(encoding="utf-8")
     module = re.sub(r"/\*\*.*?\*/\s*", "", source, flags=re.DOTALL)  # the types are for who reads the source
-    module = json.dumps(module).replace("<", "\\u003c")
-    return f"const STAGE_MODULE = {module};\n" + (HERE / "host.js").read_text(encoding="utf-8")
+    module = re.sub(r"^export (default|\{.*\};\n)", lambda m: "return" if m[1] == "default" else "", module, flags=re.MULTILINE)
+    return f"const stageModule = () => {{\n{module}}};\n" + (HERE / "host.js").read_text(encoding="utf-8")
 
 
 def write_assets(app, config):
@@ -63,7 +63,8 @@ def place_stages(app, doctree):
         replacement = nodes.raw("", stage_html(model) if is_stage else NEEDS_KERNEL, format="html")
         node.replace_self(replacement)
         if is_stage:
-            scripts["stage_host"] = ("stage-host.js", {"defer": "defer"})
+            # Before MathJax: each figure changes the page's layout, which takes ten times as long once there are formulas.
+            scripts["stage_host"] = ("stage-host.js", {"loading_method": "defer", "priority": 400})
 
 
 def stage_html(model):
