@@ -29,6 +29,7 @@ import types
 import warnings
 from pathlib import Path
 
+import hypergradients
 import numpy as np
 import threadpoolctl
 
@@ -549,7 +550,8 @@ def main():
     machine = (f"Python {platform.python_version()} on {platform.machine()}, one processor; {versions}, learn2learn "
                f"0.2.0; {blas()}.")
     for title, measure, head in (("Against the peers", compare, [machine, ""]), ("The algorithms", algorithms, []),
-                                 ("Growth", growth, [])):
+                                 ("Growth", growth, []),
+                                 ("Hypergradients", lambda n: hypergradients.compare(interleaved, n), [])):
         print(title, flush=True)
         lines = head + measure(rounds if measure is not growth else max(5, rounds // 4))
         written(title, lines)

@@ -40,7 +40,7 @@ ARCHIVES = {
 }
 # What hardly a page imports of these has an archive of its own.
 RARE = ("fontTools", "matplotlib/backends/backend_pdf", "matplotlib/backends/backend_pgf", "matplotlib/backends/backend_ps",
-        *(f"sympy/{name}" for name in """categories crypto diffgeom holonomic liealgebras parsing/autolev parsing/c
+        "numpy/f2py", *(f"sympy/{name}" for name in """categories crypto diffgeom holonomic liealgebras parsing/autolev parsing/c
         parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode
         printing/rust printing/theanocode stats tensor/array/expressions testing unify utilities/autowrap utilities/codegen
         vector""".split()), r"sympy/physics/(?!units|__init__)\w+")

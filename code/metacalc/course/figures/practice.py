@@ -25,7 +25,7 @@ def _fits(learner, x, y, steps, line=LINE):
 
 
 def sinusoid_fits(starts: Mapping[str, Learner], shots: Sequence[int] = (5, 10),
-                  steps: Sequence[int] = (0, 1, 2, 5, 10)) -> Stage:
+                  steps: Sequence[int] = (0, 1, 5, 10)) -> Stage:
     """Two starts adapting side by side to the sine wave that the reader chooses, by dragging its crest.
 
     Parameters
@@ -52,9 +52,9 @@ def sinusoid_fits(starts: Mapping[str, Learner], shots: Sequence[int] = (5, 10),
         between[name] = fits[..., np.flatnonzero(LINE == GAP)[0]]
         ax = panel("x", "y", (-5, 5), (-6.5, 6.5), name)
         panels.append(ax)
-        # Every other point, and a fifth of a pixel: what a picture shows, and half as much to load.
+        # Every other point, and a third of a pixel: what a picture shows, and half as much to load.
         marks += [Curve(ax, LINE, Formula(wave, over=(s, LINE)), color="grey", dash="--", label="sine wave"),
-                  Curve(ax, LINE[::2], np.round(fits[..., ::2] * 50) / 50, color=color, label="net"),
+                  Curve(ax, LINE[::2], np.round(fits[..., ::2] * 30) / 30, color=color, label="net"),
                   Curve(ax, shown, Formula(wave, over=(s, SUPPORT[:max(shots)])), color="ink", dash=" ", dots=True,
                         label="points"),
                   Point(ax, Formula(sp.pi * (phase + sp.Rational(1, 2))), Formula(amplitude), color="red", shape="s",
