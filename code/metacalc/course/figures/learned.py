@@ -85,8 +85,9 @@ def unrolled() -> Stage:
     here, steep = F[:, places].T[..., None], slope[:, places].T[..., None]
     noise = deviation / np.sqrt(PAIRS)
 
-    left = panel("θ, with the rate 2/(1 + e^−θ)", "loss after k steps", (LEFT, RIGHT), (-0.03, 0.3), "the meta-loss F(θ)")
+    left = panel("θ, with the rate 2/(1 + e⁻ᶿ)", "loss after k steps", (LEFT, RIGHT), (-0.03, 0.3), "the meta-loss F(θ)")
     right = panel("horizon k", "logarithmic", (0, 17), (1e-5, 1e9), "how large the derivatives are", yscale="log")
+    right.set_xticks(range(0, 17, 4))
     width = np.array([-0.6, 0.6])
     tangent = lambda value, by: value[..., None] + by[..., None] * width
     floor = lambda table: np.maximum(np.abs(table), 1e-12)
