@@ -1,7 +1,7 @@
 """The house: which room may know which, what each needs installed, and that the maps are those of the tree."""
 
 import ast
-import functools
+import contextlib
 import graphlib
 import importlib.metadata
 import json
@@ -82,18 +82,17 @@ def distributions(requirements):
     return found
 
 
-@functools.cache
-def _installed():
-    """The distributions of every module; asking reads the list of files of each, of which a framework has ten thousand."""
-    return importlib.metadata.packages_distributions()
-
-
 def distribution_of(module):
-    known = {"PIL": "pillow", "IPython": "ipython", "yaml": "pyyaml", "mathjax": "django-static-mathjax", "mpmath": "mpmath"}
-    if module in known:
-        return known[module]
-    names = _installed().get(module, [module])
-    return re.sub(r"[-_.]+", "-", names[0]).lower()
+    """Named like the module, but for these; tensorflow goes by another name on some machines. (To ask `importlib.metadata`
+    for all is to read the lists of files of frameworks.)"""
+    other = {"PIL": "pillow", "mathjax": "django-static-mathjax", "websocket": "websocket-client", "xdist": "pytest-xdist",
+             "yaml": "pyyaml"}
+    if module in other:
+        return other[module]
+    if module != "tensorflow":
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return re.sub(r"[-_.]+", "-", importlib.metadata.distribution(module).name).lower()
+    return module
 
 
 def test_the_library_imports_nothing_from_the_course():
