@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent
 SETTINGS = {
     "contenders": {name: [c.settings, c.n_iters, c.rates] for name, c in (CONTENDERS | ASIDE).items()}, "shots": SHOTS,
     "steps": STEPS, "short": {"times": 1, "seeds": [1, 2, 3, 4, 5, 6, 7, 8], "looks": 15, "n_validation": 400, "n_tasks": 1000},
-    "long": {"times": 10, "seeds": [0, 1], "looks": 24, "n_validation": 1000, "n_tasks": 4000},
+    "long": {"times": 4, "seeds": [0, 1], "looks": 24, "n_validation": 1000, "n_tasks": 4000},
 }
 FIGURE = ("MAML", "joint")  # whose θ's, of the first seed and the long budget, the live figures show
 INNER = {

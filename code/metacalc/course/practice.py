@@ -33,7 +33,7 @@ class Contender(NamedTuple):
     settings : dict
         Its settings in training.
     n_iters : int
-        The chapter's budget: about two seconds on one core, whatever the method.
+        The chapter's budget: about five seconds on one core, whatever the method.
     rates : tuple
         Rates to adapt with, among which validation tasks choose; None is a θ that carries its own.
     model : MLP
@@ -48,16 +48,16 @@ class Contender(NamedTuple):
 
 
 CONTENDERS = {
-    "MAML": Contender(maml, {"alpha": ALPHA}, 6_000, (ALPHA,)),
-    "FOMAML": Contender(fomaml, {"alpha": ALPHA}, 6_000, (ALPHA,)),
-    "Reptile": Contender(reptile, {"alpha": 0.005, "k": 5}, 2_400, FINE_TUNING),
-    "Meta-SGD": Contender(meta_sgd, {}, 4_000, (None,)),
-    "ANIL": Contender(anil, {"alpha": ALPHA}, 4_000, (ALPHA,)),
-    "joint": Contender(joint, {}, 6_000, FINE_TUNING),
+    "MAML": Contender(maml, {"alpha": ALPHA}, 15_000, (ALPHA,)),
+    "FOMAML": Contender(fomaml, {"alpha": ALPHA}, 15_000, (ALPHA,)),
+    "Reptile": Contender(reptile, {"alpha": 0.005, "k": 5}, 6_000, FINE_TUNING),
+    "Meta-SGD": Contender(meta_sgd, {}, 10_000, (None,)),
+    "ANIL": Contender(anil, {"alpha": ALPHA}, 10_000, (ALPHA,)),
+    "joint": Contender(joint, {}, 15_000, FINE_TUNING),
     "scratch": Contender(None, {}, 0, FINE_TUNING),
 }
 INNER_LOOPS = {"MAML": maml, "ANIL": anil}  # which differ in what the inner loop moves, and in nothing else
-ASIDE = {"Reptile at 0.01": Contender(reptile, {"alpha": 0.01, "k": 5}, 2_400, (0.01,))}  # some of its runs end in NaN
+ASIDE = {"Reptile at 0.01": Contender(reptile, {"alpha": 0.01, "k": 5}, 6_000, (0.01,))}  # some of its runs end in NaN
 
 
 def inner_contender(name: str, activation: str, k: int, alpha: float) -> Contender:
