@@ -37,8 +37,8 @@ def steps(model: "MLP", theta: Array, batch: "Batch", alpha: float, k: int, only
     """Loss and gradient, as `metacalc.meta.maml` returns them; without `second_order` as `fomaml` does; k may be 0."""
     _, x_support, y_support = model.checked(theta, batch.x_support, batch.y_support)
     _, x_query, y_query = model.checked(theta, batch.x_query, batch.y_query)
-    kept = k if second_order else min(k, 2)  # only the way back needs all the weights on the path
-    w = _workspace(model, len(batch), x_support.shape[1], x_query.shape[1], k, kept, only is not None, theta.dtype)
+    way_back = second_order and k > 0
+    w = _workspace(model, len(batch), x_support.shape[1], x_query.shape[1], k, way_back, only is not None, theta.dtype)
     for layer, (start, _, end, m, n) in zip(w.layers, model.layers):
         layer.share(theta[start:end].reshape(m + 1, n))
 
@@ -58,12 +58,12 @@ def steps(model: "MLP", theta: Array, batch: "Batch", alpha: float, k: int, only
 
     # v = ∇L_query(φ_k), then v ← (I − αH(φ_j)) v for j = k − 1, ..., 0.
     for layer, a, d in zip(w.layers, query.a, query.d):
-        layer.aim(a, d)
-    if second_order:
+        layer.aim(a, d) if way_back else np.matmul(a.inputs.T, d.rows, out=layer.gradient)
+    if way_back:
         for j in range(k - 1, -1, -1):
             _hessian(model, w, j, alpha)
-            for layer, a, d, r_a, r_d in zip(w.layers, w.support[j].a, w.support[j].d, w.r_a, w.r_d):
-                layer.turn(j, a, d, r_a, r_d)
+            for layer, pairs in zip(w.layers, w.support[j].pairs):
+                layer.turn(j, pairs)
     return loss, w.gradient.copy()
 
 
@@ -93,7 +93,8 @@ def _backward(w, j, p):
 
 def _hessian(model, w, j, alpha):
     """The two passes of `MLP.hvp` at the weights after j steps in the direction v; R{d} = −α R{δ}, as d = −α δ."""
-    p, r_z, r_a, r_d, bend = w.support[j], w.r_z, w.r_a, w.r_d, model.bend
+    p, bend = w.support[j], model.bend
+    r_z, r_a, r_d = p.r_z, p.r_a, p.r_d
     for l, layer in enumerate(w.layers):
         layer.forward_v(p.a[l], r_z[l])
         if l > 0:
@@ -116,8 +117,10 @@ class _Layer:
     The arguments a and d are examples' inputs and ∂loss/∂z; a step adds aᵀ d to W, and −αHv is aᵀ R{d} + R{a}ᵀ d.
     """
 
-    def __init__(self, gradient, first):
-        self.gradient, self.product = gradient, np.zeros_like(gradient)
+    writes_v = False  # whether v is written down for each task
+
+    def __init__(self, gradient, first, with_query):
+        self.gradient, self.product, self.with_query = gradient, np.zeros_like(gradient), with_query
         m, n = gradient.shape
         self.transposed: Any = None if first else _zeros((max(n, 2), m - 1), gradient.dtype)  # goes with `_Units.wide`
 
@@ -149,18 +152,20 @@ class _Layer:
         """d Wᵀ, with the weights after j ≥ 1 steps."""
         raise NotImplementedError
 
-    def turn(self, j, a, d, r_a, r_d):
-        """v ← v − αHv; after the last one, j = 0, only its sum over the tasks is wanted."""
-        self.gradient += np.matmul(a.inputs.T, r_d.rows, out=self.product)
-        if r_a is not None:
-            self.gradient += np.matmul(r_a.inputs.T, d.rows, out=self.product)
+    def turn(self, j, pairs):
+        """v ← v − αHv, as the sum of the pairs' products; after the last one, j = 0, only its sum over tasks is wanted."""
+        ((left, right),) = pairs
+        if self.with_query:  # then the product has v too
+            np.matmul(left, right, out=self.gradient)
+        else:
+            self.gradient += np.matmul(left, right, out=self.product)
 
 
 class _LowRank(_Layer):
     """One step's change, and v, as their factors a and d; for k = 1."""
 
-    def __init__(self, gradient, first, T, K, K_query, k, kept, change):
-        super().__init__(gradient, first)
+    def __init__(self, gradient, first, with_query, T, K, K_query, k, kept, change):
+        super().__init__(gradient, first, with_query)
         self.aa, self.dd = (_zeros((T, K_query, K), gradient.dtype) for _ in range(2))
         self.aa_transposed, self.dd_transposed = self.aa.swapaxes(1, 2), self.dd.swapaxes(1, 2)
         self.below, self.above = change
@@ -182,7 +187,6 @@ class _LowRank(_Layer):
 
     def aim(self, a, d):
         self.v_a, self.v_d = a, d
-        np.matmul(a.inputs.T, d.rows, out=self.gradient)
 
     def forward_v(self, a, out):
         np.matmul(self.aa_transposed, self.v_d.tasks, out=out.tasks)
@@ -194,8 +198,10 @@ class _LowRank(_Layer):
 class _PerTask(_Layer):
     """The weights after each step, the last `kept` of them, and v, as one matrix a task."""
 
-    def __init__(self, gradient, first, T, K, K_query, k, kept, change):
-        super().__init__(gradient, first)
+    writes_v = True
+
+    def __init__(self, gradient, first, with_query, T, K, K_query, k, kept, change):
+        super().__init__(gradient, first, with_query)
         m, n = gradient.shape
         # A single column of weights lies there as a row, with a row of zeros for `_Units.wide`.
         memory = _zeros((kept + 1, T, 2, m) if n == 1 else (kept + 1, T, m, n), gradient.dtype)
@@ -218,7 +224,6 @@ class _PerTask(_Layer):
 
     def aim(self, a, d):
         np.matmul(a.inputs_transposed, d.tasks, out=self.v)
-        np.dot(self.ones, self.flat_v, out=self.flat_gradient)
 
     def forward_v(self, a, out):
         np.matmul(a.input_tasks, self.v, out=out.tasks)
@@ -226,22 +231,21 @@ class _PerTask(_Layer):
     def backward_v(self, d, out):
         np.matmul(d.wide_tasks, self.v_transposed, out=out.tasks)
 
-    def turn(self, j, a, d, r_a, r_d):
-        if j == 0:
-            super().turn(j, a, d, r_a, r_d)
+    def turn(self, j, pairs):
+        if j == 0:  # from here on only the sum over the tasks is wanted
+            if not self.with_query:
+                np.dot(self.ones, self.flat_v, out=self.flat_gradient)
+            super().turn(j, pairs)
             return
-        self.v += np.matmul(a.inputs_transposed, r_d.tasks, out=self.change)
-        if r_a is not None:
-            self.v += np.matmul(r_a.inputs_transposed, d.tasks, out=self.change)
-        if j == 1:  # from here on only the sum over the tasks is wanted
-            np.dot(self.ones, self.flat_v, out=self.flat_gradient)
+        for left, right in pairs:
+            self.v += np.matmul(left, right, out=self.change)
 
 
 class _Frozen(_Layer):
     """A layer that the inner loop does not move: its weights are all tasks' at every step, and v has no part in it."""
 
-    def __init__(self, gradient, first, *_):
-        super().__init__(gradient, first)
+    def __init__(self, gradient, first, with_query, *_):
+        super().__init__(gradient, first, with_query)
 
     def adapt(self, j, a, d):
         pass
@@ -278,54 +282,104 @@ class _Units:
     `wide` has two columns at least, the second zero: with an inner dimension of 1 matmul takes three times as long.
     """
 
-    def __init__(self, T, n, width, dtype, alone=False):
-        columns = width if alone else -(-(width + 1) // 16) * 16
-        self.all = _zeros((T * n, columns), dtype)
+    def __init__(self, memory, width):
+        self.all = memory.reshape(-1, memory.shape[-1])
         self.rows, self.inputs, self.wide = (self.all[:, :f] for f in (width, width + 1, max(width, 2)))
-        tasks = self.all.reshape(T, n, columns)
-        self.tasks, self.input_tasks, self.wide_tasks = (tasks[..., :f] for f in (width, width + 1, max(width, 2)))
+        self.tasks, self.input_tasks, self.wide_tasks = (memory[..., :f] for f in (width, width + 1, max(width, 2)))
         self.transposed, self.inputs_transposed = (t.swapaxes(1, 2) for t in (self.tasks, self.input_tasks))
+
+
+def _units(T, n, width, dtype, alone=False):
+    """Units in memory of their own; without the constant one, if they are to stand alone."""
+    return _Units(_zeros((T, n, width if alone else _columns(width)), dtype), width)
+
+
+def _columns(width):
+    return -(-(width + 1) // 16) * 16
+
+
+def _stack(T, counts, width, dtype):
+    """Units for several sets of examples, one behind the other in one memory, and that memory."""
+    columns, ends = _columns(width), T * np.cumsum([0, *counts])
+    memory = _zeros((ends[-1], columns), dtype)
+    return [_Units(memory[start:end].reshape(T, -1, columns), width) for start, end in zip(ends, ends[1:])], memory
 
 
 class _Pass:
     """The examples of all tasks on their way through the network and back."""
 
-    def __init__(self, sizes, T, n, dtype):
-        self.a = [_Units(T, n, width, dtype) for width in sizes[:-1]]
-        for a in self.a:
-            a.inputs[:, -1] = 1
-        self.slopes = [_zeros(a.all.shape, dtype) for a in self.a[1:]]
-        self.masks = [np.zeros(a.all.shape, bool) for a in self.a[1:]]
-        self.z = _Units(T, n, sizes[-1], dtype, alone=True)
-        self.d = _outputs(sizes, T, n, dtype, wide=True)
+    def __init__(self, sizes, T, n, dtype, a=None, d=None):
+        self.a = a or [_units(T, n, width, dtype) for width in sizes[:-1]]
+        self.d = d or _outputs(sizes, T, n, dtype, wide=True)
+        for place in self.a:
+            place.inputs[:, -1] = 1
+        self.slopes = [_zeros(place.all.shape, dtype) for place in self.a[1:]]
+        self.masks = [np.zeros(place.all.shape, bool) for place in self.a[1:]]
+        self.z = _units(T, n, sizes[-1], dtype, alone=True)
+
+
+class _WayBack(_Pass):
+    """Beside them R{a}, R{z} and R{d}, and for each layer `pairs` of factors: their products' sum is −αHv.
+
+    a and R{a} lie in one memory and R{d} and d in another, so that one product gives their sum over the tasks. With k = 1
+    v is such a sum from the start, and where `with_query` says so the query's a and d lie there too.
+    """
+
+    def __init__(self, sizes, T, n, n_query, dtype, j, with_query, head_only, curved):
+        a, d, query_a, query_d, self.r_a, self.r_d, self.pairs = ([] for _ in range(7))
+        for l, (width, next_width) in enumerate(zip(sizes, sizes[1:])):
+            counts = [n_query] * with_query[l] + [n] * (2 if l else 1)  # the first layer's inputs are given: R{a} = 0
+            inputs, left = _stack(T, counts, width, dtype)
+            outputs, right = _stack(T, counts, next_width, dtype)
+            query_a.append(inputs.pop(0) if with_query[l] else _units(T, n_query, width, dtype))
+            query_d.append(outputs.pop(0) if with_query[l] else _units(T, n_query, next_width, dtype))
+            a.append(inputs[0])
+            self.r_a.append(inputs[1] if l else None)
+            self.r_d.append(outputs[0])
+            d.append(outputs[1] if l else _units(T, n, next_width, dtype))
+            if j == 0 or head_only and l < len(sizes) - 2:  # one v for all tasks
+                self.pairs.append([(left[:, :width + 1].T, right[:, :next_width])])
+            else:
+                factors = [(a[l], self.r_d[l]), (self.r_a[l], d[l])][:len(inputs)]
+                self.pairs.append([(f.inputs_transposed, g.tasks) for f, g in factors])
+        super().__init__(sizes, T, n, dtype, a, d)
+        self.query = _Pass(sizes, T, n_query, dtype, query_a, query_d)
+        # Only a σ'' needs R{z} once R{a} = σ' R{z} is known.
+        inner = _outputs(sizes, T, n, dtype)[:-1] if curved else self.r_a[1:]
+        self.r_z = [*inner, _units(T, n, sizes[-1], dtype, alone=True)]
 
 
 def _outputs(sizes, T, n, dtype, wide=False):
     """For every layer what has the shape of its outputs; the last layer's have no constant unit unless `wide`."""
-    return [_Units(T, n, width, dtype, alone=l == len(sizes) - 2 and not wide) for l, width in enumerate(sizes[1:])]
+    return [_units(T, n, width, dtype, alone=l == len(sizes) - 2 and not wide) for l, width in enumerate(sizes[1:])]
 
 
 class _Workspace:
     """The arrays of `steps`."""
 
-    def __init__(self, model, T, K, K_query, k, kept, head_only, dtype):
+    def __init__(self, model, T, K, K_query, k, way_back, head_only, dtype):
         sizes, curved = model.sizes, model.bend is not None
+        kinds = []
+        for l, (_, _, _, m, n) in enumerate(model.layers):
+            # A correction takes K (m + n) products where a task's own weights take m n; the factor 1.2 is measured.
+            low_rank = k == 0 or k == 1 and max(K, K_query) * (m + n) <= 1.2 * m * n
+            kinds.append(_Frozen if head_only and l < len(model.layers) - 1 else _LowRank if low_rank else _PerTask)
+        # A sum over tasks of their own v costs less than a product, unless the layer is small.
+        with_query = [k == 1 and (not kind.writes_v or (m + 1) * n <= 100)
+                      for kind, (_, _, _, m, n) in zip(kinds, model.layers)]
         # The examples' way is kept step by step for the way back; without one, a single place serves all steps.
-        self.support = [_Pass(sizes, T, K, dtype) for _ in range(k)] if kept == k else k * [_Pass(sizes, T, K, dtype)]
-        self.query = _Pass(sizes, T, K_query, dtype)
-        self.r_z, self.r_d = _outputs(sizes, T, K, dtype), _outputs(sizes, T, K, dtype, wide=True)
-        # Only a σ'' needs R{z} once R{a} = σ' R{z} is known.
-        self.r_a = [None, *(_outputs(sizes, T, K, dtype) if curved else self.r_z)[:-1]]
+        if way_back:
+            self.support = [_WayBack(sizes, T, K, K_query, dtype, j, with_query, head_only, curved) for j in range(k)]
+            self.query = self.support[0].query
+        else:
+            self.support, self.query = k * [_Pass(sizes, T, K, dtype)], _Pass(sizes, T, K_query, dtype)
         self.change = [None, *_outputs(sizes, T, K, dtype)]
         change = self.change if K == K_query else [None, *_outputs(sizes, T, K_query, dtype)]
+        kept = k if way_back else min(k, 2)  # only the way back needs all the weights on the path
         self.gradient, self.layers = np.zeros(model.n_params, dtype), []
-        for l, (start, _, end, m, n) in enumerate(model.layers):
-            # A correction takes K (m + n) products where a task's own weights take m n; the factor 1.2 is measured.
-            kind = _LowRank if k == 0 or k == 1 and max(K, K_query) * (m + n) <= 1.2 * m * n else _PerTask
-            if head_only and l < len(model.layers) - 1:
-                kind = _Frozen
+        for l, (kind, (start, _, end, m, n)) in enumerate(zip(kinds, model.layers)):
             gradient = self.gradient[start:end].reshape(m + 1, n)
-            self.layers.append(kind(gradient, l == 0, T, K, K_query, k, kept, change[l:l + 2]))
+            self.layers.append(kind(gradient, l == 0, with_query[l], T, K, K_query, k, kept, change[l:l + 2]))
 
 
 def _workspace(model, *shape):
