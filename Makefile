@@ -1,7 +1,7 @@
 # Two commands matter: `make book` and `make test`. Each sets up all that it needs in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/pages.py book/favicon.svg chapters/results/*.json) code $(wildcard code/metacalc) benchmarks/results.md
+SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/pages.py book/reference.py book/favicon.svg chapters/results/*.json) code $(wildcard code/metacalc) benchmarks/results.md
 PAGES := $(shell find chapters -not -path "*/.*") $(wildcard *.yml *.md book/*.* book/python/* hub/*.py)
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)

@@ -205,7 +205,10 @@ def _plain(text):
 
 
 def by_chapter(app, pagename, templatename, context, doctree):
-    """Under every entry of the index the chapters that it leads to, by name: Sphinx itself has only [1], [2], ..."""
+    """Under every entry of the index the chapters that it leads to, by name: Sphinx itself has only [1], [2], ...
+
+    An entry of the reference leads to that alone.
+    """
     if pagename != "genindex" or "genindexentries" not in context:
         return
     def walk(doc):
@@ -223,6 +226,8 @@ def by_chapter(app, pagename, templatename, context, doctree):
 
     for _, entries in context["genindexentries"]:
         for i, (term, (links, *rest)) in enumerate(entries):
+            if all(document(link).startswith("chapters/reference/") for link in links):
+                continue
             main = [link for link in links if link[0]]
             places = sorted((link for link in links if not link[0]), key=lambda link: order.index(document(link)))
             chapters = [(names[doc], list(group)) for doc, group in groupby(places, document)]

@@ -105,11 +105,11 @@ def chinese(name, rawtext, text, lineno, inliner, options=None, content=None):
 
 
 def polish(app, error):
-    """Mend three things in what the theme and docutils write, for which neither has a setting.
+    """Mend four things in what the theme, docutils and Sphinx write, for which none has a setting.
 
     The theme's icons come from its style sheet and font as well as from a script of half a megabyte: the script goes.
     docutils gives the entries of a bibliography a role that ARIA no longer lets a list contain, and has no way to say
-    which language a phrase is in.
+    which language a phrase is in. Sphinx makes a list of definitions without terms of the parameters in a signature.
     """
     if error or app.builder.format != "html":
         return
@@ -118,6 +118,8 @@ def polish(app, error):
         text = page.read_text(encoding="utf-8")
         text = re.sub(r'<script[^>]*scripts/fontawesome\.js[^>]*></script>', "", text)
         text = text.replace('role="doc-biblioentry"', 'role="listitem"').replace('<span class="zh">', '<span lang="zh-Hans">')
+        text = re.sub(r'<dt class="sig sig-object.*?</dt>', lambda m: re.sub(
+            "<(/?)d[ld]>", lambda tag: "</span>" if tag[1] else '<span class="sig-line">', m[0]), text, flags=re.DOTALL)
         page.write_text(text, encoding="utf-8")
     for unused in {*output.glob("_static/scripts/fontawesome.js*"), *output.glob("_static/**/*.map")}:
         unused.unlink()

@@ -20,7 +20,7 @@ __all__ = ["AmortisedLearner", "NeuralProcess", "neural_process"]
 
 
 class NeuralProcess:
-    """Encoder (x, y) ↦ code and decoder (x, mean code) ↦ y, two `MLP`s whose parameters stand one behind the other in θ.
+    """Encoder (x, y) ↦ code and decoder (x, mean code) ↦ y, two nets (`MLP`) whose parameters stand one behind the other in θ.
 
     Parameters
     ----------
@@ -134,14 +134,18 @@ def neural_process(model: NeuralProcess, theta: ArrayLike, batch: Batch) -> tupl
     Parameters
     ----------
     model : NeuralProcess
+        Encoder and decoder.
     theta : array_like, shape (..., p)
+        The parameters of both.
     batch : Batch
+        The tasks, each with a support and a query set.
 
     Returns
     -------
     loss : float or ndarray, shape (...)
         Mean over tasks of the mean squared error on the query set.
     gradient : ndarray, shape (..., p)
+        Its exact derivative by θ.
 
     Raises
     ------
@@ -181,7 +185,17 @@ neural_process.learner = False  # type: ignore[attr-defined]  (`meta_train` asks
 
 @dataclass(frozen=True, eq=False)
 class AmortisedLearner(Learner):
-    """A learner whose tasks differ in a code that an encoder writes in one pass; `NeuralProcess.learner` makes one."""
+    """A learner whose tasks differ in a code that an encoder writes in one pass; `NeuralProcess.learner` makes one.
+
+    Parameters
+    ----------
+    model : model
+        The decoder, as a model of the code alone.
+    theta : ndarray, shape (n_code,)
+        The code 0.
+    alpha, only, lam : optional
+        Of a `Learner`; nothing here has a rate.
+    """
 
     def iterates(self, x: ArrayLike, y: ArrayLike, k: int) -> Iterator[Array]:
         """The code 0, then `k` times the code of each support set: more steps change nothing."""

@@ -56,6 +56,7 @@ class Bilevel:
         inner, outer : expression
             f and L^Q, in the symbols of φ and θ and no others.
         phi, theta : sequence of Symbol
+            The inner and the outer parameters.
 
         Raises
         ------
@@ -89,7 +90,15 @@ def _matrix(matrix, phi, theta):
 
 
 class Hypergradient(NamedTuple):
-    """The outer loss and its derivative by θ (or by the inner rate)."""
+    """The outer loss and its derivative by θ (or by the inner rate).
+
+    Attributes
+    ----------
+    loss : float
+        L^Q(φ, θ).
+    gradient : ndarray, shape (d,), or float
+        Its derivative by θ, or by the inner rate.
+    """
 
     loss: Any
     gradient: Array
@@ -97,6 +106,18 @@ class Hypergradient(NamedTuple):
 
 def counted(problem: Bilevel) -> tuple[Bilevel, Counter]:
     """The same problem, and how often each of its functions has been called since.
+
+    Parameters
+    ----------
+    problem : Bilevel
+        The two losses and their derivatives.
+
+    Returns
+    -------
+    problem : Bilevel
+        One whose functions count their calls.
+    calls : collections.Counter
+        The calls so far, by the function's name.
 
     Examples
     --------
@@ -127,7 +148,9 @@ def ridge_penalties(x: ArrayLike, y: ArrayLike, x_query: ArrayLike, y_query: Arr
     Parameters
     ----------
     x, y : array_like, shapes (n, p) and (n,)
+        The examples to learn from.
     x_query, y_query : array_like, shapes (n_query, p) and (n_query,)
+        The examples to be judged on.
 
     Returns
     -------
@@ -162,8 +185,9 @@ def example_weights(x: ArrayLike, y: ArrayLike, x_query: ArrayLike, y_query: Arr
     Parameters
     ----------
     x, y : array_like, shapes (n, p) and (n,)
-        Labels are −1 and 1.
+        The examples to learn from. Labels are −1 and 1.
     x_query, y_query : array_like, shapes (n_query, p) and (n_query,)
+        The examples to be judged on.
     lam : float
         λ, positive.
 
@@ -219,6 +243,7 @@ def conjugate_gradients(times: Callable[[Array], Array], b: Array, n_steps: int,
     times : callable
         x ↦ Ax, A symmetric and positive definite. A vector that meets a direction of negative curvature stays where it is.
     b : ndarray, shape (..., p)
+        The right-hand sides.
     n_steps : int
         Number of steps at most; exact from p steps on, but for rounding.
     start : ndarray, optional
@@ -229,6 +254,7 @@ def conjugate_gradients(times: Callable[[Array], Array], b: Array, n_steps: int,
     Returns
     -------
     ndarray, shape (..., p)
+        Each x.
 
     Notes
     -----
@@ -269,6 +295,7 @@ def neumann(times: Callable[[Array], Array], b: Array, n_terms: int, alpha: floa
     times : callable
         x ↦ Ax.
     b : ndarray, shape (..., p)
+        What A⁻¹ is applied to.
     n_terms : int
         Number of terms r. The first needs no product, each other one.
     alpha : float
@@ -279,6 +306,7 @@ def neumann(times: Callable[[Array], Array], b: Array, n_terms: int, alpha: floa
     Returns
     -------
     ndarray, shape (..., p)
+        The sum of the terms.
 
     Notes
     -----
@@ -298,7 +326,30 @@ def neumann(times: Callable[[Array], Array], b: Array, n_terms: int, alpha: floa
 
 def adjoint(problem: Bilevel, theta: ArrayLike, phi: ArrayLike, n_steps: int | None = None, alpha: float | None = None,
             start: Array | None = None, tol: float = 0.0) -> Array:
-    """The solution v of Hv = ∂L^Q/∂φ at φ, shape (p,). Arguments as of `implicit_gradient`."""
+    """The solution v of Hv = ∂L^Q/∂φ at φ.
+
+    Parameters
+    ----------
+    problem : Bilevel
+        The two losses and their derivatives.
+    theta : array_like, shape (d,)
+        The outer parameters.
+    phi : array_like, shape (p,)
+        Where the derivatives are taken.
+    n_steps : int, optional
+        Steps of conjugate gradients, or terms of the Neumann series; see `implicit_gradient`.
+    alpha : float, optional
+        If given, the Neumann series with this α is taken.
+    start : ndarray, shape (p,), optional
+        Where the solver begins.
+    tol : float
+        Conjugate gradients stop where ‖Hv − ∂L^Q/∂φ‖ ≤ tol.
+
+    Returns
+    -------
+    ndarray, shape (p,)
+        The solution v.
+    """
     problem, theta, phi = _problem(problem), _vector(theta, "theta"), _vector(phi, "phi")
     return _adjoint(problem, theta, phi, problem.outer(phi, theta)[1], n_steps, alpha, start, tol)
 
@@ -319,7 +370,9 @@ def implicit_gradient(problem: Bilevel, theta: ArrayLike, phi: ArrayLike, n_step
     Parameters
     ----------
     problem : Bilevel
+        The two losses and their derivatives.
     theta : array_like, shape (d,)
+        The outer parameters.
     phi : array_like, shape (p,)
         Where the derivatives are taken: φ*(θ), or what an inner loop has reached. H must be positive definite there.
     n_steps : int, optional
@@ -336,6 +389,7 @@ def implicit_gradient(problem: Bilevel, theta: ArrayLike, phi: ArrayLike, n_step
     loss : float
         L^Q(φ, θ).
     gradient : ndarray, shape (d,)
+        Its derivative by θ.
 
     Raises
     ------
@@ -368,7 +422,25 @@ def _vector(value, name):
 
 @np.errstate(all="ignore")
 def inner_descent(problem: Bilevel, theta: ArrayLike, start: ArrayLike, alpha: float, k: int) -> Array:
-    """φ_0, ..., φ_k: k gradient steps of rate α on the inner loss, shape (k + 1, p).
+    """φ_0, ..., φ_k: k gradient steps of rate α on the inner loss.
+
+    Parameters
+    ----------
+    problem : Bilevel
+        The two losses and their derivatives.
+    theta : array_like, shape (d,)
+        The outer parameters.
+    start : array_like, shape (p,)
+        φ_0.
+    alpha : float
+        Inner rate, positive.
+    k : int
+        Number of steps.
+
+    Returns
+    -------
+    ndarray, shape (k + 1, p)
+        The path.
 
     Examples
     --------
@@ -401,7 +473,9 @@ def inner_minimum(problem: Bilevel, theta: ArrayLike, start: ArrayLike, tol: flo
     problem : Bilevel
         With an inner loss that is strongly convex.
     theta : array_like, shape (d,)
+        The outer parameters.
     start : array_like, shape (p,)
+        Where Newton's method begins.
     tol : float
         Positive.
     n_iters : int
@@ -410,6 +484,7 @@ def inner_minimum(problem: Bilevel, theta: ArrayLike, start: ArrayLike, tol: flo
     Returns
     -------
     ndarray, shape (p,)
+        The minimum φ*(θ).
 
     Examples
     --------
@@ -443,7 +518,9 @@ class OuterPath(NamedTuple):
     Attributes
     ----------
     theta : ndarray, shape (n_iters + 1, d)
+        The outer parameters.
     loss : ndarray, shape (n_iters + 1,)
+        L^Q(φ*(θ), θ).
     calls : ndarray, shape (n_iters + 1,)
         Gradients of the inner loss and Hessian-vector products together.
     """
@@ -460,7 +537,9 @@ def bilevel_descent(problem: Bilevel, theta: ArrayLike, start: ArrayLike, eta: f
     Parameters
     ----------
     problem : Bilevel
+        The two losses and their derivatives.
     theta : array_like, shape (d,)
+        Where the outer descent begins.
     start : array_like, shape (p,)
         Where the inner problem is begun.
     eta : float
@@ -477,6 +556,7 @@ def bilevel_descent(problem: Bilevel, theta: ArrayLike, start: ArrayLike, eta: f
     Returns
     -------
     OuterPath
+        Where it went: θ, the outer loss and the calls so far, at every iteration.
 
     Examples
     --------
@@ -545,7 +625,9 @@ def unrolled(problem: Bilevel, theta: ArrayLike, start: ArrayLike, alpha: float,
     Parameters
     ----------
     problem : Bilevel
+        The two losses and their derivatives.
     theta : array_like, shape (d,)
+        The outer parameters.
     start : array_like, shape (p,)
         φ_0, which does not depend on θ.
     alpha : float
@@ -555,6 +637,7 @@ def unrolled(problem: Bilevel, theta: ArrayLike, start: ArrayLike, alpha: float,
     mode : {"reverse", "forward"}
         Reverse needs k Hessian-vector products and the path; forward d for each step (one, by α), and no path.
     by : {"theta", "alpha"}
+        What the derivative is taken by.
     snapshots : int, optional
         In reverse mode: keep at most so many iterates beside φ_0, and compute the others again from them, as seldom as
         possible (`checkpoint_steps`). All are kept unless given.
@@ -562,7 +645,9 @@ def unrolled(problem: Bilevel, theta: ArrayLike, start: ArrayLike, alpha: float,
     Returns
     -------
     loss : float
+        L^Q(φ_k, θ).
     gradient : ndarray, shape (d,), or a float by α
+        Its derivative.
 
     Raises
     ------

@@ -114,6 +114,7 @@ class Objective:
 
     @cached_property
     def hessian(self) -> Any:
+        """The second derivatives, as SymPy has them."""
         rows = [[self._named(e) for e in row] for row in self._second]
         return sp.Matrix(rows) if self.is_vector else rows[0][0]
 
@@ -167,6 +168,7 @@ def step(objective: Objective, eta: Any, k: int = 1) -> Any:
     Parameters
     ----------
     objective : Objective
+        What is descended.
     eta : sympy.Expr or number
         Learning rate; a positive number, or an expression whose symbols are none of the objective's variables.
     k : int
@@ -175,6 +177,7 @@ def step(objective: Objective, eta: Any, k: int = 1) -> Any:
     Returns
     -------
     sympy.Expr, or sympy.Matrix of shape (d, 1)
+        Where the updates lead, in the objective's variables and the symbols of `eta`.
 
     Raises
     ------
@@ -215,12 +218,14 @@ def finite_difference(f: Callable[[Any], Any], theta: ArrayLike, h: float = 1e-6
     f : callable
         Function of an array whose last axis has length d; it returns a number for each batch entry.
     theta : array_like, shape (..., d)
+        Where the gradient is wanted.
     h : float
-        Step, positive. The error is of order h² from the Taylor remainder plus 1e-16 |f|/h from rounding.
+        Step, positive. The error is of order h² from the Taylor remainder plus 1e-16 abs(f)/h from rounding.
 
     Returns
     -------
     ndarray, shape (..., d)
+        The gradient, but for the error of `h`.
 
     Examples
     --------

@@ -22,7 +22,21 @@ PROBES = [m * 10**e for e in range(7) for m in (1, 2, 5)]  # iterations at which
 
 
 class State(NamedTuple):
-    """All that the next iteration depends on."""
+    """All that the next iteration depends on.
+
+    Attributes
+    ----------
+    t : int
+        Iterations done.
+    theta : ndarray
+        What has been learned so far.
+    memory : object
+        The update rule's.
+    rng : mapping
+        State of the generator that all chance comes from.
+    trace : tuple
+        The losses so far, as `metacalc.training` keeps them.
+    """
 
     t: int
     theta: Array
@@ -32,7 +46,18 @@ class State(NamedTuple):
 
 
 def place(path: PathLike) -> Path:
-    """The path of a checkpoint, which can be written; ValueError that names it if not."""
+    """The path of a checkpoint, which can be written; ValueError that names it if not.
+
+    Parameters
+    ----------
+    path : path
+        Where the file shall be.
+
+    Returns
+    -------
+    pathlib.Path
+        Its path.
+    """
     try:
         path = Path(path)
     except TypeError:
@@ -54,6 +79,18 @@ def described(value: Any, depth: int = 4) -> Any:
     """What tells a setting from another one, in JSON's terms: of a function its name, what it names and what it was given.
 
     Neither its bytes, which another Python compiles otherwise, nor an address, which another process does not share.
+
+    Parameters
+    ----------
+    value : object
+        A setting.
+    depth : int
+        How deep to look into what it holds.
+
+    Returns
+    -------
+    object
+        What JSON can write.
     """
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
@@ -83,7 +120,20 @@ def described(value: Any, depth: int = 4) -> Any:
 
 
 def looked_at(schedule: Callable[..., Any], n_iters: int) -> dict[str, float | None]:
-    """A schedule's rates at some of the iterations, {iteration: rate}: what differs by a global shows there."""
+    """A schedule's rates at some of the iterations, {iteration: rate}: what differs by a global shows there.
+
+    Parameters
+    ----------
+    schedule : callable
+        From an iteration to a rate.
+    n_iters : int
+        Iterations in all.
+
+    Returns
+    -------
+    dict of str: float or None
+        Iteration: rate.
+    """
     found = {}
     for t in [0, *PROBES]:
         if t < n_iters:
@@ -95,7 +145,17 @@ def looked_at(schedule: Callable[..., Any], n_iters: int) -> dict[str, float | N
 
 
 def save(path: PathLike, state: State, run: dict[str, Any]) -> None:
-    """Write the state to a new file first, so that an interrupt leaves either the old checkpoint or the new one."""
+    """Write the state to a new file first, so that an interrupt leaves either the old checkpoint or the new one.
+
+    Parameters
+    ----------
+    path : path
+        The checkpoint.
+    state : State
+        What to write.
+    run : dict
+        What the run is; `load` compares it.
+    """
     means, *rest = state.trace
     head = json.dumps({"format": FORMAT, "t": state.t, "rng": state.rng, "trace": rest, "run": run})
     memory = {f"memory{i}": leaf for i, leaf in enumerate(_leaves(state.memory))}
@@ -114,10 +174,16 @@ def load(path: PathLike, state: State, run: dict[str, Any]) -> State:
     Parameters
     ----------
     path : path
+        The checkpoint.
     state : State
         A start, which shows the shape of θ and the structure of the rule's memory.
     run : dict
         What the run is; `save` was given the same.
+
+    Returns
+    -------
+    State
+        Where the run goes on.
 
     Raises
     ------

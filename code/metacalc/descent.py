@@ -27,6 +27,15 @@ class Rule(NamedTuple):
     Most rules do not ask where θ is, and leave out the last argument; `adamw` is one that does. A rule that takes the
     entries of a gradient together, as `clipped` does, has in `by_entry` the update for many starts of a function of a
     number, where each entry is a run of its own.
+
+    Attributes
+    ----------
+    init : callable
+        From θ to the memory before the first step.
+    update : callable
+        From gradient, memory and θ to the direction and the new memory.
+    by_entry : callable, optional
+        The update where every entry of θ is a run of its own; `update` unless given.
     """
 
     init: Callable[[Any], Any]
@@ -36,6 +45,11 @@ class Rule(NamedTuple):
 
 def sgd() -> Rule:
     """Plain gradient step, direction = g (Cauchy 1847); with a noisy gradient, stochastic gradient descent.
+
+    Returns
+    -------
+    Rule
+        For `gradient_descent` and `metacalc.training.meta_train`.
 
     Examples
     --------
@@ -52,6 +66,11 @@ def momentum(beta: ArrayLike = 0.9) -> Rule:
     ----------
     beta : float or array_like in [0, 1)
         An array, shaped to broadcast with θ, runs every value at once.
+
+    Returns
+    -------
+    Rule
+        For `gradient_descent` and `metacalc.training.meta_train`.
 
     Raises
     ------
@@ -75,6 +94,12 @@ def nesterov(beta: ArrayLike = 0.9) -> Rule:
     Parameters
     ----------
     beta : float or array_like in [0, 1)
+        An array, shaped to broadcast with θ, runs every value at once.
+
+    Returns
+    -------
+    Rule
+        For `gradient_descent` and `metacalc.training.meta_train`.
 
     Raises
     ------
@@ -99,6 +124,11 @@ def adam(beta1: ArrayLike = 0.9, beta2: ArrayLike = 0.999, eps: float = 1e-8) ->
         Decay rates of the two means.
     eps : float
         Positive; keeps the denominator from zero.
+
+    Returns
+    -------
+    Rule
+        For `gradient_descent` and `metacalc.training.meta_train`.
 
     Raises
     ------
@@ -127,8 +157,15 @@ def adamw(weight_decay: float = 0.01, beta1: ArrayLike = 0.9, beta2: ArrayLike =
     ----------
     weight_decay : float
         λ, not negative.
-    beta1, beta2, eps
-        As in `adam`.
+    beta1, beta2 : float or array_like in [0, 1)
+        Decay rates of the two means, as in `adam`.
+    eps : float
+        Positive; keeps the denominator from zero.
+
+    Returns
+    -------
+    Rule
+        For `gradient_descent` and `metacalc.training.meta_train`.
 
     Raises
     ------
@@ -180,8 +217,14 @@ def clipped(rule: Rule, max_norm: float) -> Rule:
     Parameters
     ----------
     rule : Rule
+        What takes the shortened gradients.
     max_norm : float
         Positive.
+
+    Returns
+    -------
+    Rule
+        For `gradient_descent` and `metacalc.training.meta_train`.
 
     Raises
     ------
@@ -209,7 +252,18 @@ def clipped(rule: Rule, max_norm: float) -> Rule:
 
 
 def as_rule(rule: Any) -> Rule:
-    """The rule, its `update` ready to be told θ; ValueError if it is none."""
+    """The rule, its `update` ready to be told θ; ValueError if it is none.
+
+    Parameters
+    ----------
+    rule : Rule
+        Or two functions as a `Rule` has them.
+
+    Returns
+    -------
+    Rule
+        One whose `update` takes three arguments.
+    """
     instance(rule, Rule, "rule", "a Rule, such as momentum(0.9)")
     if not callable(rule.init) or not callable(rule.update):
         raise ValueError(f"rule must have two functions, init and update, got {rule!r}")
@@ -243,8 +297,9 @@ def gradient_descent(grad: Callable[[Any], Any], theta0: ArrayLike, eta: ArrayLi
 
     Returns
     -------
-    ndarray, shape (n_iters + 1, *broadcast(theta0, eta))
-        Every iterate, `theta0` first. A run that diverges goes on with huge, infinite or NaN values; see `diverged`.
+    ndarray, shape (n_iters + 1, ...)
+        Every iterate, `theta0` first, in the shape that `theta0` and `eta` broadcast to. A run that diverges goes on with
+        huge, infinite or NaN values; see `diverged`.
 
     Raises
     ------
@@ -304,8 +359,9 @@ def newton(grad: Callable[[Any], Any], hess: Callable[[Any], Any], theta0: Array
 
     Returns
     -------
-    ndarray, shape (n_iters + 1, *broadcast(theta0, eta))
-        A run that meets a singular Hessian is NaN from there on.
+    ndarray, shape (n_iters + 1, ...)
+        Every iterate, in the shape that `theta0` and `eta` broadcast to. A run that meets a singular Hessian is NaN from
+        there on.
 
     Raises
     ------
@@ -354,8 +410,9 @@ def backtracking(f: Callable[[Any], Any], grad: Callable[[Any], Any], theta0: Ar
 
     Returns
     -------
-    path : ndarray, shape (n_iters + 1, *theta0.shape)
-    rates : ndarray, shape (n_iters, *f(theta0).shape)
+    path : ndarray, shape (n_iters + 1, ...)
+        Every iterate, `theta0` first.
+    rates : ndarray, shape (n_iters, ...)
         Rates taken; 0 where no rate down to 1e-18 `eta` brings a decrease (at a minimum, to rounding).
 
     Raises
@@ -405,13 +462,14 @@ def convergence_factor(eta: ArrayLike, beta: ArrayLike, eigenvalues: ArrayLike) 
     """Factor by which heavy-ball momentum shrinks the error on a quadratic, per iteration and in the long run.
 
     In the eigenbasis of the Hessian the iteration is e_{t+1} = (1 + β − ηλ) e_t − β e_{t−1}; the factor is the
-    largest modulus of a root of r² − (1 + β − ηλ) r + β over all λ (Polyak 1964). With β = 0 it is max |1 − ηλ|.
+    largest modulus of a root of r² − (1 + β − ηλ) r + β over all λ (Polyak 1964). With β = 0 it is the largest abs(1 − ηλ).
 
     Parameters
     ----------
     eta : float or array_like
         Learning rate, positive.
     beta : float or array_like in [0, 1)
+        Momentum; 0 is plain gradient descent.
     eigenvalues : array_like, shape (..., d)
         Eigenvalues λ of the Hessian; axes other than the last broadcast with `eta` and `beta`.
 

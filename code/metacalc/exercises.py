@@ -41,7 +41,15 @@ class Exercise(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether an answer is right, and why not."""
+    """Whether an answer is right, and why not.
+
+    Attributes
+    ----------
+    right : bool
+        Whether the answer is right.
+    reason : str
+        What is wrong with it; "" if nothing is.
+    """
 
     right: bool
     reason: str
@@ -120,7 +128,22 @@ class Checker:
 
 
 def entries(answer: Any, n: int, asked: str) -> tuple[Any, ...]:
-    """The n entries of an answer; ValueError that says what was asked for if it has not as many."""
+    """The n entries of an answer; ValueError that says what was asked for if it has not as many.
+
+    Parameters
+    ----------
+    answer : sequence
+        What a reader answered.
+    n : int
+        How many entries it should have.
+    asked : str
+        What was asked for, in words.
+
+    Returns
+    -------
+    tuple
+        The entries.
+    """
     found = _as_tuple(answer)
     if found is None or len(found) != n:
         raise ValueError(f"it asks for {asked}.")
@@ -129,6 +152,18 @@ def entries(answer: Any, n: int, asked: str) -> tuple[Any, ...]:
 
 def formula(value: Any, symbols: Iterable[sp.Symbol]) -> sp.Expr:
     """A formula in text, or a SymPy expression, in these very symbols, which count by their names; else ValueError.
+
+    Parameters
+    ----------
+    value : str, number or sympy.Expr
+        What a reader answered.
+    symbols : iterable of sympy.Symbol
+        What the names in it stand for.
+
+    Returns
+    -------
+    sympy.Expr
+        The formula in these symbols.
 
     Examples
     --------
@@ -147,7 +182,18 @@ def formula(value: Any, symbols: Iterable[sp.Symbol]) -> sp.Expr:
 
 
 def number(value: Any) -> float:
-    """A number, or a string or SymPy expression that is one, as a float; ValueError for anything else, NaN included."""
+    """A number, or a string or SymPy expression that is one, as a float; ValueError for anything else, NaN included.
+
+    Parameters
+    ----------
+    value : str, number or sympy.Expr
+        What a reader answered.
+
+    Returns
+    -------
+    float
+        The number.
+    """
     if isinstance(value, str):
         value = parsed(value)
     try:

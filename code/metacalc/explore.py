@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "explore"]
 
+#: The update rules that a reader may choose.
 RULES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "adamw": adamw}
 ITERATIONS, DECADES = 60, 4  # of rates, which makes 41
 SERIES = 1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0  # a decade in ten steps, as Renard had it

@@ -17,6 +17,7 @@ import sympy as sp
 __all__ = ["FUNCTIONS", "GREEK", "named", "parsed", "sympified"]
 
 LONGEST, DEEPEST, DIGITS = 500, 40, 1000  # letters, brackets, and digits of a number that is worked out
+#: The functions that a formula in text may name.
 FUNCTIONS = {
     "sqrt": sp.sqrt, "exp": sp.exp, "log": sp.log, "ln": sp.log, "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "cot": sp.cot,
     "asin": sp.asin, "arcsin": sp.asin, "acos": sp.acos, "arccos": sp.acos, "atan": sp.atan, "arctan": sp.atan, "sinh": sp.sinh,
@@ -26,6 +27,7 @@ FUNCTIONS = {
     "binomial": sp.binomial, "Rational": lambda p, q=1: p / q, "O": sp.Order, "cbrt": lambda u: u ** sp.Rational(1, 3),
 }
 CONSTANTS = {"pi": sp.pi, "π": sp.pi, "e": sp.E, "E": sp.E}
+#: Greek letters by their names.
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ", "kappa": "κ",
     "lambda": "λ", "lam": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ",
@@ -42,6 +44,16 @@ _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.m
 
 def named(symbols: Iterable[sp.Symbol]) -> dict[str, sp.Symbol]:
     """The symbols by the names that one may write: as in code, or in Greek as in the text.
+
+    Parameters
+    ----------
+    symbols : iterable of sympy.Symbol
+        What may be written.
+
+    Returns
+    -------
+    dict of str: sympy.Symbol
+        Every way to write one.
 
     Examples
     --------
@@ -65,12 +77,14 @@ def parsed(text: str, symbols: Iterable[sp.Symbol] = ()) -> sp.Expr | tuple[sp.E
     Parameters
     ----------
     text : str
+        As in Python or as in the text: θ², 2θ, sin x.
     symbols : sequence of sympy.Symbol
         What its names stand for. Any other name becomes a symbol of its own, unless it is a product of these: `xy`.
 
     Returns
     -------
     sympy.Expr or tuple of sympy.Expr
+        The formula, or a tuple where commas separate several.
 
     Raises
     ------
@@ -109,6 +123,12 @@ def sympified(value: Any) -> sp.Basic | sp.MatrixBase:
     Parameters
     ----------
     value : sympy object, number, or an object with a method `_sympy_`
+        What to convert.
+
+    Returns
+    -------
+    sympy.Basic
+        Or a matrix.
 
     Raises
     ------

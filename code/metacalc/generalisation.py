@@ -34,6 +34,7 @@ class QuadraticFamily:
     tau, sigma : float
         τ positive, σ not negative.
     k_shots : int
+        Shots K of the support set.
     alpha : float
         Inner rate, positive.
     k : int
@@ -135,6 +136,16 @@ class QuadraticFamily:
 def binary_kl(p: ArrayLike, q: ArrayLike) -> Numbers:
     """kl(p‖q) = p log(p/q) + (1 − p) log((1 − p)/(1 − q)), for p and q in [0, 1].
 
+    Parameters
+    ----------
+    p, q : float or array_like in [0, 1]
+        Two probabilities.
+
+    Returns
+    -------
+    float or ndarray
+        Not negative, perhaps infinite.
+
     Examples
     --------
     >>> round(binary_kl(0.5, 0.25), 4)
@@ -152,8 +163,14 @@ def kl_inverse(p: ArrayLike, bound: ArrayLike) -> Numbers:
     Parameters
     ----------
     p : float or array_like in [0, 1]
+        What was observed.
     bound : float or array_like
         Not negative.
+
+    Returns
+    -------
+    float or ndarray
+        From p to 1.
 
     Examples
     --------
@@ -189,6 +206,11 @@ def pac_bayes(risk: ArrayLike, divergence: ArrayLike, n: int, eps: float = 0.05)
     eps : float
         ε in (0, 1).
 
+    Returns
+    -------
+    float or ndarray
+        The bound, at most 1.
+
     Raises
     ------
     ValueError
@@ -217,6 +239,18 @@ def _binomial_sum(n):
 def gaussian_kl(mean: ArrayLike, sd: ArrayLike, prior_mean: ArrayLike, prior_sd: ArrayLike) -> Numbers:
     """Kullback–Leibler divergence of the normal distribution of `mean` and `sd` from the prior's, all numbers or arrays.
 
+    Parameters
+    ----------
+    mean, sd : float or array_like
+        Of the one distribution, entry by entry.
+    prior_mean, prior_sd : float or array_like
+        Of the prior.
+
+    Returns
+    -------
+    float or ndarray
+        Not negative.
+
     Examples
     --------
     >>> gaussian_kl(1.0, 2.0, 0.0, 2.0)
@@ -230,6 +264,18 @@ def gaussian_kl(mean: ArrayLike, sd: ArrayLike, prior_mean: ArrayLike, prior_sd:
 
 def clipped_square(mean: ArrayLike, sd: ArrayLike, cap: ArrayLike) -> Numbers:
     """E min(1, x²/cap²) for a normal x of that mean and standard deviation; all numbers or arrays.
+
+    Parameters
+    ----------
+    mean, sd : float or array_like
+        Of x.
+    cap : float or array_like
+        Where the square is cut off.
+
+    Returns
+    -------
+    float or ndarray
+        From 0 to 1.
 
     Examples
     --------
@@ -255,6 +301,12 @@ def normal_mean(expr: Any, symbols: Sequence[sp.Symbol]) -> sp.Expr:
     expr : expression
         A polynomial in `symbols`.
     symbols : sequence of Symbol
+        Independent, standard normal.
+
+    Returns
+    -------
+    sympy.Expr
+        Free of `symbols`.
 
     Raises
     ------

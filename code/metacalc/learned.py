@@ -155,7 +155,9 @@ def learned_optimiser(model: Model, theta: ArrayLike, batch: Batch, net: Coordin
     theta : array_like, shape (..., p)
         The net's parameters.
     batch : Batch
+        The tasks, each with a support and a query set.
     net : CoordinateNet
+        The optimiser's net.
     start : array_like, shape (model.n_params,)
         Where every task starts, φ_0.
     k : int
@@ -169,7 +171,9 @@ def learned_optimiser(model: Model, theta: ArrayLike, batch: Batch, net: Coordin
     Returns
     -------
     loss : float or ndarray, shape (...)
+        Mean of the query loss over all steps and tasks.
     gradient : ndarray, shape (..., p)
+        Its derivative by θ; truncated, a biased one.
 
     Raises
     ------
@@ -235,7 +239,12 @@ def path_gradient(step: Callable[[Any, Any], Any], by_phi: Callable[[Any, Any], 
 
     Returns
     -------
-    path, by_start, by_parameter : ndarray, shape (k + 1, *broadcast(phi0, theta))
+    path : ndarray, shape (k + 1, ...)
+        The iterates, in the shape that `phi0` and `theta` broadcast to.
+    by_start : ndarray, shape (k + 1, ...)
+        Their derivatives by φ_0.
+    by_parameter : ndarray, shape (k + 1, ...)
+        Their derivatives by θ.
 
     Raises
     ------
@@ -280,11 +289,13 @@ def evolution(f: Callable[[Array], Any], theta: ArrayLike, sigma: float, n_pairs
     f : callable
         From a table of θ, shape (n, p), to their values, shape (n,).
     theta : array_like, shape (p,)
+        Where the gradient is wanted.
     sigma : float
         Positive.
     n_pairs : int
         At least 1; f is asked for twice as many values.
     rng : numpy.random.Generator
+        All chance comes from it.
     antithetic : bool
         False draws 2n independent ε in place of n pairs ±ε.
 
@@ -293,6 +304,7 @@ def evolution(f: Callable[[Array], Any], theta: ArrayLike, sigma: float, n_pairs
     value : float
         Mean of the values, an estimate of F_σ(θ).
     gradient : ndarray, shape (p,)
+        An unbiased estimate of ∇F_σ(θ).
 
     Raises
     ------

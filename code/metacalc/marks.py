@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORS", "DARK", "STYLE", "Arrow", "Curve", "Mark", "Path", "Point"]
 
-# Okabe & Ito's palette (2008), told apart with any colour vision. In a page each is a CSS variable, lighter in the
-# dark theme. Paper is not quite white: in a picture's SVG a colour is known by its code, and white may be a figure's own.
+#: Okabe & Ito's palette (2008), told apart with any colour vision. In a page each is a CSS variable, lighter in the
+#: dark theme. Paper is not quite white: in a picture's SVG a colour is known by its code, and white may be a figure's own.
 COLORS = {
     "ink": "#1f2328", "grey": "#6e7781", "faint": "#d0d7de", "paper": "#fefefe",
     "blue": "#0072b2", "orange": "#b35c00", "green": "#00795a", "red": "#c4320a", "purple": "#9a4a78",
@@ -32,6 +32,7 @@ DARK = {
     "ink": "#e6edf3", "grey": "#9aa4ae", "faint": "#3d444d", "paper": "#14181e",
     "blue": "#58b4f0", "orange": "#f0a040", "green": "#3fcf9f", "red": "#ff8566", "purple": "#e29ac4",
 }
+#: How matplotlib paints what does not move.
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": COLORS["grey"], "axes.grid": True, "axes.labelcolor": COLORS["ink"], "axes.linewidth": 0.8,
     "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 10, "axes.titlecolor": COLORS["ink"],
@@ -175,20 +176,21 @@ class Path(_Line):
     Parameters
     ----------
     ax : matplotlib.axes.Axes
+        Where it is drawn.
     x, y : array_like
         Coordinates; along the axis of the slider `along`, the points of the path.
     color : str
         A name in `COLORS`.
     label : str
         Entry in the legend; none if empty.
-    toggle : bool
-        Whether a reader can switch it off, by a box with its label; marks of one label go together.
-    along : str
-        Name of the slider that the path grows along.
     dash : str
         "-", "--", ":", "-." or " ", which draws no line.
     dots : bool
         Whether the points are marked.
+    along : str
+        Name of the slider that the path grows along.
+    toggle : bool
+        Whether a reader can switch it off, by a box with its label; marks of one label go together.
     """
 
     along: str = "n"
@@ -202,8 +204,14 @@ class Point(Mark):
 
     Parameters
     ----------
-    ax, x, y, color, label, toggle
-        As for `Path`.
+    ax : matplotlib.axes.Axes
+        Where it is drawn.
+    x, y : array_like or Formula
+        Coordinates in data units; one axis for every slider.
+    color : str
+        A name in `COLORS`.
+    label : str
+        Entry in the legend; none if empty.
     shape : str
         "o" disc, "s" square, "^" triangle or "D" diamond.
     name : str
@@ -211,6 +219,8 @@ class Point(Mark):
     drag : str or sequence of str
         Names of sliders: dragging the point, or a click in its panel, moves them to the positions that bring the point
         nearest to the pointer.
+    toggle : bool
+        Whether a reader can switch it off, by a box with its label; marks of one label go together.
     hollow : bool
         Whether it is a ring: a place that does not count yet, or no longer.
     """
@@ -246,12 +256,20 @@ class Curve(_Line):
 
     Parameters
     ----------
-    ax, x, y, color, label, toggle
-        As for `Path`.
+    ax : matplotlib.axes.Axes
+        Where it is drawn.
+    x, y : array_like or Formula
+        Coordinates in data units; one axis for every slider.
+    color : str
+        A name in `COLORS`.
+    label : str
+        Entry in the legend; none if empty.
     dash : str
         "-", "--", ":", "-." or " ", which draws no line.
     dots : bool
         Whether the points are marked.
+    toggle : bool
+        Whether a reader can switch it off, by a box with its label; marks of one label go together.
     width : float
         Width of the line in points, positive.
     """
@@ -266,14 +284,22 @@ class Arrow(Mark):
 
     Parameters
     ----------
-    ax, x, y, color, label, toggle
-        As for `Path`.
+    ax : matplotlib.axes.Axes
+        Where it is drawn.
+    x, y : array_like or Formula
+        Coordinates in data units; one axis for every slider.
+    color : str
+        A name in `COLORS`.
+    label : str
+        Entry in the legend; none if empty.
     dx, dy : array_like
         Components in data units.
     dash : str
         "-", "--", ":" or "-.".
     drag : str or sequence of str
         As for `Point`, for the arrow's head.
+    toggle : bool
+        Whether a reader can switch it off, by a box with its label; marks of one label go together.
     """
 
     dx: ArrayLike | Formula | None = None

@@ -44,7 +44,9 @@ class Learner:
     Parameters
     ----------
     model : model
+        What adapts, as `metacalc.models` describes it.
     theta : ndarray, shape (..., p), or (..., 2p) if it carries its own rates
+        Where every task starts.
     alpha : float or array_like, optional
         Inner rate. None if θ carries its own (`with_rates`), or if there is none yet, as after joint training.
     only : slice or array of indices, optional
@@ -75,7 +77,9 @@ class Learner:
         Parameters
         ----------
         method : callable
+            The algorithm, or a `partial` of it.
         model : model
+            What it was trained with.
         theta : ndarray
             What was learned.
         **settings
@@ -110,7 +114,22 @@ class Learner:
 
 
 def unwrapped(method: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The algorithm itself, without `functools.partial` or a decorator around it, and all its settings."""
+    """The algorithm itself, without `functools.partial` or a decorator around it, and all its settings.
+
+    Parameters
+    ----------
+    method : callable
+        An algorithm, or a `partial` or a decorated one.
+    settings : dict
+        Settings that were given beside it; they win.
+
+    Returns
+    -------
+    method : callable
+        The innermost function.
+    settings : dict
+        All settings together.
+    """
     while True:
         if isinstance(method, partial):
             method, settings = method.func, method.keywords | settings
@@ -185,8 +204,11 @@ def maml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int 
     Parameters
     ----------
     model : model
+        What learns, as `metacalc.models` describes it.
     theta : array_like, shape (..., p)
+        Where every task starts; all leading axes are a table.
     batch : Batch
+        The tasks, each with a support and a query set.
     alpha : float or array_like
         Inner rate, positive; an array must broadcast with θ.
     k : int
@@ -200,13 +222,14 @@ def maml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int 
     truncate : int, optional
         Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity:
         0 is `fomaml`, k or more is exact. No more steps than these are kept in memory. (Shaban et al. 2019 truncate
-        where a parameter enters at every step, by leaving out the terms of the earlier ones; θ enters at the first only.)
+        where a parameter enters at every step, by leaving out the terms of the earlier ones. Ours enters at the first only.).
 
     Returns
     -------
     loss : float or ndarray, shape (...)
         Mean over tasks of the query loss at φ_k.
     gradient : ndarray, shape (..., p)
+        Its exact derivative by θ.
 
     Raises
     ------
@@ -244,7 +267,42 @@ def fomaml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: in
            fast: bool = True) -> tuple[Array, Array]:
     """First-order MAML: `maml` with every Hessian left out, which leaves ∇L_query(φ_k) (Finn et al. 2017, section 5.2).
 
-    Parameters, returns and errors as in `maml`.
+    Parameters
+    ----------
+    model : model
+        What learns, as `metacalc.models` describes it.
+    theta : array_like, shape (..., p)
+        Where every task starts; all leading axes are a table.
+    batch : Batch
+        The tasks, each with a support and a query set.
+    alpha : float or array_like
+        Inner rate, positive; an array must broadcast with θ.
+    k : int
+        Number of inner steps, at least 1.
+    only : slice or array of indices, optional
+        The entries of θ that the inner loop moves; all unless given.
+    fast : bool
+        Take the model's own faster way where it has one that suits, as `maml` does.
+
+    Returns
+    -------
+    loss : float or ndarray, shape (...)
+        Mean over tasks of the query loss at φ_k.
+    gradient : ndarray, shape (..., p)
+        The query gradient at φ_k, mean over tasks.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, or the batch does not suit the model.
+
+    Examples
+    --------
+    >>> from metacalc.models import Quadratic
+    >>> from metacalc.tasks import Batch
+    >>> batch = Batch([[[0.5]]], [[0.0]], [[[0.5]]], [[0.0]])      # one task, θ²/4
+    >>> fomaml(Quadratic(1), [4.0], batch, alpha=1.0, k=2)[1]      # a (1 − αa)^k θ
+    array([0.5])
     """
     theta, alpha = _start(model, theta, alpha, k, batch)
     found = _fast(model, theta, batch, alpha, k, only, second_order=False) if fast else None
@@ -260,8 +318,32 @@ def fomaml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: in
 def anil(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int = 1) -> tuple[Array, Array]:
     """Almost no inner loop: `maml` whose inner loop moves only the model's head (Raghu et al. 2020, section 4).
 
-    All of θ is still learned in the outer loop. Parameters, returns and errors as in `maml`; what it learns adapts with
-    `only=model.head`, as `Learner.of` knows.
+    All of θ is still learned in the outer loop. What it learns adapts with `only=model.head`, as `Learner.of` knows.
+
+    Parameters
+    ----------
+    model : model
+        What learns, as `metacalc.models` describes it.
+    theta : array_like, shape (..., p)
+        Where every task starts; all leading axes are a table.
+    batch : Batch
+        The tasks, each with a support and a query set.
+    alpha : float or array_like
+        Inner rate, positive; an array must broadcast with θ.
+    k : int
+        Number of inner steps, at least 1.
+
+    Returns
+    -------
+    loss : float or ndarray, shape (...)
+        Mean over tasks of the query loss at φ_k.
+    gradient : ndarray, shape (..., p)
+        Its exact derivative by θ.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, or the batch does not suit the model.
     """
     return maml(model, theta, batch, alpha, k, only=model.head)  # pyright: ignore[reportAttributeAccessIssue] (optional)
 
@@ -277,16 +359,20 @@ def meta_sgd(model: Model, theta: ArrayLike, batch: Batch, k: int = 1) -> tuple[
     Parameters
     ----------
     model : model
+        What learns, as `metacalc.models` describes it.
     theta : array_like, shape (..., 2p)
         The parameters and behind them their rates; see `with_rates`.
     batch : Batch
+        The tasks, each with a support and a query set.
     k : int
         Number of inner steps, at least 1.
 
     Returns
     -------
     loss : float or ndarray, shape (...)
+        Mean over tasks of the query loss at φ_k.
     gradient : ndarray, shape (..., 2p)
+        Its derivative by the parameters, and behind it that by the rates.
 
     Raises
     ------
@@ -327,16 +413,20 @@ def rate_schedule(model: Model, theta: ArrayLike, batch: Batch, start: ArrayLike
     Parameters
     ----------
     model : model
+        What learns, as `metacalc.models` describes it.
     theta : array_like, shape (..., k)
         The rates α_1, ..., α_k. A learned one may turn negative.
     batch : Batch
+        The tasks, each with a support and a query set.
     start : array_like, shape (p,)
         Where every task starts, φ_0.
 
     Returns
     -------
     loss : float or ndarray, shape (...)
+        Mean over tasks of the query loss at φ_k.
     gradient : ndarray, shape (..., k)
+        Its derivative by the rates.
 
     Raises
     ------
@@ -376,7 +466,40 @@ def reptile(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: i
     """Reptile: descends (θ − φ_k) / α, the sum of the inner gradients (Nichol, Achiam & Schulman 2018, algorithm 1).
 
     It learns from the support set alone; the query set only serves the loss that is returned. With k = 1 it is joint
-    training on the support sets. Parameters, returns and errors as in `maml`.
+    training on the support sets.
+
+    Parameters
+    ----------
+    model : model
+        What learns, as `metacalc.models` describes it.
+    theta : array_like, shape (..., p)
+        Where every task starts; all leading axes are a table.
+    batch : Batch
+        The tasks, each with a support and a query set.
+    alpha : float or array_like
+        Inner rate, positive; an array must broadcast with θ.
+    k : int
+        Number of inner steps, at least 1.
+
+    Returns
+    -------
+    loss : float or ndarray, shape (...)
+        Mean over tasks of the query loss at φ_k.
+    gradient : ndarray, shape (..., p)
+        Mean over tasks of (θ − φ_k) / α.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, or the batch does not suit the model.
+
+    Examples
+    --------
+    >>> from metacalc.models import Quadratic
+    >>> from metacalc.tasks import Batch
+    >>> batch = Batch([[[0.5]]], [[0.0]], [[[0.5]]], [[0.0]])      # one task, θ²/4
+    >>> reptile(Quadratic(1), [4.0], batch, alpha=1.0, k=2)[1]     # (1 − (1 − αa)^k) θ / α
+    array([3.])
     """
     theta, alpha = _start(model, theta, alpha, k, batch)
     phi = _last(_iterates(model, theta, batch.x_support, batch.y_support, alpha, k))
@@ -396,8 +519,11 @@ def imaml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int
     Parameters
     ----------
     model : model
+        What learns, as `metacalc.models` describes it.
     theta : array_like, shape (..., p)
+        Where every task starts; all leading axes are a table.
     batch : Batch
+        The tasks, each with a support and a query set.
     alpha : float or array_like
         Rate of the inner steps, positive; stable below 2/(λ_max(H) + λ).
     k : int
@@ -411,7 +537,9 @@ def imaml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int
     Returns
     -------
     loss : float or ndarray, shape (...)
+        Mean over tasks of the query loss at φ_k.
     gradient : ndarray, shape (..., p)
+        Its derivative by θ, as if φ_k were the minimum φ*.
 
     Raises
     ------
@@ -441,7 +569,36 @@ def imaml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int
 def joint(model: Model, theta: ArrayLike, batch: Batch, fast: bool = True) -> tuple[Array, Array]:
     """Joint training, the baseline: mean loss and gradient at θ itself over all examples, support and query alike.
 
-    Parameters, returns and errors as in `maml`, without an inner loop.
+    Parameters
+    ----------
+    model : model
+        What learns, as `metacalc.models` describes it.
+    theta : array_like, shape (..., p)
+        Where every task starts; all leading axes are a table.
+    batch : Batch
+        The tasks, each with a support and a query set.
+    fast : bool
+        Take the model's own faster way where it has one that suits, as `maml` does.
+
+    Returns
+    -------
+    loss : float or ndarray, shape (...)
+        Mean loss at θ over all examples of all tasks.
+    gradient : ndarray, shape (..., p)
+        Mean gradient at θ.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, or the batch does not suit the model.
+
+    Examples
+    --------
+    >>> from metacalc.models import Quadratic
+    >>> from metacalc.tasks import Batch
+    >>> batch = Batch([[[0.5]]], [[0.0]], [[[0.5]]], [[0.0]])      # one task, θ²/4
+    >>> joint(Quadratic(1), [4.0], batch)                          # no inner loop: its loss and slope at θ itself
+    (np.float64(4.0), array([2.]))
     """
     theta, alpha = _start(model, theta, 1.0, 1, batch)
     if fast and hasattr(model, "meta_gradient"):
@@ -460,6 +617,18 @@ def joint(model: Model, theta: ArrayLike, batch: Batch, fast: bool = True) -> tu
 
 def with_rates(theta: ArrayLike, alpha: ArrayLike) -> Array:
     """θ with an inner rate for each parameter behind it, shape (..., 2p): what `meta_sgd` learns.
+
+    Parameters
+    ----------
+    theta : array_like, shape (..., p)
+        The parameters.
+    alpha : float or array_like
+        Their rates; an array must broadcast to the shape of `theta`.
+
+    Returns
+    -------
+    ndarray, shape (..., 2p)
+        Both, one behind the other.
 
     Examples
     --------

@@ -27,8 +27,10 @@ __all__ = ["MLP", "Model", "Quadratic", "linear_regression", "logistic_regressio
 
 
 class Model(Protocol):
-    """What a meta-learner asks of a model. θ has the shape (..., p), p = `n_params`; its leading axes broadcast with the
-    tasks'."""
+    """What a meta-learner asks of a model.
+
+    θ has the shape (..., p), p = `n_params`; its leading axes broadcast with the tasks'.
+    """
 
     n_params: int
 
@@ -328,6 +330,16 @@ class MLP:
 def linear_regression(d_in: int, d_out: int = 1) -> MLP:
     """Linear model xW + b with the mean squared error: an `MLP` without hidden layers.
 
+    Parameters
+    ----------
+    d_in, d_out : int
+        Lengths of x and of y.
+
+    Returns
+    -------
+    MLP
+        With θ = (W, b), of length (d_in + 1) d_out.
+
     Examples
     --------
     >>> linear_regression(2).grad(np.array([1.0, 2.0, 0.0]), x=[[3.0, 1.0]], y=[[4.0]])
@@ -338,6 +350,18 @@ def linear_regression(d_in: int, d_out: int = 1) -> MLP:
 
 def logistic_regression(d_in: int, n_classes: int = 2) -> MLP:
     """Multinomial logistic regression, softmax(xW + b) with the cross-entropy: an `MLP` without hidden layers.
+
+    Parameters
+    ----------
+    d_in : int
+        Length of x.
+    n_classes : int
+        At least 2.
+
+    Returns
+    -------
+    MLP
+        With θ = (W, b), of length (d_in + 1) n_classes.
 
     Examples
     --------
@@ -463,6 +487,7 @@ def sharpness(model: Model, theta: Array, x: AnyArray, y: AnyArray, only: Entrie
     model : model
         With a method `hvp`.
     theta : ndarray, shape (p,)
+        Where the curvature is measured.
     x, y : ndarray
         Inputs and targets of the tasks, with the tasks on the first axis.
     only : slice, optional
@@ -473,6 +498,7 @@ def sharpness(model: Model, theta: Array, x: AnyArray, y: AnyArray, only: Entrie
     Returns
     -------
     ndarray, shape (n_tasks,)
+        An eigenvalue for each task; negative where the loss curves down most.
 
     Raises
     ------

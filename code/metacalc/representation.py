@@ -22,6 +22,11 @@ def moment_matrix(batch: Batch) -> Array:
     batch : Batch
         x of shape (n_tasks, K, d), y of shape (n_tasks, K, 1).
 
+    Returns
+    -------
+    ndarray, shape (d, d)
+        Symmetric.
+
     Examples
     --------
     >>> from metacalc.tasks import LinearTasks
@@ -36,6 +41,18 @@ def moment_matrix(batch: Batch) -> Array:
 
 def shared_directions(matrix: ArrayLike, n_directions: int) -> Array:
     """The eigenvectors of the largest eigenvalues of symmetric matrices (..., d, d) as columns, shape (..., d, n_directions).
+
+    Parameters
+    ----------
+    matrix : array_like, shape (..., d, d)
+        Symmetric.
+    n_directions : int
+        At most d.
+
+    Returns
+    -------
+    ndarray, shape (..., d, n_directions)
+        Orthonormal columns.
 
     Examples
     --------
@@ -54,6 +71,18 @@ def subspace_error(B: ArrayLike, found: ArrayLike) -> Array:
     """Sum of the squared sines of the angles between two subspaces, of columns (d, l) and (..., d, l), orthonormal each.
 
     0 if they are the same, l if they are perpendicular.
+
+    Parameters
+    ----------
+    B : array_like, shape (d, l)
+        Orthonormal columns.
+    found : array_like, shape (..., d, l)
+        Other ones.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        From 0 to l.
 
     Examples
     --------
@@ -75,11 +104,18 @@ def predicted_subspace_error(d: int, spreads: Sequence[float], noise: float, n: 
     Parameters
     ----------
     d : int
+        Length of x.
     spreads : sequence of float
         Standard deviations of the tasks' l coefficients, positive.
     noise : float
+        Standard deviation σ of the noise.
     n : int
         Tasks times shots.
+
+    Returns
+    -------
+    float
+        In the units of `subspace_error`.
 
     Examples
     --------
@@ -103,11 +139,12 @@ def ridge_error(B: ArrayLike, batch: Batch, penalty: ArrayLike) -> Array:
     batch : Batch
         x of shape (n_tasks, K, d), y of shape (n_tasks, K, 1).
     penalty : float or array_like, shape (...)
-        λ of |y − Xw|² + λ|w|², positive.
+        λ of ‖y − Xw‖² + λ‖w‖², positive.
 
     Returns
     -------
     ndarray, shape (..., n_tasks)
+        The errors.
 
     Examples
     --------

@@ -51,8 +51,21 @@ class Kinks(NamedTuple):
 
 
 def prepared(expr: sp.Expr) -> sp.Expr:
-    """The expression without what stands for another one: sums, integrals and derivatives worked out, branches that
-    hold at single points left out (what they stand for is the limit; `examined` sees to it that it is), sinc written out."""
+    """The expression without what stands for another one.
+
+    Sums, integrals and derivatives are worked out, branches that hold at single points left out (what they stand for is the
+    limit; `examined` sees to it that it is), sinc written out.
+
+    Parameters
+    ----------
+    expr : sympy.Expr
+        In real symbols.
+
+    Returns
+    -------
+    sympy.Expr
+        The same function.
+    """
     expr = expr.doit().replace(sp.SingularityFunction, lambda u, a, n: sp.Piecewise(((u - a) ** n, u >= a), (0, True)))
     expr = expr.replace(sp.sinc, lambda u: sp.sin(u) / u)
     if expr.has(sp.Piecewise):
@@ -71,6 +84,18 @@ def differentiated(expr: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]
     """The partial derivatives of an expression in real symbols that is continuous.
 
     So a delta, as the derivative of sign has it, only ever comes with the factor 0.
+
+    Parameters
+    ----------
+    expr : sympy.Expr
+        In real symbols, continuous.
+    symbols : sequence of sympy.Symbol
+        What to differentiate by.
+
+    Returns
+    -------
+    list of sympy.Expr
+        A partial derivative for each symbol.
     """
     return [sp.diff(expr, s).replace(sp.DiracDelta, lambda *_: sp.S.Zero) for s in symbols]
 
@@ -92,6 +117,7 @@ def examined(given: sp.Expr, expr: sp.Expr, partials: list[sp.Expr], symbols: tu
     Returns
     -------
     Kinks
+        A kink if there is one, and what could not be decided.
     """
     undecided = [f for f in expr.atoms(sp.Function) if not isinstance(f, SMOOTH) and f.free_symbols]
     removable, seen = set(), set()

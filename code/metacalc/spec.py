@@ -111,6 +111,7 @@ class Guess:
     axis : str
         "x" or "y": which coordinate is asked for.
     question : str
+        What the reader is asked.
     answer : array_like or Formula
         What is true, over the sliders' positions.
     hides : sequence of Mark

@@ -57,7 +57,13 @@ _DARK_PLACES = ('html[data-theme="dark"] .stage', 'body[data-jp-theme-light="fal
 
 
 def style_sheet() -> str:
-    """The style of every stage: the palette as variables, for light and dark pages, and `stage.css`."""
+    """The style of every stage: the palette as variables, for light and dark pages, and `stage.css`.
+
+    Returns
+    -------
+    str
+        What a page that shows stages loads.
+    """
     light = COLORS | {"paper": "#ffffff"}  # a page's own
     variables = [" ".join(f"--stage-{name}: {code};" for name, code in palette.items()) for palette in (light, DARK)]
     return f""".stage {{ {variables[0]} }}
@@ -75,16 +81,21 @@ def panel(xlabel: str, ylabel: str, xlim: tuple[float, float], ylim: tuple[float
 
     Parameters
     ----------
-    xlabel, ylabel, title : str
+    xlabel, ylabel : str
+        What stands at the axes.
     xlim, ylim : tuple of float
-    yscale : str
-        "linear" or "log".
+        Their two ends.
+    title : str
+        What stands above them.
+    yscale : {"linear", "log"}
+        Scale of the vertical one.
     size : tuple of float
-        Inches.
+        Width and height in inches.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes; `.figure` is what a `Stage` takes.
     """
     with mpl.rc_context(STYLE):
         ax = Figure(figsize=size).subplots()
@@ -108,6 +119,7 @@ class Stage(anywidget.AnyWidget):
     sliders : sequence of one to eight Slider
         Their order is that of the axes of the marks' arrays.
     readout : Readout, optional
+        The numbers under the picture.
     alt : str
         What a reader who does not see the picture needs to know of it.
     play : str, optional

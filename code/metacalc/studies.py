@@ -79,10 +79,14 @@ def load(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
     Parameters
     ----------
     path : path
+        The stored file.
 
     Returns
     -------
-    settings, results : dict
+    settings : dict
+        What the study was told.
+    results : dict
+        What came out, by key.
 
     Raises
     ------
@@ -97,12 +101,36 @@ def load(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def packed(theta: ArrayLike) -> str:
-    """θ, or several, in half precision as text."""
+    """θ, or several, in half precision as text.
+
+    Parameters
+    ----------
+    theta : array_like, shape (p,) or (n, p)
+        One vector of parameters or several.
+
+    Returns
+    -------
+    str
+        In base 64.
+    """
     return base64.b64encode(np.asarray(theta, np.float16).tobytes()).decode()
 
 
 def unpacked(text: str, model: Model) -> Array:
-    """The θ's of a model in a text made by `packed`, shape (n, p), in double precision."""
+    """The θ's of a model in a text made by `packed`, shape (n, p), in double precision.
+
+    Parameters
+    ----------
+    text : str
+        What `packed` has made.
+    model : model
+        Whose θ they are.
+
+    Returns
+    -------
+    ndarray, shape (n, p)
+        In double precision.
+    """
     return np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, model.n_params).astype(float)
 
 
@@ -137,6 +165,7 @@ def best_adaptation(learner: Learner, score: Callable[[Learner], ArrayLike],
     Parameters
     ----------
     learner : Learner
+        What was trained.
     score : callable
         `score(learner) -> array (n_steps + 1,)`: validation score, lower is better, after 0, 1, ..., n_steps inner steps.
         NaN loses.
@@ -181,6 +210,7 @@ def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner]
     method : callable
         As `meta_train` takes it.
     model : model
+        What learns, as `metacalc.models` describes it.
     tasks : task distribution
         For meta-training.
     score : callable
@@ -199,6 +229,7 @@ def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner]
     Returns
     -------
     Choice
+        The best of all, with the learner.
 
     Raises
     ------
@@ -227,6 +258,13 @@ def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner]
 
 class Interval(NamedTuple):
     """A mean and the half-width of its 95% confidence interval: numbers, or arrays of one shape.
+
+    Attributes
+    ----------
+    mean : float or ndarray
+        The mean.
+    half_width : float or ndarray
+        Half the length of its 95% confidence interval.
 
     Examples
     --------

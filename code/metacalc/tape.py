@@ -38,7 +38,17 @@ class Derivative(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """A number on a tape. What it is combined with by + − * / is written down there; plain numbers are constants."""
+    """A number on a tape. What it is combined with by + − * / is written down there; plain numbers are constants.
+
+    Parameters
+    ----------
+    tape : Tape
+        Where it stands.
+    index : int
+        Its place there.
+    value : float
+        What it is.
+    """
 
     tape: Tape
     index: int

@@ -104,11 +104,13 @@ class Training(NamedTuple):
     Attributes
     ----------
     theta : ndarray, shape (p,)
+        What was learned.
     n_iters : int
         Iterations done.
     losses : ndarray
         Mean losses over successive blocks of `block` iterations each, at most 512 of them however long the run.
     block : int
+        Iterations that one of `losses` is the mean of.
     interrupted : bool
         Whether Ctrl-C ended it.
     learner : Learner or None
@@ -136,7 +138,9 @@ def meta_train(method: Method, model: Model, tasks: Tasks, n_iters: int, *, eta:
     method : callable
         `partial(maml, alpha=0.01, k=5)` or another algorithm with its settings.
     model : model
+        What learns, as `metacalc.models` describes it.
     tasks : task distribution
+        Where each batch is drawn, as `metacalc.tasks.Tasks` describes it.
     n_iters : int
         Iterations in all, at least 1.
     eta : float or callable
@@ -157,6 +161,8 @@ def meta_train(method: Method, model: Model, tasks: Tasks, n_iters: int, *, eta:
         File (.npz) that the state is written to, every `checkpoint_every` iterations and at the end. If it exists the
         run goes on from there, with the same result as if it had never stopped. Where it can no longer be written, as
         on a full disk, a warning says so and the run goes on.
+    checkpoint_every : int
+        Iterations between two writings of it.
     executor : concurrent.futures.Executor, optional
         Works out the sum over tasks; see `in_parallel`.
     progress : bool
@@ -333,7 +339,13 @@ def _linear_algebra():
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Linear algebra on one thread: on matrices of the course's sizes further threads cost more than they bring."""
+    """Linear algebra on one thread: on matrices of the course's sizes further threads cost more than they bring.
+
+    Yields
+    ------
+    None
+        The block runs meanwhile.
+    """
     controller = _linear_algebra()
     with nullcontext() if controller is None else controller.limit(limits=1, user_api="blas"):
         yield
@@ -345,7 +357,9 @@ class Evaluation(NamedTuple):
     Attributes
     ----------
     steps : tuple of int
-    shots : tuple of int, or None where the distribution was taken as it is and the arrays have the shape (n_steps,)
+        Numbers of inner steps.
+    shots : tuple of int, or None
+        Numbers of support examples; None where the distribution was taken as it is and the arrays have the shape (n_steps,).
     mean, ci : ndarray
         Mean over the tasks that did not diverge, and the half-width of its 95% confidence interval, 1.96 s/√n.
     median : ndarray
@@ -373,6 +387,7 @@ def evaluate(learner: Learner, tasks: Tasks, *, steps: Sequence[int] = (0, 1, 5,
     learner : Learner
         Such as `run.learner`: it knows how it adapts. `Learner(model, theta, alpha)` is one by hand.
     tasks : task distribution
+        Where the new tasks are drawn.
     steps : sequence of int
         Numbers of inner steps to stop at, each at least 0.
     shots : sequence of int, optional
@@ -389,6 +404,7 @@ def evaluate(learner: Learner, tasks: Tasks, *, steps: Sequence[int] = (0, 1, 5,
     Returns
     -------
     Evaluation
+        Means with their intervals, medians, and the share that diverged.
 
     Raises
     ------

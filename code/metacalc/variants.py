@@ -27,6 +27,7 @@ class WithContext:
     Parameters
     ----------
     net : MLP
+        The net that gets the context.
     n_context : int
         Length q of z.
 
@@ -131,15 +132,22 @@ def cavia(model: WithContext, theta: ArrayLike, batch: Batch, alpha: ArrayLike, 
     Parameters
     ----------
     model : WithContext
+        A net with context parameters.
     theta : array_like, shape (..., p)
         Its entries for z stay what they are, 0 at `model.init`: no gradient moves them.
-    batch, alpha, k
-        As in `maml`.
+    batch : Batch
+        The tasks, each with a support and a query set.
+    alpha : float or array_like
+        Inner rate, positive; an array must broadcast with θ.
+    k : int
+        Number of inner steps, at least 1.
 
     Returns
     -------
     loss : float or ndarray, shape (...)
+        Mean over tasks of the query loss at φ_k.
     gradient : ndarray, shape (..., p)
+        Its exact derivative by θ, 0 for z.
 
     Raises
     ------
@@ -165,8 +173,11 @@ class Stepwise(Learner):
     Parameters
     ----------
     model : model
+        What adapts, as `metacalc.models` describes it.
     theta : ndarray, shape ((1 + m) p,)
         The parameters and behind them m sets of rates, as `stabilised` learns them.
+    alpha, only, lam : optional
+        Of a `Learner`; the rates are in `theta`, and nothing else counts.
 
     Raises
     ------
@@ -204,9 +215,11 @@ def stabilised(model: Model, theta: ArrayLike, batch: Batch, k: int = 5, weights
     Parameters
     ----------
     model : model
+        What learns, as `metacalc.models` describes it.
     theta : array_like, shape (..., 2p) or (..., (1 + k) p)
         The parameters, and behind them their rates: one set for all steps, as in `meta_sgd`, or one for each step.
     batch : Batch
+        The tasks, each with a support and a query set.
     k : int
         Number of inner steps, at least 1.
     weights : array_like, shape (k,), optional
@@ -217,7 +230,9 @@ def stabilised(model: Model, theta: ArrayLike, batch: Batch, k: int = 5, weights
     Returns
     -------
     loss : float or ndarray, shape (...)
+        Mean over tasks of the weighted sum of the query losses.
     gradient : ndarray, in the shape of `theta`
+        Its derivative by the parameters and by the rates.
 
     Raises
     ------

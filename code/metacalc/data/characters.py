@@ -41,7 +41,7 @@ SCRIPTS = {  # first and last letter of each range; letters with accents are lef
     "Armenian": "ԱՖաֆ", "Cyrillic": "АЯаяЂЂЄЅІІЈЋЏЏђђєѕііјћџџ", "Georgian": "აჶႠჅ", "Greek": "ΑΩαω", "Hebrew": "את",
     "Lao": "ກຮ", "Latin": "AZazÐÐ", "Lisu": "ꓐꓷ", "Old Italic": "\U00010300\U0001031e",
 }
-# Letters that are taken for one another, after the families in the Unicode Consortium's list for Technical Standard 39.
+#: Letters that are taken for one another, after the families in the Unicode Consortium's list for Technical Standard 39.
 CONFUSABLES = tuple("""AΑАꓮ BΒВꓐ CСꓚ Dꓓ EΕЕꓰ Fꓝ Gꓖ HΗНꓧ IlΙІꓲ JЈꓙ KΚКꓗ Lꓡ MΜМꓟ NΝꓠ OoΟοОоՕօס PΡРꓑ Rꓣ SЅՏꓢ TΤТꓔ UՍꓴ Vꓦ Wꓪ XΧХꓫ
 YΥꓬ ZΖꓜ aаα cс eе gց hһհ iіι jј nո pрρ qզ sѕ uսυ vν xх yуγ ΓГ ΠП ФΦ κк rг""".split())
 
@@ -50,7 +50,7 @@ YΥꓬ ZΖꓜ aаα cс eе gց hһհ iіι jј nո pрρ qզ sѕ uսυ vν xх 
 class Characters:
     """Images of characters, which of them look alike, and splits of them by scripts.
 
-    Attributes
+    Parameters
     ----------
     x : ndarray of float32, shape (n_examples, size²)
         Ink, from 0 to 1.
@@ -90,8 +90,12 @@ class Characters:
 
         Returns
         -------
-        train, validation, test : list of str
-            Labels.
+        train : list of str
+            Labels for meta-training.
+        validation : list of str
+            For validation.
+        test : list of str
+            For meta-testing.
 
         Raises
         ------
@@ -132,6 +136,16 @@ class Characters:
 
 def script_of(label: str) -> str:
     """The script that a class belongs to.
+
+    Parameters
+    ----------
+    label : str
+        "script/character".
+
+    Returns
+    -------
+    str
+        The part before the stroke.
 
     Examples
     --------

@@ -55,6 +55,7 @@ def person_folds(n_people: int, n_folds: int = 5, n_validation: int = 100,
     n_validation : int
         Validation people of a fold, drawn from those who are not its test people.
     seed : int
+        Fixes who is where.
 
     Returns
     -------

@@ -30,10 +30,10 @@ __all__ = [
 SIMILAR = 0.6   # two languages that spell this share of their names alike, or more, never stand on two sides
 STEM, SHARE, COMMON = 4, 0.3, 12  # see `entity_groups`
 
-# Every locale without script or territory in its name that has 250 different words or more, at least nine tenths of
-# them in the letters a-z, but for `COPIES`. Families are those of Glottolog (Hammarström et al. 2024), Indo-European and
-# Atlantic-Congo by their branches. Latin stands with Romance; creoles and constructed languages stand with the family
-# that most of their words come from, so that no one's vocabulary is on two sides.
+#: Every locale without script or territory in its name that has 250 different words or more, at least nine tenths of
+#: them in the letters a-z, but for `COPIES`. Families are those of Glottolog (Hammarström et al. 2024), Indo-European and
+#: Atlantic-Congo by their branches. Latin stands with Romance; creoles and constructed languages stand with the family
+#: that most of their words come from, so that no one's vocabulary is on two sides.
 FAMILIES = {family: codes.split() for family, codes in {
     "Romance": "an ast ca eo es fr fur gl ia ie it kea la lij lld mfe oc pt rm ro sc scn vec",
     "Germanic": "af da de en fo frr fy gsw is ksh lb nb nds nl pcm sv wae",
@@ -51,7 +51,7 @@ FAMILIES = {family: codes.split() for family, codes in {
     "Khoe-Kwadi": "naq", "Macro-Jê": "kgp", "Quechuan": "qu", "Songhay": "dje", "Tupian": "yrl",
 }.items()}
 
-# Locales left out, and the one that is kept in their place: four fifths of their names or more are the same.
+#: Locales left out, and the one that is kept in their place: four fifths of their names or more are the same.
 COPIES = {
     **dict.fromkeys(("ceb", "fil", "ig"), "en"), **dict.fromkeys(("khq", "ses", "twq"), "dje"),
     **dict.fromkeys(("dav", "ebu", "guz", "jmc", "kam", "ki", "rof", "rwk", "saq", "teo", "vun"), "luy"),
@@ -65,6 +65,11 @@ _PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "
 def families() -> dict[str, str]:
     """{code: family} of all languages, sorted by code.
 
+    Returns
+    -------
+    dict of str: str
+        Language code: family.
+
     Examples
     --------
     >>> families()["fi"], len(families())
@@ -75,6 +80,16 @@ def families() -> dict[str, str]:
 
 def english(code: str) -> str:
     """The English name of a language.
+
+    Parameters
+    ----------
+    code : str
+        As Babel has it.
+
+    Returns
+    -------
+    str
+        The name.
 
     Examples
     --------
@@ -89,6 +104,16 @@ def normalise(name: str) -> tuple[str, ...]:
 
     Case is folded; diacritics go (Unicode's compatibility decomposition NFKD without its combining marks); letters
     with a stroke and ligatures are written plainly (ł, ø, æ); whatever is no letter separates words.
+
+    Parameters
+    ----------
+    name : str
+        In whatever script.
+
+    Returns
+    -------
+    tuple of str
+        The words that are left.
 
     Examples
     --------
@@ -147,6 +172,16 @@ def _locale(code):
 
 def overlap(one: str, other: str) -> float:
     """Share of the entities that both languages name whose names are spelt alike.
+
+    Parameters
+    ----------
+    one, other : str
+        Codes of two languages.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
 
     Examples
     --------
@@ -210,7 +245,17 @@ def entity_groups() -> list[tuple[str, ...]]:
 
 
 class Fold(NamedTuple):
-    """Codes of the languages for meta-training, for validation and for meta-testing."""
+    """Codes of the languages for meta-training, for validation and for meta-testing.
+
+    Attributes
+    ----------
+    train : tuple of str
+        Codes for meta-training.
+    valid : tuple of str
+        For validation.
+    test : tuple of str
+        For meta-testing.
+    """
 
     train: tuple[str, ...]
     valid: tuple[str, ...]
@@ -235,6 +280,7 @@ def folds(by: str = "language", n_folds: int = 5, seed: int = 0) -> list[Fold]:
     Returns
     -------
     list of Fold
+        One for each part that is held out.
 
     Raises
     ------
@@ -283,6 +329,7 @@ def split(fold: Fold, part: int = 0, seed: int = 0) -> tuple[
     Parameters
     ----------
     fold : Fold
+        Which languages are on which side.
     part : int
         Which part tests, 0, 1 or 2; the next one validates.
     seed : int
@@ -290,8 +337,12 @@ def split(fold: Fold, part: int = 0, seed: int = 0) -> tuple[
 
     Returns
     -------
-    train, valid, test : dict of str: list of str
+    train : dict of str: list of str
         Language code: its different words, sorted.
+    valid : dict of str: list of str
+        The same of the languages for validation.
+    test : dict of str: list of str
+        The same of those for meta-testing.
 
     Raises
     ------

@@ -18,7 +18,9 @@ class Batch:
     Parameters
     ----------
     x_support, y_support : array_like, shapes (n_tasks, K, ...)
+        What each task shows.
     x_query, y_query : array_like, shapes (n_tasks, n_query, ...)
+        What it is judged on.
 
     Raises
     ------

@@ -213,13 +213,17 @@ def nearest_mean(x_support: ArrayLike, y_support: ArrayLike, x_query: ArrayLike)
 
     Parameters
     ----------
-    x_support, x_query : array_like, shapes (n_tasks, n_support, d) and (n_tasks, n_query, d)
+    x_support : array_like, shape (n_tasks, n_support, d)
+        Inputs or features of the support sets.
     y_support : array_like of int, shape (n_tasks, n_support)
         Class numbers 0, ..., N − 1; each occurs in every task.
+    x_query : array_like, shape (n_tasks, n_query, d)
+        What to classify.
 
     Returns
     -------
     ndarray of int, shape (n_tasks, n_query)
+        Class numbers.
 
     Examples
     --------

@@ -83,6 +83,7 @@ class RatingTasks:
         Returns
         -------
         people : ndarray of int, shape (n_people · n_draws,)
+            Whose ratings they are.
         support : ndarray of int, shape (n_people · n_draws, K)
             The items whose rating is shown.
         query : ndarray of bool, shape (n_people · n_draws, n_items)

@@ -142,6 +142,7 @@ class LinearTasks:
     noise : float
         Standard deviation of the noise in the support set's answers, not negative.
     k_shots, n_query : int
+        Examples of the support and of the query set.
 
     Raises
     ------
