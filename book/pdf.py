@@ -8,6 +8,7 @@ The document is printed twice, for only the first print tells on which page ever
 import datetime
 import json
 import re
+import sys
 from html import escape
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -149,12 +150,16 @@ class Article:
         return said
 
     def rename(self):
-        """Anchors of this page begin with its name, and links lead to them."""
+        """Anchors of this page begin with its name, and links lead to them. An id that the page gives twice stays once."""
         self.article["id"] = self.page.name
+        seen = set()
         for node in self.soup.find_all(True):
             for key, value in list(node.attrs.items()):
                 if key == "id" and node is not self.article:
                     node["id"] = self.anchor(value)
+                    if node["id"] in seen:
+                        del node["id"]
+                    seen.add(self.anchor(value))
                 elif key in NAMES_IDS:
                     node[key] = " ".join(map(self.anchor, [value] if isinstance(value, str) else value))
             if node.name == "img":
@@ -323,11 +328,12 @@ def numbers_of(file):
     return {name.lstrip("/"): pages[place.page.idnum] for name, place in reader.named_destinations.items()}
 
 
-def print_pdf(source, output):
+def print_pdf(chromium, source, output):
     """Print a document as often as its page numbers need, in general twice.
 
     Parameters
     ----------
+    chromium : playwright.sync_api.Browser
     source : Path
         HTML.
     output : Path
@@ -335,36 +341,35 @@ def print_pdf(source, output):
     Raises
     ------
     RuntimeError
-        If there is no Chromium, or the numbers do not settle.
+        If the numbers do not settle.
     """
-    if browser.program() is None:
-        raise RuntimeError(f"printing needs one of {', '.join(browser.PROGRAMS)}")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser.program(), args=browser.FLAGS)
-        page = chromium.new_page()
-        page.set_default_timeout(600_000)
-        page.goto(source.resolve().as_uri())
-        page.wait_for_function(DRAWN)
-        page.evaluate("() => MathJax.startup.promise.then(() => document.fonts.ready).then(() => null)")
-        numbers = None
-        for _ in range(4):
-            page.evaluate(NUMBER, numbers or {})
-            page.evaluate(JOIN if numbers else "null")
-            page.pdf(path=output, prefer_css_page_size=True, print_background=True, tagged=True, outline=True)
-            before, numbers = numbers, numbers_of(output)
-            if numbers == before:
-                break
-        else:
-            raise RuntimeError("the page numbers do not settle")
-        chromium.close()
+    page = chromium.new_page()
+    page.set_default_timeout(0)  # the whole book takes minutes to typeset
+    page.goto(source.resolve().as_uri())
+    page.wait_for_function(DRAWN)
+    page.evaluate("() => MathJax.startup.promise.then(() => document.fonts.ready).then(() => null)")
+    numbers = None
+    for _ in range(4):
+        page.evaluate(NUMBER, numbers or {})
+        if numbers:
+            page.evaluate(JOIN)
+        page.pdf(path=output, prefer_css_page_size=True, print_background=True, tagged=True, outline=True)
+        before, numbers = numbers, numbers_of(output)
+        if numbers == before:
+            page.close()
+            return
+    raise RuntimeError("the page numbers do not settle")
 
 
 def main():
+    if browser.program() is None:
+        sys.exit(f"Printing needs one of {', '.join(browser.PROGRAMS)}.")
     source = HTML.parent / "pdf/book.html"
     source.parent.mkdir(exist_ok=True)
     source.write_text(document(HTML, pages_of(HTML), "../html/"), encoding="utf-8")
     partial = source.with_name("book.pdf")
-    print_pdf(source, partial)
+    with sync_playwright() as playwright:
+        print_pdf(playwright.chromium.launch(executable_path=browser.program(), args=browser.FLAGS), source, partial)
     partial.replace(HTML / PDF)  # whole or not at all
     offer_pdf(HTML, ROOT_PAGE.removesuffix(".html"))
 

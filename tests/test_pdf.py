@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from conftest import HTML, chromium, missing, optional
+from conftest import HTML, missing, optional
 from metacalc.course.answers import EXERCISES
 
 pdf = optional("pdf")  # book/pdf.py, and with it what the extra of that name installs
@@ -65,16 +65,10 @@ def test_an_index_entry_names_pages(whole):
     assert len(entries) > 50 and all(entry.select(".page-number") for entry in entries)
 
 
-def printed(tmp_path_factory, pages):
-    if chromium.program() is None:
-        missing("no Chromium is installed: nothing is printed")
-    folder = tmp_path_factory.mktemp("pdf")
-    source, output = HTML.parent / f"pdf-{folder.name}.html", folder / "book.pdf"
-    source.write_text(pdf.document(HTML, pages, "html/"), encoding="utf-8")
-    try:
-        pdf.print_pdf(source, output)
-    finally:
-        source.unlink()
+def printed(browser, folder, pages):
+    source, output = folder / "book.html", folder / "book.pdf"
+    source.write_text(pdf.document(HTML, pages, f"{HTML.as_uri()}/"), encoding="utf-8")
+    pdf.print_pdf(browser, source, output)
     return output
 
 
@@ -120,7 +114,7 @@ def look(output, pages):
             assert number == 1 or texts[-1].splitlines()[-1] == str(number)
             page.close()
     assert "CC BY 4.0" in texts[0] and "Version" in texts[0] and texts[1].startswith("Contents")
-    assert not re.search(r"\b000\b|▶ Play\n|page \D", " ".join(texts)[:10**5]) and "Check it" not in texts[-1]
+    assert not re.search(r"\bpage 000\b|(solution|Answers): page\s*\n|▶ Play\n|^Check it$", "\n".join(texts), re.MULTILINE)
     for text in texts:  # a figure's picture, its positions and its caption's beginning are not parted
         assert text.count("Drawn at") == len(re.findall(r"Live figure( [\d.]+)?\. ", text)), text
     listed = re.findall(r"^(.+?) (\d+)$", "\n".join(texts[1:numbers[pages[0].name] - 1]), re.MULTILINE)
@@ -129,13 +123,13 @@ def look(output, pages):
     return texts
 
 
-def test_a_chapter_on_paper(tmp_path_factory, pages):
+def test_a_chapter_on_paper(browser, tmp_path, pages):
     chapter = [page for page in pages if page.name == "03_gradient_descent"]
-    texts = look(printed(tmp_path_factory, chapter), chapter)
-    assert 18 <= len(texts) <= 40 and "Exercise 3.1 (The slope of a step)" in " ".join(texts)
+    texts = look(printed(browser, tmp_path, chapter), chapter)
+    assert 15 <= len(texts) <= 40 and "Exercise 3.1 (The slope of a step)" in " ".join(texts)
 
 
 @pytest.mark.slow
-def test_the_whole_book_on_paper(tmp_path_factory, pages):
-    texts = look(printed(tmp_path_factory, pages), pages)
+def test_the_whole_book_on_paper(browser, tmp_path, pages):
+    texts = look(printed(browser, tmp_path, pages), pages)
     assert 250 <= len(texts) <= 500
