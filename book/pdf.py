@@ -223,7 +223,7 @@ def contents(sections):
     for section in sections:
         for heading in section.select(".as-h1, .as-h2"):
             depth = section["class"][1] if heading["class"] == ["as-h1"] else "section"
-            place = heading.get("id") or heading.parent["id"]
+            place = heading.get("id") or heading.parent["id"] if depth == "section" else section["id"]
             lines.append(f'<li class="{depth}"><a href="#{place}"><span>{heading.decode_contents()}</span>'
                          f'<span class="page-number"></span></a></li>')
     return made(f'<nav class="printed-contents"><h1>Contents</h1><ol>{"".join(lines)}</ol></nav>')

@@ -99,7 +99,7 @@ function countSolved() {
   document.querySelector(".solved")?.remove();
   const line = element("p", { class: "solved" },
     `${solved(names)} of ${names.length} exercises ${PAGE in EXERCISES ? "here" : "of the course"} solved in this browser`);
-  if (kept) line.append(" · ", saveButton(), " ", forgetButton());
+  if (kept) line.append(" · ", forgetButton(), " ", saveButton());
   place.after(line);
 }
 

@@ -66,7 +66,7 @@ def text_of(answer: Any) -> str:
             answer = tuple(sp.flatten(answer))
         text = inspect.getsource(answer) if inspect.isroutine(answer) or inspect.isclass(answer) else str(answer)
     except Exception:  # the reader's own objects may raise anything
-        text = type(answer).__name__
+        text = f"{type(answer).__name__}"
     return text[:LONGEST]
 
 
