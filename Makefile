@@ -6,7 +6,7 @@ PAGES := $(shell find chapters -not -path "*/.*") $(wildcard *.yml *.md book/*.*
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
-.PHONY: book test lab hub serve notebooks studies requirements oracles budgets bench oldest mutants page-cells clean
+.PHONY: book test pdf lab hub serve notebooks studies requirements oracles budgets bench oldest mutants page-cells clean
 
 book: _build/html/.built
 	@echo "The book is in _build/html/index.html"
@@ -29,6 +29,13 @@ hub: .venv/installed
 serve: book
 	@echo "http://localhost:8000 (stop with Ctrl-C)"
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+# Prints the whole book with Chromium, from its pages, the first of which then offers it: some minutes.
+pdf: _build/html/_downloads/metacalc.pdf
+
+_build/html/_downloads/metacalc.pdf: _build/html/.built book/pdf.py book/pdf.css
+	$(BIN)/python -m pip install --quiet --editable '.[pdf]'
+	$(BIN)/python book/pdf.py
 
 # Runs the notebooks and stores their text outputs, which the tests compare.
 notebooks: .venv/installed

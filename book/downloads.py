@@ -2,23 +2,29 @@
 
 The package is in no registry, so the book carries it: a wheel beside the pages, offered in the menu with the notebook. Where
 `html_baseurl` says at which address the pages stand, the notebook installs it from there; otherwise from a file beside itself.
+All notebooks together are an archive with the wheel and with what they read. The first page offers that, and the PDF of
+the book where `make pdf` has printed these very pages.
 """
 
 import base64
 import hashlib
+import os
 import re
 import zipfile
 from importlib.metadata import metadata
 from pathlib import Path
 
 import nbformat
+from docutils import nodes
 
 import metacalc
 
-ROOT, PACKAGE = Path(__file__).parent.parent, Path(metacalc.__file__).parent
+ROOT, PACKAGE = Path(__file__).resolve().parent.parent, Path(metacalc.__file__).parent
 ABOUT = metadata("metacalc")
 WHEEL = f"metacalc-{ABOUT['Version']}-py3-none-any.whl"
 BOOK = "metacalc: the calculus of learning to learn"
+ZIP, PDF = "_downloads/metacalc-notebooks.zip", "_downloads/metacalc.pdf"
+PLACE = re.compile("<!-- pdf -->.*?<!-- /pdf -->", re.DOTALL)
 STRING = re.compile(r"""["']([^"'\n]*/[^"'\n]+)["']""")
 
 
@@ -33,6 +39,13 @@ def digest(data):
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
+def write_zip(path, files):
+    """An archive of files, a dictionary of names and bytes; the same every time."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+
+
 def write_wheel(folder):
     """The package as a wheel: a pure package's is an archive of its files, with what is known of it and a list of hashes."""
     about = f"metacalc-{ABOUT['Version']}.dist-info"
@@ -43,9 +56,7 @@ def write_wheel(folder):
     files[f"{about}/licenses/LICENSE"] = (ROOT / "LICENSE").read_bytes()
     record = "".join(f"{name},{digest(data)},{len(data)}\n" for name, data in files.items())
     files[f"{about}/RECORD"] = f"{record}{about}/RECORD,,\n".encode()
-    with zipfile.ZipFile(folder / WHEEL, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)  # the same every time
+    write_zip(folder / WHEEL, files)
 
 
 def reads(notebook, folder):
@@ -54,7 +65,7 @@ def reads(notebook, folder):
     return sorted(name for name in named if (folder / name).is_file())
 
 
-def beginning(title, files, address):
+def beginning(title, files, address, wheel=None):
     """The two cells that a downloaded notebook begins with.
 
     Parameters
@@ -65,39 +76,98 @@ def beginning(title, files, address):
         What it reads from the course's folder.
     address : str
         Where the book is, with a slash at its end, or nothing.
+    wheel : str, optional
+        Where the archive of all notebooks has the package, seen from this one, and with it what the notebook reads.
     """
-    where = f"{address}_static/{WHEEL}"
-    source = f"from <{where}>." if address else (
+    where = wheel or f"{address}_static/{WHEEL}"
+    source = f"from the file `{wheel}` of this archive." if wheel else f"from <{where}>." if address else (
         f"from the file `{WHEEL}`: every chapter's download menu has it, put it beside this notebook.")
     lines = [f"This is *{title}* from the course **{BOOK}**, as its page was built.",
              f"The next cell installs what it needs where that is missing (Python 3.11 or newer), {source}",
              "In a clone of the course nothing is missing, and theorems look as on the page: `make lab` opens it there."]
-    if files:
+    if files and not wheel:
         lines[2] += (f" This chapter runs as a whole only there, for it reads {', '.join(f'`{name}`' for name in files)}, "
                      "which the package does not bring.")
-    wheel = f"metacalc[course] @ {where}" if address else f"./{WHEEL}[course]"
-    install = f'try:\n    import metacalc\nexcept ImportError:\n    %pip install --quiet "{wheel}"'
+    package = f"{wheel}[course]" if wheel else f"metacalc[course] @ {where}" if address else f"./{WHEEL}[course]"
+    install = f'try:\n    import metacalc\nexcept ImportError:\n    %pip install --quiet "{package}"'
     return [nbformat.v4.new_markdown_cell("\n\n".join(lines), id="about-this-copy"),
             nbformat.v4.new_code_cell(install, id="install-metacalc")]
 
 
-def complete(path, output, address):
-    """Write a chapter's notebook as it is downloaded."""
+def complete(path, address, wheel=None):
+    """A chapter's notebook as it is downloaded, as text."""
     notebook = nbformat.read(path, as_version=4)
     title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)[1]
-    notebook.cells[:0] = beginning(title, reads(notebook, path.parent), address)
-    output.write_text(nbformat.writes(notebook, indent=1) + "\n", encoding="utf-8")
+    notebook.cells[:0] = beginning(title, reads(notebook, path.parent), address, wheel)
+    return nbformat.writes(notebook, indent=1) + "\n"
+
+
+def write_notebooks(path, pages, wheel):
+    """All notebooks as an archive, in the course's folders, with the package and all that they read.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    pages : iterable of Path
+        The sources of the book's pages; those that are no notebooks come along as they are.
+    wheel : Path
+    """
+    files = {f"metacalc/{WHEEL}": wheel.read_bytes(), "metacalc/LICENSE": (ROOT / "LICENSE").read_bytes()}
+    for page in sorted(pages):
+        name = f"metacalc/{page.relative_to(ROOT).as_posix()}"
+        if page.suffix != ".ipynb":
+            files[name] = page.read_bytes()
+            continue
+        files[name] = complete(page, "", os.path.relpath(ROOT / WHEEL, page.parent)).encode()
+        for read in reads(nbformat.read(page, as_version=4), page.parent):
+            place = (page.parent / read).resolve()
+            files[f"metacalc/{place.relative_to(ROOT).as_posix()}"] = place.read_bytes()
+    path.parent.mkdir(exist_ok=True)
+    write_zip(path, files)
 
 
 def complete_all(app, error):
     if error or app.builder.format != "html":
         return
     address = app.config.html_baseurl and app.config.html_baseurl.rstrip("/") + "/"
-    sources = Path(app.outdir) / "_sources"
-    for output in sources.rglob("*.ipynb"):
-        path = Path(app.srcdir) / output.relative_to(sources)
+    html, root = Path(app.outdir), Path(app.srcdir)
+    for output in (html / "_sources").rglob("*.ipynb"):
+        path = root / output.relative_to(html / "_sources")
         if path.exists():  # not one of an earlier build
-            complete(path, output, address)
+            output.write_text(complete(path, address), encoding="utf-8")
+    pages = [Path(app.env.doc2path(name)).resolve() for name in app.env.found_docs]
+    write_notebooks(html / ZIP, [page for page in pages if page.parent != ROOT], Path(app.doctreedir).parent / "assets" / WHEEL)
+    (html / PDF).unlink(missing_ok=True)  # it was of other pages
+    offer_pdf(html, app.config.root_doc)
+
+
+def take_along(app, doctree):
+    """The place on the first page for what can be kept: the notebooks, and the PDF, which may not be there yet."""
+    for place in doctree.findall(nodes.container):
+        if "take-along" in place["classes"]:
+            up = "../" * app.env.docname.count("/")
+            words = (f'<p>In one file: <a href="{up}{ZIP}" download>all notebooks</a>, with what they need (zip)'
+                     "<!-- pdf --><!-- /pdf -->.</p>")
+            place[:] = [nodes.raw("", words, format="html")]
+
+
+def offer_pdf(html, root_page):
+    """Make the first page of a built book link to its PDF where that has been printed, and not where it has not.
+
+    Parameters
+    ----------
+    html : Path
+        The folder of the built book.
+    root_page : str
+        The first page's name, without its ending.
+    """
+    page, printed = html / f"{root_page}.html", html / PDF
+    up, link = "../" * root_page.count("/"), ""
+    if printed.exists():
+        link = f', and <a href="{up}{PDF}" download>the book on paper</a> (PDF, {printed.stat().st_size / 1e6:.0f} MB)'
+    text = page.read_text(encoding="utf-8")
+    page.write_text(PLACE.sub(f"<!-- pdf -->{link}<!-- /pdf -->", text), encoding="utf-8")
 
 
 def lay(app, config):
@@ -115,6 +185,7 @@ def offer(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect("config-inited", lay, priority=600)  # once the folder of assets is there
+    app.connect("doctree-read", take_along)
     app.connect("html-page-context", offer, priority=600)  # once the theme's buttons are
     app.connect("build-finished", complete_all)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

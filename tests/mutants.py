@@ -53,6 +53,7 @@ TESTS = {  # module: its tests, the likeliest first
     "axes": "test_explore",
     "explore": "test_explore",
     "stage": "test_stage test_stage_pictures test_defaults",
+    "assignments": "test_assignments",
     "exercises": "test_exercises test_formulas",
     "data/characters": "test_characters test_defaults",
     "data/languages": "test_languages test_defaults",

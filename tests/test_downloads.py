@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 
 import downloads
 import nbformat
@@ -40,6 +41,43 @@ def test_a_downloaded_notebook_says_what_it_is_and_installs_what_is_missing(name
     page = (HTML / name).with_suffix(".html").read_text(encoding="utf-8")
     for link in (f"_sources/{name}", f"_static/{downloads.WHEEL}"):
         assert len(re.findall(rf'href="[./]*{link}"', page)) == 1
+
+
+def test_the_archive_of_all_notebooks_has_what_they_read_and_what_they_install(tmp_path):
+    if not HTML.exists():
+        missing("the book is not built: run `make book`")
+    with zipfile.ZipFile(HTML / downloads.ZIP) as archive:
+        assert not [name for name in archive.namelist() if not name.startswith("metacalc/") or ".." in name]
+        archive.extractall(tmp_path)
+    course = tmp_path / "metacalc"
+    assert {path.relative_to(course).as_posix() for path in course.rglob("*.ipynb")} == set(NOTEBOOKS)
+    for name in NOTEBOOKS:
+        about, install, *rest = nbformat.read(course / name, as_version=4).cells
+        assert rest == nbformat.read(ROOT / name, as_version=4).cells
+        wheel = re.search(r'"([^"]+)\[course\]"', install.source)[1]
+        assert ((course / name).parent / wheel).resolve() == course / downloads.WHEEL and f"`{wheel}`" in about.source
+        files = downloads.reads(nbformat.from_dict({"cells": rest}), (ROOT / name).parent)
+        assert all(((course / name).parent / file).is_file() for file in files)
+        assert bool(files) == ((ROOT / name).stem in NEED_A_CLONE) and "runs as a whole only there" not in about.source
+    assert (course / downloads.WHEEL).read_bytes() == (HTML / "_static" / downloads.WHEEL).read_bytes()
+
+
+def test_the_first_page_links_the_pdf_only_where_it_is(tmp_path):
+    if not HTML.exists():
+        missing("the book is not built: run `make book`")
+    text = (HTML / "chapters/intro.html").read_text(encoding="utf-8")
+    assert len(re.findall(f'href="../{downloads.ZIP}"', text)) == 1
+    assert (f'href="../{downloads.PDF}"' in text) == (HTML / downloads.PDF).exists()
+    page, printed = tmp_path / "chapters/intro.html", tmp_path / downloads.PDF
+    page.parent.mkdir()
+    printed.parent.mkdir()
+    page.write_text(text, encoding="utf-8")
+    for there in (True, True, False, False):
+        printed.write_bytes(bytes(3 * 10**6)) if there else printed.unlink(missing_ok=True)
+        downloads.offer_pdf(tmp_path, "chapters/intro")
+        made = page.read_text(encoding="utf-8")
+        assert made.count(f'href="../{downloads.PDF}"') == there and ("(PDF, 3 MB)" in made) == there
+        assert made.count(f'href="../{downloads.ZIP}"') == 1
 
 
 def test_the_first_cell_installs_only_where_the_package_is_missing():

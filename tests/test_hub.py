@@ -1,5 +1,6 @@
 """The JupyterHub of `hub/`: it starts, lets a student in and nobody else, and the student runs a chapter."""
 
+import io
 import json
 import os
 import re
@@ -7,11 +8,13 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import uuid
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from conftest import ROOT, optional
 
@@ -30,6 +33,38 @@ def test_a_student_s_own_work_is_never_overwritten(tmp_path):
     (folder / "glossary.md").unlink()
     hand_out(ROOT / "chapters", tmp_path)
     assert (folder / "intro.ipynb").read_text() == "mine" and (folder / "glossary.md").exists()
+
+
+def test_the_container_file_is_one_and_copies_what_is_there():
+    """It is parsed, and not built: whether it runs nothing here can tell."""
+    parser = optional("dockerfile_parse").DockerfileParser(
+        fileobj=io.BytesIO((ROOT / "hub/Containerfile").read_bytes()))
+    steps = [(step["instruction"], step["value"]) for step in parser.structure if step["instruction"] != "COMMENT"]
+    names = [name for name, _ in steps]
+    assert names[0] == "FROM" and set(names) <= {"FROM", "COPY", "RUN", "USER", "WORKDIR", "ENV", "EXPOSE", "CMD"}
+    assert re.fullmatch(r"docker\.io/library/python:3\.\d+-slim", steps[0][1])
+    copied = [value.split() for name, value in steps if name == "COPY"]
+    wanted = {source for *sources, _ in copied for source in sources}
+    assert all((ROOT / source).exists() for source in wanted)
+    assert wanted >= {"requirements.txt", "code", "chapters", "hub/student.py"}
+    program = json.loads(dict(steps)["CMD"])[1]
+    assert program == f"{dict((sources[-1], target) for *sources, target in copied)['hub/student.py']}student.py"
+    user = [value for name, value in steps if name == "USER"]
+    assert user == ["1000"] and names.index("USER") > max(i for i, name in enumerate(names) if name in ("COPY", "RUN"))
+    pinned = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["hub"]
+    assert re.search(r"jupyterhub==[\d.]+", " ".join(value for name, value in steps if name == "RUN"))[0] in pinned
+
+
+def test_the_settings_for_kubernetes_are_yaml_and_fit_the_container():
+    text = (ROOT / "hub/zero-to-jupyterhub.yaml").read_text(encoding="utf-8")
+    settings, container = yaml.safe_load(text), (ROOT / "hub/Containerfile").read_text(encoding="utf-8")
+    assert "never tried on a cluster" in text and settings.keys() == {"hub", "singleuser", "cull", "proxy"}
+    single, config = settings["singleuser"], CONFIG.read_text(encoding="utf-8")
+    assert json.dumps(single["cmd"]) in container and f"WORKDIR {single['storage']['homeMountPath']}" in container
+    image = single["image"]
+    assert single["defaultUrl"] in config and f"{image['name']}:{image['tag']} ." in container
+    assert all(isinstance(value, str) for value in single["extraEnv"].values()) and single["networkPolicy"]["enabled"]
+    assert settings["hub"]["config"]["Authenticator"]["allowed_users"] and settings["proxy"]["https"]["enabled"]
 
 
 def wait_for(what, seconds=60):

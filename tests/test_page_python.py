@@ -11,6 +11,8 @@ import sympy as sp
 
 import metacalc
 from conftest import DESK, HTML, PHONE, ROOT
+from metacalc.assignments import collect
+from metacalc.course import check
 from metacalc.course.answers import EXERCISES
 from test_book import violations
 from test_exercises import SOLUTIONS, WRONG
@@ -130,6 +132,34 @@ def test_an_answer_is_typeset_checked_counted_and_kept(tab, running):
     other.wait_for_load_state()
     other.locator(".solved", has_text=f"0 of {HERE}").wait_for()
     running.locator(".solved", has_text=f"0 of {HERE}").wait_for()
+
+
+def test_answers_are_saved_as_the_file_that_a_teacher_collects(tab, tmp_path):
+    page = tab(PAGE)
+    for label, answer, verdict in (("bg-ex-error", "h e^theta / 2", "✓"), ("bg-ex-derivative", "8", "✗")):
+        place = page.locator(f".exercise-{label}")
+        place.get_by_role("textbox").fill(answer)
+        place.get_by_role("textbox").press("Enter")
+        place.locator(".answer-verdict", has_text=verdict).wait_for(timeout=60_000)
+    n = page.locator(".cell").evaluate_all("cells => cells.findIndex(c => c.classList.contains('exercise-bg-ex-quotient'))")
+    write(page, n, 'check("bg-ex-quotient", lambda x: x**2)')
+    run(page, n)
+    page.reload()
+    assert page.locator(".exercise-bg-ex-derivative input").input_value() == "8"
+    page.get_by_role("button", name="Save my answers").click()
+    assert not violations(page)
+    page.get_by_label("Your name").fill("Ada Lovelace")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the file").click()
+    assert download.value.suggested_filename == "answers.json"
+    download.value.save_as(tmp_path / "answers.json")
+    found = collect(tmp_path, check)
+    (row,) = found.rows
+    assert (row.student, row.total, row.notes) == ("Ada Lovelace", 1, ()) and not found.differences()
+    assert {name: one.status for name, one in row.results.items()} == {
+        "bg-ex-error": "right", "bg-ex-derivative": "wrong", "bg-ex-quotient": "not re-checked"}
+    assert all(one.given.date[:2] == "20" for one in row.results.values())
+    assert found.programs()[0][2].strip() == 'check("bg-ex-quotient", lambda x: x**2)'
 
 
 def test_a_changed_cell_survives_a_reload_and_goes_back(tab):

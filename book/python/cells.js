@@ -161,7 +161,7 @@ class Cell {
       Object.assign(this, { ran: true, home: Python.worker });
       this.said.textContent = right ? "done" : "ended with an error";
       if (!right) this.unfold();
-      if (solved) this.node.dispatchEvent(new CustomEvent("metacalc-verdict"));
+      if (solved !== null) this.node.dispatchEvent(new CustomEvent("metacalc-verdict", { detail: solved }));
       return right;
     } catch (error) {
       if (!(error instanceof Stopped)) throw error;

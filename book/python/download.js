@@ -14,15 +14,20 @@ function withChanges(notebook, changed) {
 
 const changesToTake = () => (typeof changedCells === "undefined" ? new Map() : changedCells());
 
+/** A text becomes a file of the reader's own. */
+function keepFile(name, text, type) {
+  const address = URL.createObjectURL(new Blob([`${text}\n`], { type }));
+  element("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60000);  // a browser may still ask where to keep it
+}
+
 /** The notebook as a file of the reader's own; where it cannot be read, the link does what it would have done. */
 async function downloadChanged(link, changed) {
   try {
     const response = await fetch(link.href);
     if (!response.ok) throw new Error(`${link.href}: ${response.status}`);
-    const text = `${JSON.stringify(withChanges(await response.json(), changed), null, 1)}\n`;
-    const address = URL.createObjectURL(new Blob([text], { type: "application/x-ipynb+json" }));
-    element("a", { href: address, download: new URL(link.href).pathname.split("/").at(-1) }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 60000);  // a browser may still ask where to keep it
+    const text = JSON.stringify(withChanges(await response.json(), changed), null, 1);
+    keepFile(new URL(link.href).pathname.split("/").at(-1), text, "application/x-ipynb+json");
   } catch {
     window.open(link.href, "_blank");
   }

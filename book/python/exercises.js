@@ -2,10 +2,12 @@
 // own. What was solved is kept in this browser alone, counted at the chapter's head and on the first page.
 
 const SECONDS = 20;  // for one answer, as in Python
-const KEPT = ["solved", "cell", "choice", "own"];  // kinds of what is stored
+const KEPT = ["solved", "tried", "date", "cell", "choice", "own"];  // kinds of what is stored
 const VERDICT_SIGNS = { true: "✓", false: "✗" };
 
 const solved = (names) => names.filter((name) => Store.get("solved", name) !== null).length;
+
+const answerTo = (name) => Store.get("solved", name) ?? Store.get("tried", name);
 
 class Question {
   constructor(cell) {
@@ -19,14 +21,14 @@ class Question {
     if (classes.includes("asks-program")) cell.node.querySelector(".cell-tools").after(this.verdict);
     else this.build();
     this.show();
-    cell.node.addEventListener("metacalc-verdict", () => this.solve(this.field?.value ?? ""));
+    cell.node.addEventListener("metacalc-verdict", ({ detail }) => this.keep("solved", detail));
   }
 
   build() {
     this.field = element("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", inputmode: "text",
       maxlength: 500, "aria-label": `Your answer to ${this.title}`, placeholder: this.symbols.length ? `in ${this.symbols.join(", ")}` : "a number or formula",
       oninput: () => { this.verdict.textContent = ""; clearTimeout(this.timer); this.timer = setTimeout(() => this.preview(), 150); } });
-    this.field.value = Store.get("solved", this.name) ?? "";
+    this.field.value = answerTo(this.name) ?? "";
     this.button = element("button", { type: "submit" });
     this.formula = element("div", { class: "answer-formula", "aria-live": "polite" });
     const form = element("form", { class: "answer-form", onsubmit: (event) => { event.preventDefault(); this.check(); } },
@@ -60,8 +62,8 @@ class Question {
       await Python.need(CORE);
       timer = setTimeout(() => Python.stop("Your answer takes too long to work out. Is there a simpler form?"), SECONDS * 1000);
       const { right, reason } = await Python.ask("check", { name: this.name, text });
-      if (right) this.solve(text);
-      else this.say(false, reason);
+      this.keep(right ? "solved" : "tried", text);
+      if (!right) this.say(false, reason);
       this.preview();
     } catch (error) {
       this.say(false, error.message);
@@ -75,8 +77,11 @@ class Question {
     this.verdict.textContent = right === null ? words : `${VERDICT_SIGNS[right]} ${words}`;
   }
 
-  solve(text) {
-    Store.set("solved", this.name, text);
+  keep(kind, text) {
+    const solved = Store.get("solved", this.name) !== null;
+    if (kind === "tried" && (solved || !text.trim())) return;
+    Store.set(kind, this.name, text);
+    Store.set("date", this.name, new Date().toISOString());
     this.show();
     document.dispatchEvent(new CustomEvent("metacalc-solved"));
   }
@@ -94,8 +99,27 @@ function countSolved() {
   document.querySelector(".solved")?.remove();
   const line = element("p", { class: "solved" },
     `${solved(names)} of ${names.length} exercises ${PAGE in EXERCISES ? "here" : "of the course"} solved in this browser`);
-  if (kept) line.append(" · ", forgetButton());
+  if (kept) line.append(" · ", forgetButton(), " ", saveButton());
   place.after(line);
+}
+
+/** The answers as a file for a teacher (`metacalc.assignments` reads it). Nothing is sent. */
+function saveButton() {
+  const field = element("input", { "aria-label": "Your name", placeholder: "Your name", maxlength: 100, required: true, autocomplete: "name" });
+  const form = element("form", { class: "save", hidden: true, onsubmit: (event) => {
+    event.preventDefault();
+    const saved = new Date().toISOString(), student = field.value.trim();
+    const answers = Object.values(EXERCISES).flat().filter((name) => answerTo(name) !== null).map((exercise) => ({
+      exercise, right: Store.get("solved", exercise) !== null, answer: answerTo(exercise), date: Store.get("date", exercise) ?? "" }));
+    const whole = { format: "metacalc-answers", version: 1, student, saved, answers };
+    if (student) keepFile("answers.json", JSON.stringify(whole, null, 1), "application/json");
+  } }, field, element("button", { class: "forget" }, "Save the file"));
+  const button = element("button", { type: "button", class: "forget", onclick: () => {
+    button.hidden = true;
+    form.hidden = false;
+    field.focus();
+  } }, "Save my answers");
+  return element("span", {}, button, form);
 }
 
 function forgetButton() {

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterable
 from contextlib import contextmanager
 from itertools import permutations
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
+from metacalc.assignments import Answer, now, save_answers, text_of
 from metacalc.formulas import named, parsed, sympified
 
 __all__ = ["Checker", "Exercise", "Verdict", "entries", "formula", "number"]
@@ -62,12 +64,17 @@ class Verdict(NamedTuple):
 
 
 class Checker:
-    """Checks answers to the exercises of a course.
+    """Checks answers to the exercises of a course, and remembers them.
 
     Parameters
     ----------
     exercises : dict of str: Exercise
         Each exercise's name, and what is known of it.
+
+    Attributes
+    ----------
+    answers : dict of str: Answer
+        The last answer to each exercise, or the last right one, in the order in which they were given.
 
     Raises
     ------
@@ -90,6 +97,7 @@ class Checker:
         if not isinstance(exercises, dict) or not all(isinstance(one, Exercise) for one in exercises.values()):
             raise ValueError("exercises must be a dictionary of names and Exercise")
         self.exercises = exercises
+        self.answers: dict[str, Answer] = {}
 
     def __call__(self, name: str, answer: Any = ...) -> Verdict:
         """Verdict on an answer to the exercise of that name.
@@ -110,6 +118,35 @@ class Checker:
         ValueError
             If there is no exercise of that name.
         """
+        verdict = self.verdict(name, answer)
+        if answer is not ... and (verdict.right or not (name in self.answers and self.answers[name].right)):
+            self.answers.pop(name, None)
+            self.answers[name] = Answer(name, text_of(answer), verdict.right, now())
+        return verdict
+
+    def save(self, path: str | Path, student: str) -> Path:
+        """Save the answers that were given, to those that the file holds already: for a teacher, who collects these files.
+
+        Parameters
+        ----------
+        path : str or Path
+            "answers.json", for example.
+        student : str
+            The name that the teacher knows.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            If `student` is no name, or `path` holds something else, or the answers of another student.
+        """
+        return save_answers(path, student, self.answers.values())
+
+    def verdict(self, name: str, answer: Any = ...) -> Verdict:
+        """As calling it, but the answer is not remembered."""
         if name not in self.exercises:
             raise ValueError(f"name must be one of {sorted(self.exercises)}, got {name!r}")
         if answer is ...:
