@@ -6,7 +6,7 @@ PAGES := $(shell find chapters -not -path "*/.*") $(wildcard *.yml *.md book/*.*
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
-.PHONY: book test pdf lab hub serve notebooks studies requirements oracles budgets bench oldest mutants page-cells clean
+.PHONY: book test pdf lab hub serve notebooks studies requirements oracles budgets bench oldest mutants page-cells publish matrix clean
 
 book: _build/html/.built
 	@echo "The book is in _build/html/index.html"
@@ -36,6 +36,10 @@ pdf: _build/html/_downloads/metacalc.pdf
 _build/html/_downloads/metacalc.pdf: _build/html/.built book/pdf.py book/pdf.css
 	$(BIN)/python -m pip install --quiet --editable '.[pdf]'
 	$(BIN)/python book/pdf.py
+
+# Lays the pages out for any host of static files, in _build/publish; sizes, file by file, are in _build/publish.md.
+publish: book
+	$(BIN)/python book/publish.py
 
 # Runs the notebooks and stores their text outputs, which the tests compare.
 notebooks: .venv/installed
@@ -88,7 +92,7 @@ oldest:
 clean:
 	rm -rf _build .venv .venv-oldest
 
-.venv/installed: requirements.txt pyproject.toml
+.venv/installed: requirements.txt pyproject.toml code/metacalc/__init__.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .

@@ -21,7 +21,8 @@ import metacalc
 
 ROOT, PACKAGE = Path(__file__).resolve().parent.parent, Path(metacalc.__file__).parent
 ABOUT = metadata("metacalc")
-WHEEL = f"metacalc-{ABOUT['Version']}-py3-none-any.whl"
+ABOUT.replace_header("Version", metacalc.__version__)  # the code's own, whatever it was when it was installed for editing
+WHEEL = f"metacalc-{metacalc.__version__}-py3-none-any.whl"
 BOOK = "metacalc: the calculus of learning to learn"
 ZIP, PDF = "_downloads/metacalc-notebooks.zip", "_downloads/metacalc.pdf"
 PLACE = re.compile("<!-- pdf -->.*?<!-- /pdf -->", re.DOTALL)
@@ -48,7 +49,7 @@ def write_zip(path, files):
 
 def write_wheel(folder):
     """The package as a wheel: a pure package's is an archive of its files, with what is known of it and a list of hashes."""
-    about = f"metacalc-{ABOUT['Version']}.dist-info"
+    about = f"metacalc-{metacalc.__version__}.dist-info"
     paths = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".js", ".css", ".typed"))
     files = {path.relative_to(PACKAGE.parent).as_posix(): path.read_bytes() for path in paths}
     files[f"{about}/METADATA"] = ABOUT.as_string().encode()

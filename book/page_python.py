@@ -7,6 +7,7 @@ book is built without, and says so.
 import html
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def prepare(app, config):
 def copy_again(app, error):
     """Sphinx copies assets only with a page that changed: here a script may have changed alone."""
     if not error and app.builder.format == "html":
+        shutil.rmtree(Path(app.outdir) / "_static/python", ignore_errors=True)  # an earlier build's files have other names
         copy_asset(Path(app.doctreedir).parent / "assets", Path(app.outdir) / "_static")
 
 

@@ -1,6 +1,6 @@
 """Sphinx extension: what every chapter has without its author's doing.
 
-Reading time, figures' numbers, entries in the index, one name for what is folded away.
+Reading time, figures' numbers, entries in the index, one name for what is folded away, the version in the footer.
 """
 
 import math
@@ -14,6 +14,8 @@ from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
+
+import metacalc
 
 GLOSSARY = Path(__file__).parent.parent / "chapters/glossary.md"
 CHECK_IT = "Check it"  # the name of every cell that only verifies
@@ -234,7 +236,15 @@ def by_chapter(app, pagename, templatename, context, doctree):
             entries[i] = (term, (main, chapters, *rest[1:]))
 
 
+def name_the_version(app, config):
+    """The package's version is the pages' too: in the footer, and in the list of what can be linked to."""
+    config.version = config.release = metacalc.__version__
+    options = config.html_theme_options
+    options["extra_footer"] = options["extra_footer"].replace("{version}", metacalc.__version__)
+
+
 def setup(app):
+    app.connect("config-inited", name_the_version)
     app.connect("html-page-context", by_chapter)
     app.add_transform(ReadingTime)
     app.add_enumerable_node(LiveCaption, "live", lambda caption: "Live figure")

@@ -111,7 +111,7 @@ def test_the_wheel_is_the_package(tmp_path):
     code = "import importlib.metadata as m, metacalc.stage; print(metacalc.__file__, m.version('metacalc'))"
     told = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(site)}, cwd=tmp_path, check=True,
                           capture_output=True, text=True).stdout.split()
-    assert told == [str(site / "metacalc/__init__.py"), downloads.ABOUT["Version"]] and metacalc.__file__ != told[0]
+    assert told == [str(site / "metacalc/__init__.py"), metacalc.__version__] and metacalc.__file__ != told[0]
 
 
 def test_in_node():

@@ -112,4 +112,13 @@ def test_each_module_is_in_one_archive_that_is_there():
     manifest = json.loads((HTML / "_static/python/manifest.json").read_text(encoding="utf-8"))
     listed = [module for archive in manifest["archives"].values() for module in archive["modules"]]
     assert len(listed) == len(set(listed)) and {"numpy", "sympy", "IPython", "matplotlib", "scipy", "babel"} <= set(listed)
-    assert all((HTML / "_static/python" / name).stat().st_size == size for name, size in manifest["files"].items())
+    kept = HTML / "_static/python" / manifest["kept"]
+    assert {path.name: path.stat().st_size for path in kept.iterdir()} == manifest["files"]
+    assert {path.name for path in kept.parent.iterdir()} == {kept.name, "kernel.py", "manifest.json", "worker.js"}
+
+
+def test_what_browsers_may_keep_for_ever_has_another_name_when_it_changes(monkeypatch, tmp_path):
+    monkeypatch.setattr(pack, "CACHE", tmp_path)
+    monkeypatch.setattr(pack, "compiled", lambda files: files)
+    first, again, other = (pack.packed("core", {"a.py": data}).name for data in (b"1", b"1", b"2"))
+    assert first == again != other

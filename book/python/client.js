@@ -35,7 +35,7 @@ const Python = {
       const response = await this.file(name);
       return name.endsWith(".json") ? response.json() : response.text();
     }));
-    this.archives = manifest.archives;
+    this.manifest = manifest;
     // From a Blob the worker is bound by this page's policy: it may connect to this server alone, and take scripts from nowhere else.
     document.head.append(element("meta", { "http-equiv": "Content-Security-Policy",
       content: "connect-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:" }));
@@ -55,7 +55,7 @@ const Python = {
   /** What an archive has in its gzip: undone here, while the worker starts Python. */
   async unzipped(name) {
     const counted = new TransformStream({ transform: (part, out) => { out.enqueue(part); this.received += part.length; this.show(); } });
-    const { body } = await this.file(this.archives[name].file);
+    const { body } = await this.file(this.manifest.kept + this.manifest.archives[name].file);
     return new Response(body.pipeThrough(counted).pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   },
 
@@ -84,7 +84,7 @@ const Python = {
   heard(data) {
     const request = this.waiting.get(data.id);
     if (data.event === "loaded") this.received += data.bytes;
-    else if (data.event === "importing") this.note = `loading ${data.name.replace(".pack", "")}, ${Math.round(data.bytes / 1e6)} MB`;
+    else if (data.event === "importing") this.note = `loading ${data.name.replace(/-\w+\.pack$/, "")}, ${Math.round(data.bytes / 1e6)} MB`;
     else if (data.event === "done" || data.event === "failed") {
       this.waiting.delete(data.id);
       this.note = "";

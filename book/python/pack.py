@@ -204,6 +204,9 @@ def packed(name, files, archived=archived):
 def lay(folder):
     """Write all that a page's Python loads into a folder of the built book, with a manifest.
 
+    What is large lies in a folder named after Pyodide's version, and where it is not Pyodide's own it has a name that changes
+    with its content: browsers may keep it for ever, and a reader who comes back loads again only what has changed.
+
     Parameters
     ----------
     folder : Path
@@ -217,26 +220,26 @@ def lay(folder):
     Unavailable
         If Pyodide's files are nowhere to be had.
     """
+    kept = f"pyodide-{RELEASE['version']}/"
     found = {name: fetched(name) for name in RUNTIME}
     with zipfile.ZipFile(fetched("python_stdlib.zip")) as whole:
         standard = {name: whole.read(name) for name in whole.namelist() if not name.endswith("/")}
-    found["stdlib.pack"] = packed("stdlib", standard, archived=zipped)
-    archives = {}
-    for name, files in sources().items():
-        found[f"{name}.pack"] = packed(name, files)
-        archives[name] = {"file": f"{name}.pack", "folder": PACKAGES, "modules": modules(name, files)}
-    for name, files in (("course", package()), ("results", results())):
-        found[f"{name}.pack"] = packed(name, files)
-        archives[name] = {"file": f"{name}.pack", "folder": COURSE, "modules": []}
-    folder.mkdir(parents=True, exist_ok=True)
+    library = packed("stdlib", standard, archived=zipped)
+    found[library.name], archives = library, {}
+    for name, files in (sources() | {"course": package(), "results": results()}).items():
+        ours, path = name in ("course", "results"), packed(name, files)
+        found[path.name] = path
+        archives[name] = {"file": path.name, "folder": COURSE if ours else PACKAGES, "modules": [] if ours else modules(name, files)}
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier build's files have other names
+    (folder / kept).mkdir(parents=True)
     for name, path in found.items():
-        shutil.copyfile(path, folder / name)
+        shutil.copyfile(path, folder / kept / name)
     for name in ("kernel.py", "worker.js"):
         shutil.copyfile(HERE / name, folder / name)
     sizes = {name: len(gzip.compress(path.read_bytes(), 6)) if name.endswith((".js", ".wasm", ".json")) else path.stat().st_size
              for name, path in found.items()}
     manifest = {"files": {name: path.stat().st_size for name, path in found.items()}, "sizes": sizes, "archives": archives,
-                "path": [f"{COURSE}/code", PACKAGES], "course": COURSE}
+                "kept": kept, "stdlib": library.name, "path": [f"{COURSE}/code", PACKAGES], "course": COURSE}
     (folder / "manifest.json").write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
     return manifest
 

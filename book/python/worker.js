@@ -49,8 +49,9 @@ function bytesAtOnce(name) {
 
 async function start(options) {
   ({ base, manifest } = options);
+  base += manifest.kept;
   importScripts(base + "pyodide.js");
-  python = await loadPyodide({ indexURL: base, stdLibURL: base + "stdlib.pack", env: {
+  python = await loadPyodide({ indexURL: base, stdLibURL: base + manifest.stdlib, env: {
     HOME: "/home/pyodide", MPLBACKEND: "module://matplotlib_inline.backend_inline" } });
   python.registerJsModule("metacalc_page", {
     say: (text, table) => say({ ...JSON.parse(text), ...(table && { table: table.toJs() }) }),

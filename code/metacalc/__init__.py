@@ -43,6 +43,8 @@ from metacalc.tasks import Batch, FewShotClassification, LinearTasks, Quadratics
 from metacalc.training import Evaluation, Training, evaluate, in_parallel, meta_train
 from metacalc.variants import Stepwise, WithContext, cavia, stabilised
 
+__version__ = "0.2.0"  # of the package, the pages, CITATION.cff and CHANGELOG.md
+
 if TYPE_CHECKING:
     from metacalc.data.characters import printed_characters
     from metacalc.stage import Arrow, Curve, Path, Point, Readout, Slider, Stage
