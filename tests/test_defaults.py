@@ -87,6 +87,7 @@ DEFAULTS = {
     "explore.explore": {"start": "", "rule": "sgd"},
     "stage.panel": {"size": (3.7, 3.2), "title": "", "yscale": "linear"},
     "studies.Interval.markdown": {"spec": ".3f"},
+    "studies.Results.each": {"title": ""},
     "tasks.few_shot.FewShotClassification": {"k_shots": 1, "n_query": 15, "n_way": 5},
     "tasks.few_shot.Pooled": {"n_examples": 100},
     "tasks.few_shot.Shifted": {"pixels": 1},
