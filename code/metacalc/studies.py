@@ -100,19 +100,23 @@ class Results:
                     self.once(key, todo[key])
                     bar.update(cost[key])
 
-    def write(self, path: PathLike) -> None:
+    def write(self, path: PathLike, results: dict[str, Any] | None = None) -> None:
         """Write settings and results, a line each: to a new file first, so that an interrupt leaves the old or the new one."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
-        lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.stored.items())
+        items = (self.stored if results is None else _plain(results)).items()
+        lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in items)
         head = f'"settings": {json.dumps(self.settings)},\n"seconds": {round(self.seconds)}'
         partial.write_text(f'{{{head},\n"results": {{\n{lines}\n}}}}\n', encoding="utf-8")
         os.replace(partial, path)
 
-    def finish(self, path: PathLike) -> None:
-        """Write the finished study to its place, with the seconds of work that it took. Its own file stays for another time."""
-        self.write(path)
+    def finish(self, path: PathLike, results: dict[str, Any] | None = None) -> None:
+        """Write the finished study to its place: all results, or what is made of them, and the seconds of work.
+
+        Its own file stays, so that nothing is worked out again.
+        """
+        self.write(path, results)
 
 
 def load(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
