@@ -1,11 +1,16 @@
-"""Learning a language from a few words, languages and whole families held out: writes chapters/results/language.json."""
+"""Learning a language from a few words, languages and whole families held out: writes chapters/results/language.json.
 
+`python studies/language.py language_counts` runs counts that back off alone, in a few minutes; the other part takes an hour
+on one processor. Two seeds, and five folds for each design.
+"""
+
+import sys
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from metacalc.course.language import MODEL, RATES, STEPS, TRAINING, bits, contenders, counted_bits, prior_mean
+from metacalc.course.language import MODEL, RATES, STEPS, TRAINING, Counted, bits, contenders, prior_mean
 from metacalc.data.languages import folds, split
 from metacalc.meta import Learner, joint, maml
 from metacalc.studies import Results, best_adaptation, choose, packed
@@ -22,6 +27,11 @@ SETTINGS = {
     "training": {"eta": TRAINING["eta"], "n_tasks": TRAINING["n_tasks"], "rule": "adam, gradients clipped to 1"},
     "stops": [25, 50, 100, 200, 400, 1000, 2000], "figure": ["family", 4],
     "outer_rates": [7e-4, TRAINING["eta"], 6e-3],
+}
+COUNTING = {
+    "designs": SETTINGS["designs"], "n_folds": 5, "shots": SETTINGS["shots"], "trained_shots": 10, "n_valid": 2, "n_test": 8,
+    "orders": [1, 2, 3], "pooled": SETTINGS["bigrams"]["pooled"],
+    "strengths": [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, "inf"], "sweeps": 3,
 }
 
 
@@ -120,13 +130,40 @@ def bigrams(sides):
     options, chosen, found = sides.settings["bigrams"], [], []
     priors = {(order, pooled): prior_mean(sides.words[0], order, pooled) for order in options["orders"]
               for pooled in options["pooled"]}
+    pairs = [[np.inf, strength, np.inf, np.inf] for strength in options["strengths"]]
     for shots in sides.settings["shots"]:
-        valid = sides.batch("valid", shots)
-        table = {key: counted_bits(valid, prior, options["strengths"]).mean(axis=1) for key, prior in priors.items()}
+        valid, test = (Counted.of(sides.batch(side, shots)) for side in ("valid", "test"))
+        table = {key: valid.bits(prior, pairs).mean(axis=1) for key, prior in priors.items()}
         key = min(table, key=lambda key: table[key].min())
-        strength = options["strengths"][int(table[key].argmin())]
-        chosen.append([*key, strength])
-        found.append(sides.by_language(counted_bits(sides.batch("test", shots), priors[key], [strength])[0]))
+        best = int(table[key].argmin())
+        chosen.append([*key, options["strengths"][best]])
+        found.append(sides.by_language(test.bits(priors[key], [pairs[best]])[0]))
+    return {"chosen": chosen, "bits": np.round(found, 4)}
+
+
+def backing_off(sides, options, all_shots):
+    """Counts after none to three letters: the prior's order, and all strengths, chosen on validation tasks.
+
+    The strengths after none to three letters are chosen in turn while the others are held, a few times over.
+    """
+    chosen, found = [], []
+    strengths = [float(value) for value in options["strengths"]]
+    priors = {(order, pooled): prior_mean(sides.words[0], order, pooled) for order in options["orders"]
+              for pooled in options["pooled"]}
+    for shots in all_shots:
+        valid, test = (Counted.of(sides.batch(side, shots)) for side in ("valid", "test"))
+        best = np.inf, None, None
+        for key, prior in priors.items():
+            own = np.array([np.inf] * 4)
+            for known in [*range(4)] * options["sweeps"]:
+                tries = np.tile(own, (len(strengths), 1))
+                tries[:, known] = strengths
+                scores = valid.bits(prior, tries).mean(axis=1)
+                own = tries[scores.argmin()]
+            best = min(best, (scores.min(), key, own), key=lambda one: one[0])
+        _, key, own = best
+        chosen.append([*key, [value if np.isfinite(value) else "inf" for value in own.tolist()]])
+        found.append(sides.by_language(test.bits(priors[key], [own])[0]))
     return {"chosen": chosen, "bits": np.round(found, 4)}
 
 
@@ -145,37 +182,58 @@ def stopped(sides, method, setting, rates):
     return dict(zip(("valid", "rate", "steps", "bits"), zip(*rows)))
 
 
-def run(settings, results):
-    todo = [(design, fold, name) for design in settings["designs"] for fold in range(settings["n_folds"])
-            for name in ["bigrams", "scratch", *settings["contenders"],
-                         *(["stopped", "outer rates"] if design == "language" else [])]]
-    sides, place = None, None
-    for design, fold, name in tqdm(todo, desc="language"):
-        if place != (design, fold):
-            sides, place = Sides(settings, design, fold), (design, fold)
-        key = f"{design}/{fold}/{name}"
+# Of the parts of a fold, in seconds or so.
+COSTS = {"languages": 1, "bigrams": 6, "scratch": 150, "joint": 25, "MAML": 55, "FOMAML": 55, "Reptile": 40, "ANIL": 45,
+         "stopped": 60, "outer rates": 70, "counts": 10}
 
-        def work():
-            if name in ("bigrams", "scratch"):
-                return {"bigrams": bigrams, "scratch": scratch}[name](sides)
-            if name == "outer rates":
-                return outer_rates(sides,
-                                   {name: results.stored[f"{design}/{fold}/{name}"]["setting"] for name in ("joint", "MAML")})
-            if name == "stopped":
-                setting = results.stored[f"{design}/{fold}/MAML"]["setting"]
-                return {"joint": stopped(sides, joint, {}, settings["rates"][:2]),
-                        "MAML": stopped(sides, maml, setting, [setting["alpha"]])}
-            runs = trained(sides, name)
-            found = summary(sides, runs)
-            if [design, fold] == settings["figure"] and name in ("joint", "MAML"):
-                found["theta"] = packed(runs[0][0].learner.theta)
-            return found
 
-        results.once(f"{design}/{fold}/languages", lambda: sides.test.codes)
-        results.once(key, work)
+def comparison(settings, sides, name, stored, design, fold):
+    """One part of a fold of the first study."""
+    if name == "languages":
+        return sides.test.codes
+    if name in ("bigrams", "scratch"):
+        return {"bigrams": bigrams, "scratch": scratch}[name](sides)
+    if name == "outer rates":
+        return outer_rates(sides, {name: stored(name)["setting"] for name in ("joint", "MAML")})
+    if name == "stopped":
+        setting = stored("MAML")["setting"]
+        return {"joint": stopped(sides, joint, {}, settings["rates"][:2]),
+                "MAML": stopped(sides, maml, setting, [setting["alpha"]])}
+    runs = trained(sides, name)
+    found = summary(sides, runs)
+    if [design, fold] == settings["figure"] and name in ("joint", "MAML"):
+        found["theta"] = packed(runs[0][0].learner.theta)
+    return found
+
+
+def run(settings, results, study="language"):
+    """All of a study into its results, fold by fold."""
+    @lru_cache(maxsize=1)
+    def sides(design, fold):
+        return Sides(settings if study == "language" else SETTINGS, design, fold)
+
+    def work(design, fold, name):
+        if name == "counts":
+            return backing_off(sides(design, fold), settings, settings["shots"])
+        stored = lambda other: results.stored[f"{design}/{fold}/{other}"]
+        return comparison(settings, sides(design, fold), name, stored, design, fold)
+
+    todo, costs = {}, {}
+    for design in settings["designs"]:
+        for fold in range(settings["n_folds"]):
+            also = ["stopped", "outer rates"] if design == "language" else []
+            names = ["languages", "bigrams", "scratch", *settings.get("contenders", ()), *also]
+            for name in ["counts"] if study == "language_counts" else names:
+                key = f"{design}/{fold}/{name}"
+                todo[key], costs[key] = partial(work, design, fold, name), COSTS[name]
+    results.each(todo, study, costs)
+
+
+STUDIES = {"language": SETTINGS, "language_counts": COUNTING}
 
 
 if __name__ == "__main__":
-    results = Results(ROOT / ".studies/language.json", SETTINGS)
-    run(SETTINGS, results)
-    results.finish(ROOT / "chapters/results/language.json")
+    for study in sys.argv[1:] or STUDIES:
+        results = Results(ROOT / f".studies/{study}.json", STUDIES[study])
+        run(STUDIES[study], results, study)
+        results.finish(ROOT / f"chapters/results/{study}.json")

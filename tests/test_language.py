@@ -4,11 +4,12 @@ import functools
 from collections import Counter
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from conftest import ROOT, number_of
-from metacalc.course.figures.language import CONTEXTS, SHOWN, adapting, gains, shown_words, stopping
-from metacalc.course.language import load_study
+from metacalc.course.figures.language import CONTEXTS, SHOWN, _task, adapting, gains, shown_words, stopping
+from metacalc.course.language import Counted, load_study
 from metacalc.data.languages import families, folds, names, split
 
 PATH = ROOT / "chapters/results/language.json"
@@ -106,17 +107,22 @@ def backing_off():
 
 @functools.cache
 def counted(code, K):
-    order, pooled, strength = RUN["bigrams"]["chosen"][FAMILY.settings["shots"].index(K)]
+    order, pooled, strengths = RUN["counts"]["chosen"][FAMILY.settings["shots"].index(K)]
     seen, total = backing_off()
     support, query = shown()[code]
-    own, previous = Counter((c[-1], y) for c, y in pairs(support[:K])), Counter(c[-1] for c, _ in pairs(support[:K]))
+    own = Counter((c[3 - known:], y) for c, y in pairs(support[:K]) for known in range(4))
+    previous = Counter(c[3 - known:] for c, _ in pairs(support[:K]) for known in range(4))
     bits = []
     for context, y in pairs(query):
         p = 1 / 27
         for known in range(order + 1):
             tail = context[3 - known:]
             p = (seen[tail, y] + pooled * p) / (total[tail] + pooled)
-        bits.append(-np.log2((own[context[-1], y] + strength * p) / (previous[context[-1]] + strength)))
+        for known, strength in enumerate(strengths):
+            if strength != "inf":
+                tail = context[3 - known:]
+                p = (own[tail, y] + strength * p) / (previous[tail] + strength)
+        bits.append(-np.log2(p))
     return np.mean(bits)
 
 
@@ -167,7 +173,7 @@ def stopping_figure():
 
 
 def check_adapting(stage):
-    own, maml, joint, counting, *rest, gap, gap_point = stage.marks
+    own, maml, joint, counting, *rest, gap, gap_point, bars = stage.marks
     shots, steps = (s.values.astype(int) for s in stage.sliders[1:3])
     for i, code in enumerate(SHOWN):
         listed = Counter(pairs({w for words in names(code).values() for w in words}))
@@ -186,7 +192,11 @@ def check_adapting(stage):
                     np.testing.assert_allclose(table.y[i, j, l], next_letters(name, code, K, k), rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(stage.guess.answer, gap_point.y)
     assert all(np.array_equal(point.x[:, 0], steps) for point in (rest[1], rest[3], gap_point))
-    assert all(np.array_equal(bars.x, np.arange(27)) for bars in (own, maml, joint))
+    apart = maml.y - joint.y  # checked above, each
+    np.testing.assert_allclose(bars.y[..., 1::3], apart)
+    assert not bars.y[..., ::3].any() and np.isnan(bars.y[..., 2::3]).all() and np.array_equal(bars.x, np.arange(81) // 3)
+    assert np.array_equal(own.x, np.arange(27)) and np.abs(apart).max() < bars.ax.get_ylim()[1]
+    np.testing.assert_allclose([maml.x - 0.15, joint.x + 0.15], np.tile(np.arange(27), (2, 1)))
     assert all(np.array_equal(curve.x, np.arange(13)) for curve in (rest[0], rest[2], gap))
     assert np.array_equal(counting.x, [-1, 13])  # a level from edge to edge
 
@@ -222,7 +232,8 @@ def test_the_picture_of_gains_shows_the_stored_numbers():
     figure = gains({"languages held out": LANGUAGE, "families held out": FAMILY})
     for ax, study in zip(figure.axes, (LANGUAGE, FAMILY)):
         for container in ax.containers:
-            data, name = container[0].get_ydata(), container.get_label().replace("counts", "bigrams")
+            data, label = container[0].get_ydata(), container.get_label()
+            name = {"counts of pairs": "bigrams"}.get(label, label)
             expected = [mean_and_half_width(units(study, row)) for row in study.bits["joint"] - study.bits[name]]
             np.testing.assert_allclose(data, [mean for mean, _ in expected])
             bars = [np.ptp(segment[:, 1]) / 2 for segment in container[2][0].get_segments()]
@@ -241,6 +252,32 @@ def test_where_families_are_held_out_a_family_is_the_unit():
     assert len(set(FAMILY.units)) == 23 and len(set(LANGUAGE.units)) == 111
     for study in (LANGUAGE, FAMILY):
         np.testing.assert_allclose(study.by_unit(study.bits["MAML"]), [units(study, row) for row in study.bits["MAML"]])
+
+
+def test_counts_back_off_to_shorter_contexts():
+    """Two words of two letters, by hand: after "a" once b and once the end; the prior says a third for what was not seen."""
+    batch = _task(["ab", "a"], ["ab"])
+    counted, third = Counted.of(batch), np.full((27,) * 4, 1 / 3)
+    # ___ → a: both words; __a → b: one of two; _ab → the end: the word ab
+    assert counted.seen[3, 0].tolist() == [2, 1, 1] and counted.total[3, 0].tolist() == [2, 2, 1]
+    assert counted.seen[0, 0].tolist() == [2, 1, 2] and (counted.total[0] == 5).all()
+    zero = (np.array([2, 1, 2]) + 4 / 3) / (5 + 4)
+    both = (np.array([2, 1, 1]) + 2 * zero) / (np.array([2, 2, 1]) + 2)
+    found = counted.bits(third, [[4, np.inf, np.inf, 2], [np.inf] * 4])
+    np.testing.assert_allclose(found[:, 0], [-np.log2(both).mean(), np.log2(3)])
+    for wrong in ([[1, 2, 3]], [[1, 2, 3, 0]], [1, 2, 3, 4]):
+        with pytest.raises(ValueError, match="strengths"):
+            counted.bits(third, wrong)
+
+
+def test_both_intervals_of_a_gain_are_those_of_what_was_held_out_and_of_folds():
+    for study in (LANGUAGE, FAMILY):
+        gain, each = study.gain("MAML", shots=10), study.bits["joint"][K_TEN] - study.bits["MAML"][K_TEN]
+        place = {unit: fold for unit, fold in zip(study.units, study.folds)}
+        own = np.array(units(study, each))
+        folds_ = [own[[place[unit] == fold for unit in dict.fromkeys(study.units)]].mean() for fold in range(5)]
+        np.testing.assert_allclose(gain.by_unit, mean_and_half_width(own))
+        np.testing.assert_allclose(gain.by_fold, mean_and_half_width(folds_))
 
 
 def test_no_choice_of_the_counts_strengths_is_at_an_edge_of_its_grid():

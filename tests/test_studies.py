@@ -7,12 +7,13 @@ import pooch
 import pytest
 from scipy import stats
 
+from metacalc import studies
 from metacalc.data import download
 from metacalc.data.download import fetch
 from metacalc.descent import sgd
 from metacalc.meta import joint, maml
 from metacalc.models import Quadratic
-from metacalc.studies import Results, choose, interval
+from metacalc.studies import Results, both_intervals, choose, interval
 from metacalc.tasks import Quadratics
 from metacalc.training import evaluate
 
@@ -47,6 +48,56 @@ def test_a_finished_study_is_not_worked_out_again(tmp_path):
     assert Results(tmp_path / "results/study.json", {"seed": 0}).stored == {"a": 1}
 
 
+def test_a_study_goes_on_with_what_is_missing_and_adds_up_its_seconds(tmp_path, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    now = iter(range(100))
+    monkeypatch.setattr(studies.time, "perf_counter", lambda: float(next(now)))
+    study, asked = Results(tmp_path / "own.json", {"seed": 0}), []
+
+    def stops():
+        raise KeyboardInterrupt
+
+    todo = {name: (lambda name=name: asked.append(name) or name.upper()) for name in "abc"}
+    with pytest.raises(KeyboardInterrupt):
+        study.each(todo | {"b": stops})
+    again = Results(tmp_path / "own.json", {"seed": 0})
+    again.each(todo, "letters", costs={"c": 3})
+    assert asked == ["a", "b", "c"] and again.stored == {"a": "A", "b": "B", "c": "C"}
+    assert again.seconds == 3 == json.loads((tmp_path / "own.json").read_text())["seconds"]  # one each, by this clock
+    assert Results(tmp_path / "own.json", {"seed": 1}).seconds == 0
+
+
+class Bar:
+    """In the place of tqdm: what it is told."""
+
+    def __init__(self, total, initial, **options):
+        self.total, self.n = total, initial
+        bars.append((initial, total))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        bars.append((self.n, self.total))
+
+    def set_postfix_str(self, text):
+        bars.append(text)
+
+    def update(self, cost):
+        self.n += cost
+
+
+bars = []
+
+
+def test_the_bar_of_a_study_knows_what_is_done_and_what_each_part_costs(tmp_path, monkeypatch):
+    monkeypatch.setattr("tqdm.auto.tqdm", Bar)
+    study = Results(tmp_path / "own.json", {})
+    study.once("a", lambda: 1)
+    study.each(dict.fromkeys("abc", lambda: 1), "letters", costs={"b": 2})
+    assert bars == [(1, 4), "b", "c", (4, 4)]
+
+
 def test_the_choice_is_the_best_of_all_that_validation_saw():
     seen = {}
 
@@ -61,6 +112,22 @@ def test_the_choice_is_the_best_of_all_that_validation_saw():
     own = seen[float(best.learner.theta[0]), best.learner.alpha]
     assert best.score == min(s.min() for s in seen.values()) == own[best.steps]
     assert best.learner.alpha == best.setting["alpha"] and best.iteration in (10, 20, 25)
+
+
+def test_a_choice_comes_with_the_learning_curve_of_its_setting():
+    seen = []
+
+    def judge(choice):
+        seen.append(choice)
+        return -choice.score
+
+    best = choose(maml, MODEL, TASKS, score, [{"alpha": 0.2, "k": 1}, {"alpha": 0.5, "k": 2}], n_iters=25, every=10,
+                  theta0=lambda setting: [3.0], eta=0.1, rule=sgd(), judge=judge, progress=False)
+    own = [one for one in seen if one.setting == best.setting]
+    assert len(seen) == 6 and [tuple(look) for look in best.curve] == [(one.iteration, one.score, -one.score) for one in own]
+    assert [look.iteration for look in best.curve] == [10, 20, 25] and best.score == min(look.score for look in best.curve)
+    plain = choose(maml, MODEL, TASKS, score, [{"alpha": 0.2}], n_iters=20, every=10, progress=False)
+    assert [look.judged for look in plain.curve] == [None, None]
 
 
 @pytest.mark.parametrize("scores, iteration", [([3, 2, 1], 25), ([1, 1, 1], 10), ([2, 1, 1], 20)])
@@ -94,6 +161,50 @@ def test_the_interval_is_the_t_test_s():
     for bad in ([1.0], 3.0, [1.0, np.nan]):
         with pytest.raises(ValueError, match="values"):
             interval(bad)
+
+
+def drawn(rng, n_studies, sizes, n_seeds, luck):
+    """Made-up studies: units with spread 1, what a training's units share, and a rest; the true mean is 0."""
+    folds = np.repeat(np.arange(len(sizes)), sizes)
+    units = rng.normal(size=(1, len(folds), n_studies))
+    shared = luck * rng.normal(size=(n_seeds, len(sizes), n_studies))[:, folds]
+    return units + shared + 0.5 * rng.normal(size=(n_seeds, len(folds), n_studies)), folds
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.5, 1.0])
+def test_nineteen_of_twenty_intervals_hold_the_truth_whatever_the_seeds_do(luck):
+    values, folds = drawn(np.random.default_rng(0), 4000, [20, 22, 25, 22, 22], 3, luck)
+    both = both_intervals(values, folds)
+    assert [0.93 < np.mean(one.side == 0) < 0.985 for one in both] == [True, True]
+    naive = interval(values.mean(axis=0))
+    if luck:
+        assert np.mean(naive.side == 0) < 0.9 and (both.by_unit.half_width >= naive.half_width * 0.99).all()
+    assert both.side.shape == (4000,) and (np.abs(both.side) <= np.abs(both.by_fold.side)).all()
+
+
+def test_both_intervals_by_hand():
+    values, folds = drawn(np.random.default_rng(1), 1, [3, 5], 3, 2.0)
+    values, names = values[..., 0], np.array(["a", "b"])[folds]
+    both, between, inside, sizes = both_intervals(values, names), 0.0, 0.0, [3, 5]
+    for fold, n in enumerate(sizes):
+        own, square = values[:, folds == fold], 0.0
+        for s in range(3):
+            between += n * (own[s].mean() - own.mean()) ** 2 / 2
+            square += sum((own[s, u] - own[s].mean() - own[:, u].mean() + own.mean()) ** 2 for u in range(n))
+        inside += square / (2 * (n - 1))
+    seeds = max((between - inside) / sum(sizes), 0) / 3 * ((3 / 8) ** 2 + (5 / 8) ** 2 - 1 / 8)
+    units = np.var(values.mean(axis=0), ddof=1) / 8
+    freedom = (units + seeds) ** 2 / (units**2 / 7 + seeds**2 / 4)
+    assert seeds > 0
+    np.testing.assert_allclose(both.by_unit, [values.mean(), stats.t.ppf(0.975, freedom) * np.sqrt(units + seeds)])
+    np.testing.assert_allclose(both.by_fold, interval([values[:, :3].mean(), values[:, 3:].mean()]))
+    np.testing.assert_allclose(both_intervals(values[:1], folds).by_unit, interval(values[0]))
+    assert (-both).by_unit.mean == -both.by_unit.mean and f"{both:+.2f}" == f"{both.by_unit:+.2f} by units, " \
+        f"{both.by_fold:+.2f} by folds"
+    for wrong, groups, name in ((values, folds[:5], "values"), (values[0], folds, "values"), (values, np.zeros(8), "folds"),
+                                (values * np.nan, folds, "values")):
+        with pytest.raises(ValueError, match=name):
+            both_intervals(wrong, groups)
 
 
 @pytest.fixture

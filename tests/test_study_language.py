@@ -22,6 +22,8 @@ SHORT = study.SETTINGS | {
     "outer_rates": [1e-3, 2e-3],
     "contenders": {name: [grid[:1], rates] for name, (grid, rates) in study.SETTINGS["contenders"].items()},
 }
+COUNTING = study.COUNTING | {"n_valid": 1, "n_test": 1, "shots": [1, 10], "orders": [1], "pooled": [80],
+                             "strengths": [32, "inf"], "sweeps": 1}
 
 
 def test_a_short_version_runs_and_goes_on_where_it_was(tmp_path, monkeypatch):
@@ -29,6 +31,8 @@ def test_a_short_version_runs_and_goes_on_where_it_was(tmp_path, monkeypatch):
     path = tmp_path / "language.json"
     results = Results(path, SHORT)
     study.run(SHORT, results)
+    results = Results(path.with_name("language_counts.json"), COUNTING)
+    study.run(COUNTING, results, "language_counts")
     before = path.read_text()
     again = Results(path, SHORT)
     again.once = lambda key, work: again.stored[key]
@@ -41,8 +45,9 @@ def test_a_short_version_runs_and_goes_on_where_it_was(tmp_path, monkeypatch):
 
 
 def test_what_is_stored_was_made_with_the_settings_in_the_program():
-    content = json.loads(PATH.read_text())
-    assert content["settings"] == json.loads(json.dumps(study.SETTINGS)) and PATH.stat().st_size < 200_000
+    for name, settings in study.STUDIES.items():
+        path = PATH.with_name(f"{name}.json")
+        assert json.loads(path.read_text())["settings"] == json.loads(json.dumps(settings)) and path.stat().st_size < 200_000
     for design in ("language", "family"):
         assert [run["languages"] for run in load_study(PATH, design).runs] == [list(fold.test) for fold in folds(design)]
 
@@ -52,6 +57,9 @@ def test_the_stored_numbers_come_out_again(design, fold):
     """Counting exactly; joint training, one of its seeds, as closely as two of its seeds agree."""
     sides, kept = study.Sides(study.SETTINGS, design, fold), load_study(PATH, design).runs[fold]
     np.testing.assert_allclose(study.bigrams(sides)["bits"], kept["bigrams"]["bits"], atol=1e-4)
+    found = study.backing_off(sides, study.COUNTING, [10])
+    assert found["chosen"][0] == kept["counts"]["chosen"][study.SETTINGS["shots"].index(10)]
+    np.testing.assert_allclose(found["bits"][0], kept["counts"]["bits"][study.SETTINGS["shots"].index(10)], atol=1e-4)
     settings = study.SETTINGS | {"seeds": [0], "shots": [10]}
     sides = study.Sides(settings, design, fold)
     found = study.summary(sides, study.trained(sides, "joint"))

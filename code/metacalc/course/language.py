@@ -1,22 +1,23 @@
 """The language page's contenders and what they are asked: how many bits a letter costs them, and to spell words."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from metacalc import studies
-from metacalc.arrays import Array, ArrayLike, Numbers, PathLike
+from metacalc.arrays import Array, ArrayLike, Integers, Numbers, PathLike
 from metacalc.checks import count
 from metacalc.descent import adam, clipped
 from metacalc.meta import Learner, Method, anil, fomaml, joint, maml, reptile
 from metacalc.models import MLP, Model
+from metacalc.studies import Both, both_intervals, load, unpacked
 from metacalc.tasks import Batch
 from metacalc.tasks.letters import ALPHABET, CONTEXT, encode, one_hot
 from metacalc.training import one_thread
 
 __all__ = [
-    "MODEL", "TRAINING", "Study", "bits", "contenders", "counted_bits", "load_study", "posterior_mean", "prior_mean", "spell",
+    "MODEL", "TRAINING", "Counted", "Study", "bits", "contenders", "load_study", "posterior_mean", "prior_mean", "spell",
 ]
 
 SIZE = len(ALPHABET)
@@ -145,41 +146,78 @@ def prior_mean(words: Mapping[str, Sequence[str]], order: int = 1, strength: flo
     return np.broadcast_to(mean, (SIZE,) * (CONTEXT + 1))
 
 
-def counted_bits(batch: Batch, prior: Array, strengths: Sequence[float]) -> Array:
-    """Bits per letter on the query words of bigrams counted in the support words, under a Dirichlet prior.
+class Counted(NamedTuple):
+    """The letters of tasks' support words, counted for their query letters: what counting needs to predict these.
 
-    What is counted is pairs of letters; the prior may look back further.
-
-    Parameters
+    Attributes
     ----------
-    batch : Batch
-        From `NextLetter`.
-    prior : ndarray, shape (27, 27, 27, 27)
-        As from `prior_mean`.
-    strengths : sequence of float
-
-    Returns
-    -------
-    ndarray, shape (len(strengths), n_tasks)
+    context, following : ndarray of int, shapes (n_tasks, n_query, 3), (n_tasks, n_query)
+        The query: three letters, and the one that follows.
+    seen, total : ndarray, shape (4, n_tasks, n_query)
+        How often that one, and how often any, followed the last 0, 1, 2, 3 of the three letters in the support words.
 
     Examples
     --------
     >>> from metacalc.data.languages import names
     >>> from metacalc.tasks import NextLetter
     >>> batch = NextLetter({"fi": set(sum(names("fi").values(), ()))}).sample(np.random.default_rng(0), 50)
-    >>> counted_bits(batch, np.full((27,) * 4, 1 / 27), [1, 10, 1e9]).mean(axis=1).round(1)
+    >>> pairs = [[np.inf, strength, np.inf, np.inf] for strength in (1, 10, 1e9)]
+    >>> Counted.of(batch).bits(np.full((27,) * 4, 1 / 27), pairs).mean(axis=1).round(1)
     array([5.1, 4.4, 4.8])
     """
-    def letters(x):
-        return x.reshape(*x.shape[:-1], CONTEXT, SIZE).argmax(axis=-1)
 
-    support, query = letters(batch.x_support), letters(batch.x_query)
-    tasks = np.arange(len(batch))[:, None]
-    n = np.zeros((len(batch), SIZE, SIZE))
-    np.add.at(n, (tasks, support[..., -1], batch.y_support), 1)
-    n, m = n[tasks, query[..., -1]], prior[tuple(np.moveaxis(query, -1, 0))]  # what each query letter is predicted with
-    p = np.array([np.take_along_axis(posterior_mean(n, m, a), batch.y_query[..., None], -1)[..., 0] for a in strengths])
-    return -np.log2(p).mean(axis=-1)
+    context: Integers
+    following: Integers
+    seen: Array
+    total: Array
+
+    @classmethod
+    def of(cls, batch: Batch) -> "Counted":
+        """Count in the support words of a `NextLetter` batch."""
+        support, query = (x.reshape(*x.shape[:-1], CONTEXT, SIZE).argmax(axis=-1) for x in (batch.x_support, batch.x_query))
+        seen, total = np.empty((2, CONTEXT + 1, *query.shape[:2]))
+        for task in range(len(batch)):
+            same = np.ones((query.shape[1], support.shape[1]), bool)  # query letters × support letters
+            follows = batch.y_query[task][:, None] == batch.y_support[task]
+            for known in range(CONTEXT + 1):
+                if known:
+                    same &= query[task][:, None, -known] == support[task][:, -known]
+                seen[known, task], total[known, task] = (same & follows).sum(axis=1), same.sum(axis=1)
+        return cls(query, batch.y_query, seen, total)
+
+    def bits(self, prior: Array, strengths: ArrayLike) -> Array:
+        """Bits per letter on the query words under a Dirichlet prior.
+
+        The prior mean of what follows so many letters is what the counts after fewer have made of `prior`: where a context is
+        new, the counts back off to the shorter one.
+
+        Parameters
+        ----------
+        prior : ndarray, shape (27, 27, 27, 27)
+            As from `prior_mean`: what the words of other languages say.
+        strengths : array_like, shape (n, 4)
+            Of the prior of the counts after 0, 1, 2, 3 letters; positive. Counts whose prior is infinitely strong have no say:
+            (inf, 32, inf, inf) counts pairs of letters alone.
+
+        Returns
+        -------
+        ndarray, shape (n, n_tasks)
+
+        Raises
+        ------
+        ValueError
+            If the strengths are not as above.
+        """
+        strengths = np.asarray(strengths, float)
+        if strengths.ndim != 2 or strengths.shape[1] != CONTEXT + 1 or not np.all(strengths > 0):
+            raise ValueError(f"strengths must be positive, of shape (n, {CONTEXT + 1}), got {strengths!r}")
+        start, found = prior[(*np.moveaxis(self.context, -1, 0), self.following)], []
+        for own in strengths:
+            p = start
+            for n, N, strength in zip(self.seen, self.total, own):
+                p = p if np.isinf(strength) else (n + strength * p) / (N + strength)
+            found.append(-np.log2(p).mean(axis=-1))
+        return np.array(found)
 
 
 def spell(model: Model, theta: Array, rng: np.random.Generator, n_words: int, longest: int = 14) -> list[str]:
@@ -223,11 +261,14 @@ class Study(NamedTuple):
     codes : list of str
         The languages in the order of the folds that tested them.
     bits : dict of str: ndarray, shape (len(settings["shots"]), len(codes))
-        Contender → bits per letter of each language after adapting.
+        Contender → bits per letter of each language after adapting, the mean over the seeds. Among them are "bigrams", counts
+        of pairs of letters, and "counts", which back off from three letters to none.
     runs : list of dict
         One for each fold: contender → what was chosen, and more.
     units : list of str
         What was held out, for each of `codes`: the language itself, or its family.
+    folds : list of int
+        The fold of each of `codes`.
     """
 
     settings: dict[str, Any]
@@ -235,6 +276,7 @@ class Study(NamedTuple):
     bits: dict[str, Array]
     runs: list[dict[str, Any]]
     units: list[str]
+    folds: list[int]
 
     def by_unit(self, values: ArrayLike) -> Array:
         """Means over the languages of each unit that was held out, in the order of their first languages.
@@ -250,17 +292,45 @@ class Study(NamedTuple):
         values, units = np.asarray(values, float), np.array(self.units)
         return np.stack([values[..., units == unit].mean(axis=-1) for unit in dict.fromkeys(self.units)], axis=-1)
 
+    def judged(self, values: ArrayLike) -> Both:
+        """The mean over what was held out of a number for each language, with its intervals by units and by folds.
+
+        Parameters
+        ----------
+        values : array_like, shape (len(codes),)
+        """
+        fold = dict(zip(self.units, self.folds))
+        return both_intervals(self.by_unit(values)[None], list(fold.values()))
+
+    def gain(self, name: str, over: str = "joint", shots: int | None = None) -> Both:
+        """Bits per letter that a contender saves on another: the mean, with its intervals by units and by folds.
+
+        Parameters
+        ----------
+        name, over : str
+            Contenders.
+        shots : int, optional
+            Words seen, one of `settings["shots"]`; as many as in training unless given.
+
+        Returns
+        -------
+        Both
+        """
+        place = self.settings["shots"].index(self.settings["trained_shots"] if shots is None else shots)
+        return self.judged(self.bits[over][place] - self.bits[name][place])
+
     def start(self, name: str) -> Array:
         """θ of a contender that the study kept for the live figure, shape (p,), in double precision."""
-        return studies.unpacked(self.runs[self.settings["figure"][1]][name]["theta"], MODEL)[0]
+        return unpacked(self.runs[self.settings["figure"][1]][name]["theta"], MODEL)[0]
 
 
 def load_study(path: PathLike, design: str) -> Study:
-    """The results in language.json.
+    """The results in language.json, and beside it in language_counts.json.
 
     Parameters
     ----------
     path : path
+        Of the first.
     design : {"language", "family"}
         What was held out.
 
@@ -270,10 +340,12 @@ def load_study(path: PathLike, design: str) -> Study:
     """
     from metacalc.data.languages import families
 
-    settings, results = studies.load(path)
-    runs = [{key.split("/")[2]: run for key, run in results.items() if key.startswith(f"{design}/{fold}/")}
+    settings, results = load(path)
+    _, counted = load(Path(path).with_name("language_counts.json"))
+    runs = [{key.split("/")[2]: run for key, run in (results | counted).items() if key.startswith(f"{design}/{fold}/")}
             for fold in range(settings["n_folds"])]
-    names = ["joint", *(name for name in settings["contenders"] if name != "joint"), "scratch", "bigrams"]
+    names = ["joint", *(name for name in settings["contenders"] if name != "joint"), "scratch", "bigrams", "counts"]
     bits = {name: np.concatenate([np.array(run[name]["bits"]) for run in runs], axis=1) for name in names}
     codes, family = sum((run["languages"] for run in runs), []), families()
-    return Study(settings, codes, bits, runs, [family[code] if design == "family" else code for code in codes])
+    return Study(settings, codes, bits, runs, [family[code] if design == "family" else code for code in codes],
+                 [fold for fold, run in enumerate(runs) for _ in run["languages"]])

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metacalc.course.figures import picture
-from metacalc.course.language import MODEL, Study, counted_bits, prior_mean, spell
+from metacalc.course.language import MODEL, Counted, Study, prior_mean, spell
 from metacalc.data.languages import english, families, folds, names, split
 from metacalc.meta import Learner
 from metacalc.stage import COLORS, STYLE, Curve, Guess, Point, Readout, Slider, Stage, panel
@@ -23,7 +23,8 @@ CONTEXTS = ("___", "__k", "_ma", "ara", "ini")
 STEPS = (0, 1, 2, 3, 5, 8, 12)
 LOOKS = {"MAML": ("blue", "-", "o"), "joint": ("orange", "--", "s"), "FOMAML": ("purple", "-.", "^"),
          "ANIL": ("green", ":", "D"),
-         "Reptile": ("grey", "-.", "v"), "bigrams": ("ink", ":", "x"), "scratch": ("red", "--", "+")}
+         "Reptile": ("grey", "-.", "v"), "counts": ("ink", ":", "x"), "bigrams": ("ink", "--", "1"),
+         "scratch": ("red", "--", "+")}
 
 
 def _words(study):
@@ -69,12 +70,13 @@ def adapting(study: Study, seed: int = 0) -> Stage:
         Fixes the order of the words, and the chances of spelling.
     """
     shots, seen, counted, p, cost, spelt = _tables(study, seed)
-    left, right, apart = _axes()
+    differ = p["MAML"] - p["joint"]
+    left, between, right, apart = _axes(1.1 * np.abs(differ).max())
     letters, own = np.arange(len(ALPHABET)), np.array([_frequencies(code) for code in SHOWN])
     marks = [Curve(left, letters, own[:, None, None], color="grey", dash=" ", dots=True, label="all its names")]
     for name, table in p.items():
-        color, dash, _ = LOOKS[name]
-        marks += [Curve(left, letters, table, color=color, dash=dash, label=name)]
+        beside = letters + (0.15 if name == "MAML" else -0.15)
+        marks += [Curve(left, beside, table, color=LOOKS[name][0], dash=" ", dots=True, label=name)]
     marks.append(Curve(right, [-1, STEPS[-1] + 1], np.repeat(counted[:, :, None, None, None], 2, axis=-1), color="grey",
                        dash=":", label="counting"))
     for name in p:
@@ -85,6 +87,9 @@ def adapting(study: Study, seed: int = 0) -> Stage:
     difference = cost["MAML"] - cost["joint"]
     marks += [Curve(apart, np.arange(STEPS[-1] + 1), difference[:, :, None, None], color="blue"),
               Point(apart, np.array(STEPS)[:, None], difference[:, :, STEPS, None], color="blue", name="MAML minus joint")]
+    # A bar for each letter, from 0 to the difference; the gaps keep them apart.
+    bars = np.stack([np.zeros_like(differ), differ, np.full_like(differ, np.nan)], axis=-1).reshape(*differ.shape[:-1], -1)
+    marks.append(Curve(between, np.repeat(letters, 3), bars, color="blue", width=4.5))
     family, mark = families(), ALPHABET[-1]
     title = np.array([f"{english(code)} ({family[code]})" for code in SHOWN])[:, None, None, None]
     likely = {name: np.array([*ALPHABET[:-1], "the end"])[table.argmax(axis=-1)] for name, table in p.items()}
@@ -104,10 +109,11 @@ def adapting(study: Study, seed: int = 0) -> Stage:
                 **{f"spelt_{name}": table[..., None] for name, table in spelt.items()}),
         play="k",
         guess=Guess(apart, "y", "By how many bits per letter is MAML’s start worse than the joint one (below 0: better)?",
-                    difference[:, :, STEPS, None], marks[4:], ".3f"),
+                    difference[:, :, STEPS, None], marks[4:10], ".3f"),
         alt="Left: the probability of each letter, and of the end of the word, to come next: of the net that starts from "
-            "MAML's θ, of the one that starts from the joint θ, and in all names of the language. Right: both nets' bits per "
-            "letter on words not seen, against the gradient steps, and those of counting; below, MAML's bits minus those of "
+            "MAML's θ, of the one that starts from the joint θ, and in all names of the language; below, a bar for each "
+            "letter: MAML's probability minus that of the joint start. Right: both nets' bits per letter on words not seen, "
+            "against the gradient steps, and those of counting; below, MAML's bits minus those of "
             "the joint start.")
 
 
@@ -121,13 +127,14 @@ def _tables(study, seed):
     p = {name: np.empty((*shape, len(ALPHABET))) for name in ("MAML", "joint")}
     cost = {name: np.empty((*shape[:2], STEPS[-1] + 1)) for name in p}
     counted, spelt, seen = np.empty(shape[:2]), {name: np.empty(shape[:3], "U96") for name in p}, np.empty(shape[:2], "U96")
-    priors = {key: prior_mean(train, *key) for key in {tuple(key) for *key, _ in run["bigrams"]["chosen"]}}
+    priors = {key: prior_mean(train, *key) for key in {tuple(key) for *key, _ in run["counts"]["chosen"]}}
     for j, K in enumerate(shots):
-        *key, strength = run["bigrams"]["chosen"][j]
+        *key, strengths = run["counts"]["chosen"][j]
+        strengths = [float(value) for value in strengths]
         for i, code in enumerate(SHOWN):
             support, query = words[code]
             task = _task(support[:K], query)
-            counted[i, j] = counted_bits(task, priors[tuple(key)], [strength])[0, 0]
+            counted[i, j] = Counted.of(task).bits(priors[tuple(key)], [strengths])[0, 0]
             seen[i, j] = ", ".join(support[:min(K, 5)]) + (", …" if K > 5 else "")
             for name in p:
                 learner = Learner(MODEL, study.start(name), run[name]["chosen"][j][0])
@@ -139,20 +146,22 @@ def _tables(study, seed):
     return shots, seen, counted, p, cost, spelt
 
 
-def _axes():
-    """Axes for the next letter, and, one above the other, for the bits and their difference."""
-    left = panel("next letter (∎: the end)", "probability, square-root scale", (-0.7, 26.7), (0, 1.02), "what comes next",
-                 size=(4.3, 4.3))
-    left.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))  # as much room for 0.1 as for 0.4
-    left.set_yticks([0, 0.02, 0.1, 0.2, 0.4, 0.7, 1])
-    left.set_ylim(0, 1.02)
-    left.set_xticks(np.arange(len(ALPHABET)), [*ALPHABET[:-1], "∎"], fontsize=7)
+def _axes(most):
+    """Axes for the next letter and for how the nets differ there, at most so much; below bits, their difference."""
     with mpl.rc_context(STYLE):
+        left, between = Figure(figsize=(4.3, 4.6)).subplots(2, sharex=True, height_ratios=(3, 2))
+        left.set(ylabel="probability, square-root scale", title="what comes next")
+        between.set(xlabel="next letter (∎: the end)", ylabel="MAML − joint", xlim=(-0.7, 26.7), ylim=(-most, most))
+        between.axhline(0, color=COLORS["grey"], lw=0.9)
         right, apart = Figure(figsize=(3.6, 4.1)).subplots(2, sharex=True, height_ratios=(3, 2))
         right.set(ylabel="bits per letter", xlim=(-0.4, STEPS[-1] + 0.4), ylim=(2.5, 5), title="words not seen")
         apart.set(xlabel="gradient steps", ylabel="MAML − joint", ylim=(-0.06, 0.1))
         apart.axhline(0, color=COLORS["grey"], lw=0.9)
-    return left, right, apart
+    left.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))  # as much room for 0.1 as for 0.4
+    left.set_yticks([0, 0.02, 0.1, 0.2, 0.4, 0.7, 1])
+    left.set_ylim(0, 1.02)
+    between.set_xticks(np.arange(len(ALPHABET)), [*ALPHABET[:-1], "∎"], fontsize=7)
+    return left, between, right, apart
 
 
 def _after(context):
@@ -238,7 +247,7 @@ def gains(studies: Mapping[str, Study]) -> Figure:
                 color, dash, shape = LOOKS[name]
                 mean, half = interval(study.by_unit(study.bits["joint"] - study.bits[name]).T)
                 ax.errorbar(shots * 1.04 ** (i - 2), mean, half, color=COLORS[color], ls=dash, marker=shape, ms=4, lw=1.3,
-                            label="counts" if name == "bigrams" else name)
+                            label={"bigrams": "counts of pairs"}.get(name, name))
             ax.axhline(0, color=COLORS["grey"], lw=0.9)
             ax.set(xscale="log", xlabel="words seen K", title=title)
             ax.set_xticks(shots, shots)

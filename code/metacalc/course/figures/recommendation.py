@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from metacalc.course.recommendation import N_STEPS, Taste
 from metacalc.stage import COLORS, STYLE, Curve, Guess, Path, Point, Readout, Slider, Stage, panel
+from metacalc.studies import Both
 
 __all__ = ["comparison", "cuisines", "gaps"]
 
@@ -55,8 +56,8 @@ def cuisines(taste: Taste, asked: Sequence[str] | None = None) -> Stage:
     tables = _best(taste, rated, maml=maml, prior=posterior)
     return Stage(
         [rows.figure, right.figure], marks, sliders,
-        Readout("After {k:d} step{k:s} MAML expects you to like best, of the 37 others: {best_maml} ({top_maml:.2f}). The "
-                "Gaussian prior: {best_prior} ({top_prior:.2f}).\nChange of the predictions (root mean square): MAML "
+        Readout("After {k:d} step{k:s} MAML expects you to like best, of the 37 others: {best_maml} ({top_maml}). The "
+                "Gaussian prior: {best_prior} ({top_prior}).\nChange of the predictions (root mean square): MAML "
                 "{shift:.3f}, Gaussian prior {shift_prior:.3f}.",
                 shift=shift, shift_prior=shift_posterior, **tables),
         play="k",
@@ -75,6 +76,8 @@ def _axes(countries):
     rows.set_yticks(range(N_ROWS), countries[::-1])
     rows.axhline(N_ROWS - 3.5, color=COLORS["grey"], lw=0.8)
     rows.axvline(0.5, color=COLORS["grey"], lw=0.8)
+    for end in (1, 5):
+        rows.axvline(end, color=COLORS["grey"], lw=0.8, ls=":")  # of the scale
     right = panel("gradient steps", "change of the 40 predictions (rms)", (-0.3, N_STEPS + 0.3), (-0.1, 2.3),
                   "how far the ratings carry", size=(4.1, 3.6))
     return rows, right
@@ -87,8 +90,15 @@ def _best(taste, asked, **predictions):
     for name, z in predictions.items():
         best = z[..., others].argmax(axis=-1)
         tables[f"best_{name}"] = np.array(taste.countries)[others[best]]
-        tables[f"top_{name}"] = z[..., others].max(axis=-1)
+        tables[f"top_{name}"] = _on_the_scale(z[..., others].max(axis=-1))
     return tables
+
+
+def _on_the_scale(z):
+    """Predicted ratings as text; a model that does not know where the scale ends may go beyond it, which is said."""
+    text = np.array([f"{value:.2f}" if 1 <= value <= 5 else f"{np.clip(value, 1, 5):.0f}; it says {value:.2f}, beyond the scale"
+                     for value in z.ravel()])
+    return text.reshape(z.shape)
 
 
 def _trait(country):
@@ -111,24 +121,26 @@ def _tables(taste, asked):
 
 
 LOOKS = {  # colour, shape
-    "damped offset": ("grey", "s"), "joint + fine-tuning": ("ink", "o"), "Reptile": ("purple", "o"), "FOMAML": ("orange", "^"),
-    "MAML": ("blue", "D"), "ANIL": ("blue", "^"), "Gaussian prior": ("green", "s"),
+    "damped offset": ("grey", "s"), "one head for all": ("purple", "^"), "joint + fine-tuning": ("ink", "o"),
+    "matrix factorisation": ("orange", "^"), "MAML": ("blue", "D"), "Gaussian prior": ("green", "s"),
 }
 
 
-def comparison(table: Mapping[str, Any], shots: Sequence[int]) -> Stage:
+def comparison(table: Mapping[int, Mapping[str, Mapping[str, Both]]]) -> Stage:
     """Error of each method on held-out people, and its paired difference to the Gaussian prior, for each number of ratings.
 
     Parameters
     ----------
     table : dict
-        Number of ratings, as text → method → its numbers, as the study has stored them.
-    shots : sequence of int
-        Numbers of ratings.
+        As `load_table` reads it. What is drawn are the intervals by people; the readout has those by folds too.
     """
-    of = lambda name, field: np.array([table[str(K)][name][field] for K in shots]).T
+    shots = sorted(table)
+
+    def of(name, field):
+        return np.array([table[K][name][field].by_unit for K in shots]).T
+
     left = panel("mean squared error", "", (0.54, 0.76), (-0.6, len(LOOKS) - 0.4), "error on held-out people", size=(4.2, 3.2))
-    right = panel("difference", "", (-0.015, 0.095), (-0.6, len(LOOKS) - 0.4), "minus the Gaussian prior’s error",
+    right = panel("difference", "", (-0.025, 0.095), (-0.6, len(LOOKS) - 0.4), "minus the Gaussian prior’s error",
                   size=(4.2, 3.2))
     right.axvline(0, color=COLORS["grey"], lw=1)
     marks = []
@@ -138,18 +150,21 @@ def comparison(table: Mapping[str, Any], shots: Sequence[int]) -> Stage:
             mean, half = of(name, field)
             marks += [Curve(ax, mean[:, None] + half[:, None] * [-1, 1], row, color=color),
                       Point(ax, mean, row, color=color, shape=shape, name=name)]
-    (maml, half), (offset, _) = of("MAML", "minus prior"), of("damped offset", "mse")
+    gap = [table[K]["MAML"]["minus joint"] for K in shots]
+    mse = {name: of(name, "mse")[0] for name in ("Gaussian prior", "matrix factorisation", "MAML", "joint + fine-tuning")}
     return Stage(
         [left.figure, right.figure], marks, [Slider("shots", shots, "ratings seen, K", 5, "d")],
-        Readout("From {shots:d} rating{shots:s}: Gaussian prior {prior:.3f}, MAML {maml:.3f}, joint + fine-tuning {joint:.3f}, "
-                "damped offset {offset:.3f}.\nMAML minus Gaussian prior, person by person: {more:.4f} ± {half:.4f}.",
-                prior=of("Gaussian prior", "mse")[0], maml=of("MAML", "mse")[0], joint=of("joint + fine-tuning", "mse")[0],
-                offset=offset, more=maml, half=half),
-        guess=Guess(right, "x", "How much larger than the Gaussian prior’s is MAML’s error?", maml,
-                    [mark for mark in marks if mark.ax is right], ".4f"),
-        alt="Left: the mean squared error of seven methods on held-out people, with 95% intervals. Right: the paired "
-            "difference of each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is "
-            "worse.")
+        Readout("From {shots:d} rating{shots:s}: Gaussian prior {prior:.3f}, matrix factorisation {factors:.3f}, MAML "
+                "{maml:.3f}, joint + fine-tuning {joint:.3f}.\nMAML minus joint + fine-tuning, person by person: {more:.4f} ± "
+                "{half:.4f} by people, {folds:.4f} ± {wide:.4f} by folds.",
+                prior=mse["Gaussian prior"], factors=mse["matrix factorisation"], maml=mse["MAML"],
+                joint=mse["joint + fine-tuning"], more=[one.by_unit.mean for one in gap],
+                half=[one.by_unit.half_width for one in gap], folds=[one.by_fold.mean for one in gap],
+                wide=[one.by_fold.half_width for one in gap]),
+        guess=Guess(right, "x", "How much larger than the Gaussian prior’s is the error of joint training with fine-tuning?",
+                    of("joint + fine-tuning", "minus prior")[0], [mark for mark in marks if mark.ax is right], ".4f"),
+        alt="Left: the mean squared error of six methods on held-out people, with 95% intervals. Right: the paired difference "
+            "of each method’s error and the Gaussian prior’s, with 95% intervals; right of zero the method is worse.")
 
 
 def gaps(data: Mapping[str, Any], countries: Sequence[str]) -> Figure:
