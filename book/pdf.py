@@ -43,7 +43,7 @@ class Page(NamedTuple):
     @property
     def name(self):
         """What its anchors begin with."""
-        return PurePosixPath(self.file).stem
+        return "-".join(part for part in PurePosixPath(self.file).with_suffix("").parts if part != "chapters")
 
 
 def pages_of(html):

@@ -18,8 +18,8 @@ from test_stage_js import node
 
 NOTEBOOKS = [f"{page}.ipynb" for page in code_cells()]
 PAGE = "chapters/02_calculus_link"
-NEED_A_CLONE = {"04_bilevel", "05_practice", "07_tools", "08_learned_optimisers", "08_new_tasks", "language", "overview",
-                "recommendation", "vision"}
+NEED_A_CLONE = {"04_bilevel", "05_practice", "07_tools", "08_learned_optimisers", "08_new_tasks", "09_faq", "language",
+                "overview", "recommendation", "vision"}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 from conftest import ROOT
 from metacalc import MLP, Learner
-from metacalc.course.language import MODEL, RATES, STEPS, bits, counted_bits, posterior_mean, prior_mean, spell
+from metacalc.course.language import MODEL, RATES, STEPS, Counted, bits, posterior_mean, prior_mean, spell
 from metacalc.data import languages as module
 from metacalc.data.languages import (
     COPIES,
@@ -225,7 +225,7 @@ def test_the_posterior_mean_is_the_integral_over_the_simplex():
 def test_counting_is_that_of_a_loop_over_the_letters():
     batch = NextLetter(WORDS, 3, 4).sample(np.random.default_rng(0), 5)
     prior = prior_mean({"zz": ["abc", "bca", "zzz"]}, order=2, strength=5.0)
-    found = counted_bits(batch, prior, [0.5, 8.0])
+    found = Counted.of(batch).bits(prior, [[np.inf, strength, np.inf, np.inf] for strength in (0.5, 8.0)])
     letters = lambda x: x.reshape(-1, 3, 27).argmax(axis=-1)
     for t in range(5):
         for a, strength in enumerate((0.5, 8.0)):

@@ -23,7 +23,8 @@ def test_package_pages_citation_and_changes_share_one_version():
     version = metacalc.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", version) and "version" in PROJECT["dynamic"] and "version" not in PROJECT
     assert CITATION["version"] == version
-    changes = re.findall(r"^## \[(.+)\] - (\d{4}-\d\d-\d\d)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    changes = re.findall(r"^## \[(.+)\] - (\d{4}-\d\d-\d\d)$", text, re.MULTILINE)
     assert changes[0] == (version, CITATION["date-released"]) and sorted(changes, reverse=True) == changes
 
 

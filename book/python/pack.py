@@ -40,8 +40,8 @@ ARCHIVES = {
 }
 # What hardly a page imports of these has an archive of its own.
 RARE = ("fontTools", "matplotlib/backends/backend_pdf", "matplotlib/backends/backend_pgf", "matplotlib/backends/backend_ps",
-        "numpy/f2py", *(f"sympy/{name}" for name in """categories crypto diffgeom holonomic liealgebras parsing/autolev parsing/c
-        parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode
+        "numpy/f2py", *(f"sympy/{name}" for name in """categories crypto diffgeom holonomic liealgebras parsing/autolev
+        parsing/c parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode
         printing/rust printing/theanocode stats tensor/array/expressions testing unify utilities/autowrap utilities/codegen
         vector""".split()), r"sympy/physics/(?!units|__init__)\w+")
 AS_SOURCE = {"data", "rare", "scipy"}  # so seldom asked for that a build does not wait for compiling and packing them well
@@ -229,7 +229,8 @@ def lay(folder):
     for name, files in (sources() | {"course": package(), "results": results()}).items():
         ours, path = name in ("course", "results"), packed(name, files)
         found[path.name] = path
-        archives[name] = {"file": path.name, "folder": COURSE if ours else PACKAGES, "modules": [] if ours else modules(name, files)}
+        archives[name] = {"file": path.name, "folder": COURSE if ours else PACKAGES,
+                          "modules": [] if ours else modules(name, files)}
     shutil.rmtree(folder, ignore_errors=True)  # an earlier build's files have other names
     (folder / kept).mkdir(parents=True)
     for name, path in found.items():

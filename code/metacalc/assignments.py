@@ -30,7 +30,18 @@ SIGNS = {"right": "✓", "wrong": "✗", "not re-checked": "?", "": "–"}
 
 
 class Answer(NamedTuple):
-    """A student's answer: to which exercise, its text, whether it was right when it was given, and when that was."""
+    """A student's answer.
+
+    Attributes
+    ----------
+    exercise : str
+        To which one, by its name.
+    text : str
+    right : bool
+        What the checker said when it was given.
+    date : str
+        When that was, as `now` writes it.
+    """
 
     exercise: str
     text: str
@@ -39,7 +50,15 @@ class Answer(NamedTuple):
 
 
 class HandedIn(NamedTuple):
-    """What a file holds: whose answers, when it was saved, and the answers."""
+    """What a file holds.
+
+    Attributes
+    ----------
+    student : str
+    saved : str
+        When, as `now` writes it.
+    answers : tuple of Answer
+    """
 
     student: str
     saved: str
@@ -47,12 +66,28 @@ class HandedIn(NamedTuple):
 
 
 def now() -> str:
-    """The time, in UTC, as the files have it."""
+    """The time, in UTC, as the files have it.
+
+    Returns
+    -------
+    str
+        Such as "2026-10-01T09:30:00Z".
+    """
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def text_of(answer: Any) -> str:
     """An answer as text: a formula so that it can be parsed again, a function as its source where that is known.
+
+    Parameters
+    ----------
+    answer : object
+        Whatever `check` was given.
+
+    Returns
+    -------
+    str
+        At most 10,000 letters.
 
     Examples
     --------
@@ -76,13 +111,16 @@ def save_answers(path: str | Path, student: str, answers: Iterable[Answer]) -> P
     Parameters
     ----------
     path : str or Path
+        A new file, or one of that student's answers.
     student : str
         The name that the teacher knows, one line of at most 100 letters.
     answers : iterable of Answer
+        Those to add.
 
     Returns
     -------
     Path
+        Of the file.
 
     Raises
     ------
@@ -113,10 +151,12 @@ def read_answers(path: str | Path) -> HandedIn:
     Parameters
     ----------
     path : str or Path
+        A file, and no link to one.
 
     Returns
     -------
     HandedIn
+        Nothing of it has been checked.
 
     Raises
     ------
@@ -163,7 +203,14 @@ def _answer(one):
 
 
 class Result(NamedTuple):
-    """An answer after the teacher's own check: "right", "wrong" or "not re-checked", why, and the answer as it was given."""
+    """An answer after the teacher's own check.
+
+    Attributes
+    ----------
+    status : {"right", "wrong", "not re-checked"}
+    reason : str
+    given : Answer
+    """
 
     status: str
     reason: str
@@ -171,7 +218,18 @@ class Result(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A file of the class: its name, its student, the results by exercise, and what is to be said of it."""
+    """A file of the class.
+
+    Attributes
+    ----------
+    file : str
+        Its name.
+    student : str
+    results : dict of str: Result
+        By the exercises' names.
+    notes : tuple of str
+        What is to be said of it.
+    """
 
     file: str
     student: str
@@ -185,7 +243,15 @@ class Row(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """The answers of a class, checked again: a table in a notebook, or a file for a spreadsheet."""
+    """The answers of a class, checked again: a table in a notebook, or a file for a spreadsheet.
+
+    Attributes
+    ----------
+    exercises : tuple of str
+        Their names.
+    rows : tuple of Row
+        One for each file.
+    """
 
     exercises: tuple[str, ...]
     rows: tuple[Row, ...]

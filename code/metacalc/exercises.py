@@ -137,6 +137,7 @@ class Checker:
         Returns
         -------
         Path
+            Of the file.
 
         Raises
         ------

@@ -368,6 +368,7 @@ class _Workspace:
         with_query = [k == 1 and (not kind.writes_v or (m + 1) * n <= 100)
                       for kind, (_, _, _, m, n) in zip(kinds, model.layers)]
         # The examples' way is kept step by step for the way back; without one, a single place serves all steps.
+        self.support: list[Any]
         if way_back:
             self.support = [_WayBack(sizes, T, K, K_query, dtype, j, with_query, head_only, curved) for j in range(k)]
             self.query = self.support[0].query

@@ -105,8 +105,8 @@ class Results:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
-        items = (self.stored if results is None else _plain(results)).items()
-        lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in items)
+        kept: Any = self.stored if results is None else _plain(results)
+        lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in kept.items())
         head = f'"settings": {json.dumps(self.settings)},\n"seconds": {round(self.seconds)}'
         partial.write_text(f'{{{head},\n"results": {{\n{lines}\n}}}}\n', encoding="utf-8")
         os.replace(partial, path)
@@ -461,6 +461,7 @@ def both_intervals(values: ArrayLike, folds: ArrayLike) -> Both:
     Returns
     -------
     Both
+        For each of the other axes, if there are any.
 
     Raises
     ------

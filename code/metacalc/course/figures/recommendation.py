@@ -158,9 +158,9 @@ def comparison(table: Mapping[int, Mapping[str, Mapping[str, Both]]]) -> Stage:
                 "{maml:.3f}, joint + fine-tuning {joint:.3f}.\nMAML minus joint + fine-tuning, person by person: {more:.4f} ± "
                 "{half:.4f} by people, {folds:.4f} ± {wide:.4f} by folds.",
                 prior=mse["Gaussian prior"], factors=mse["matrix factorisation"], maml=mse["MAML"],
-                joint=mse["joint + fine-tuning"], more=[one.by_unit.mean for one in gap],
-                half=[one.by_unit.half_width for one in gap], folds=[one.by_fold.mean for one in gap],
-                wide=[one.by_fold.half_width for one in gap]),
+                joint=mse["joint + fine-tuning"], more=np.array([one.by_unit.mean for one in gap]),
+                half=np.array([one.by_unit.half_width for one in gap]), folds=np.array([one.by_fold.mean for one in gap]),
+                wide=np.array([one.by_fold.half_width for one in gap])),
         guess=Guess(right, "x", "How much larger than the Gaussian prior’s is the error of joint training with fine-tuning?",
                     of("joint + fine-tuning", "minus prior")[0], [mark for mark in marks if mark.ax is right], ".4f"),
         alt="Left: the mean squared error of six methods on held-out people, with 95% intervals. Right: the paired difference "
