@@ -24,7 +24,7 @@ HTML = ROOT / "_build/html"
 FIRST_FIGURE = """
 new MutationObserver((_, observer) => {
   if (!document.querySelector(".stage[data-live]")) return;
-  window.firstFigure = performance.now() - performance.getEntriesByType("navigation")[0].domContentLoadedEventStart;
+  window.firstFigure = performance.now();
   observer.disconnect();
 }).observe(document, {subtree: true, attributes: true, childList: true});
 """
@@ -90,7 +90,9 @@ def measure_page(browser, address, page_name):
     weight = sum(len(b) if ".woff" in url else len(gzip.compress(b, 6)) for url, b in bodies.items())
     stages = page.locator(".stage").count()
     latencies = [sorted(page.locator(".stage").evaluate_all(measure)) for measure in (LATENCY, DRAGS)]
-    first = page.evaluate("window.firstFigure") if stages else None
+    # Before that event, as a rule: then it is negative.
+    first = page.evaluate("firstFigure - performance.getEntriesByType('navigation')[0].domContentLoadedEventStart"
+                          ) if stages else None
     context.close()
     return weight, first, latencies, stages
 
