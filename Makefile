@@ -6,7 +6,7 @@ PAGES := $(shell find chapters -not -path "*/.*") $(wildcard *.yml *.md book/*.*
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
-.PHONY: book test pdf lab hub serve notebooks studies requirements oracles budgets bench oldest mutants page-cells publish matrix clean
+.PHONY: book test pdf lab hub serve notebooks studies requirements oracles budgets bench mutants page-cells publish matrix clean
 
 book: _build/html/.built
 	@echo "The book is in _build/html/index.html"
@@ -81,16 +81,14 @@ page-cells: book
 mutants: .venv/installed
 	$(BIN)/python tests/mutants.py
 
-# The package's tests with the oldest versions that pyproject.toml allows, in an environment of its own.
-oldest:
-	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet uv
-	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[course,test]'
-	.venv-oldest/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore-glob 'tests/test_book*' --ignore tests/test_hub.py \
-	  --ignore tests/test_lab.py --ignore tests/test_lint.py --ignore tests/test_notebooks.py --ignore tests/test_whole.py code tests
+# The package's tests on every Python that is found, with the oldest versions that are allowed, and from the source archive: some
+# minutes for each. What runs is in pyproject.toml, [tool.tox].
+matrix: .venv/installed
+	$(BIN)/python -m pip install --quiet tox tox-uv build
+	$(BIN)/tox run
 
 clean:
-	rm -rf _build .venv .venv-oldest
+	rm -rf _build .venv .tox
 
 .venv/installed: requirements.txt pyproject.toml code/metacalc/__init__.py
 	$(PYTHON) -m venv .venv

@@ -6,7 +6,7 @@ a phone has it, and the tests of a page, of whatever file, follow one another in
 
 import functools
 import http.server
-import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -26,6 +26,11 @@ sys.path.insert(0, str(ROOT / "book"))
 import browser as chromium  # noqa: E402
 
 HTML = ROOT / "_build/html"
+# The package is tested by itself too, without what builds the book: these need it.
+OF_THE_BOOK = ["test_book*", "test_downloads.py", "test_lint.py", "test_notebooks.py", "test_pack.py", "test_page_*.py",
+               "test_rooms.py", "test_selfcheck.py", "test_whole.py"]
+ALONE = importlib.util.find_spec("jupyter_book") is None
+collect_ignore_glob = OF_THE_BOOK if ALONE else []
 DESK = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light", "reduced_motion": "no-preference"}
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "color_scheme": "dark", "reduced_motion": "reduce"}
 
@@ -93,6 +98,10 @@ def shown(stage, mark, index):
 def answer(stage, index):
     """What the figure's guess is held to at a position."""
     return entry(stage.guess.answer, index, sliders=stage.sliders)
+
+
+def pytest_report_header():
+    return "Jupyter Book is not installed: the tests of the book are left out" if ALONE else None
 
 
 def missing(what):

@@ -3,6 +3,7 @@
 import re
 from itertools import combinations
 
+import babel
 import numpy as np
 import pytest
 import sympy as sp
@@ -33,6 +34,10 @@ from metacalc.tasks.letters import ALPHABET, NextLetter, encode, one_hot
 DESIGNS = [(by, i) for by in ("language", "family") for i in range(5)]
 
 
+studied = pytest.mark.skipif(not babel.__version__.startswith(module.BABEL + "."),
+                             reason=f"Babel {babel.__version__} has other words than {module.BABEL}, which was studied")
+
+
 def usable(code):
     """The rule by which a language takes part, worked out from its locale."""
     all_words = [w for table in ("languages", "territories") for entity, name in getattr(Locale.parse(code), table).items()
@@ -41,6 +46,7 @@ def usable(code):
     return len(set(plain)) >= 250 and len(plain) >= 0.9 * len(all_words)
 
 
+@studied
 def test_every_usable_language_has_one_family_and_no_other_has_one():
     listed = sum(FAMILIES.values(), [])
     assert len(listed) == len(set(listed)) and not set(listed) & set(COPIES)
@@ -48,6 +54,7 @@ def test_every_usable_language_has_one_family_and_no_other_has_one():
     assert all(english(code) for code in listed) and len({english(code) for code in listed}) == len(listed)
 
 
+@studied
 def test_copies_are_copies_and_those_kept_are_not():
     assert all(overlap(copy, kept) >= 0.8 and kept in families() for copy, kept in COPIES.items())
     assert all(overlap(*pair) < 0.8 for pair in combinations(families(), 2))

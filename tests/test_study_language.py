@@ -10,6 +10,7 @@ from conftest import ROOT
 from metacalc.course.language import load_study
 from metacalc.data.languages import families, folds
 from metacalc.studies import Results
+from test_languages import studied
 
 SPEC = importlib.util.spec_from_file_location("study_language", ROOT / "studies/language.py")
 study = importlib.util.module_from_spec(SPEC)
@@ -52,6 +53,7 @@ def test_what_is_stored_was_made_with_the_settings_in_the_program():
         assert [run["languages"] for run in load_study(PATH, design).runs] == [list(fold.test) for fold in folds(design)]
 
 
+@studied
 @pytest.mark.parametrize("design, fold", [("family", 4)])
 def test_the_stored_numbers_come_out_again(design, fold):
     """Counting exactly; joint training, one of its seeds, as closely as two of its seeds agree."""

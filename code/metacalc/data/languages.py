@@ -27,6 +27,7 @@ __all__ = [
     "COPIES", "FAMILIES", "Fold", "english", "entity_groups", "families", "folds", "names", "normalise", "overlap", "split",
 ]
 
+BABEL = "2.18"  # whose words the families and the copies below, and the stored results, come from: each release has others
 SIMILAR = 0.6   # two languages that spell this share of their names alike, or more, never stand on two sides
 STEM, SHARE, COMMON = 4, 0.3, 12  # see `entity_groups`
 
