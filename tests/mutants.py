@@ -87,6 +87,15 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
     "tasks/base: chosen = np.full((*n.shape, m), -2)": "no draw is negative",
     "tasks/letters: _PLACES = np.full(257, -1)": "a byte is at most 255",
     "live: return np.array(value(p, [], 1, c), float)": "without an iteration there is no step to count",
+    "marks: middle = [np.power(10.0, (low + high) / 2) if log else (low + high) * 2 for low, high, log in scales]":
+        "whatever the axis can show may stand for the formula",
+    "tape: @dataclass(frozen=True, eq=True)": "no two numbers stand at one place of one tape",
+    "amortised: @dataclass(frozen=True, eq=True)": "lives for one adaptation, and is compared with nothing",
+    "explore: where = ', '.join((f'{name} = {value:g}' for name, value in zip(names, runs.path[0, 1])))":
+        "runs with all rates start at one place",
+    "explore: h = 1e-05 * (2 + np.abs(theta).max())": "a difference's step is nowhere promised",
+    "representation: if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-2] < n_directions:":
+        "by then the matrix is square",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",
     "data/characters: return ink.swapaxes(1, 2).reshape(-2, size * size)[:len(outlines)].astype(np.float32) / 255":
         "NumPy works out the length for any negative number",

@@ -112,15 +112,23 @@ def test_the_predicted_error_is_what_draws_show(spreads, noise):
     assert abs(found.mean - predicted_subspace_error(8, spreads, noise, 20_000)) < 1.6 * found.half_width
 
 
+def test_the_predicted_error_has_the_moment_of_its_definition():
+    a, x, e, spread, sigma = sp.symbols("a x e s sigma")
+    moment = normal_mean((spread * a * x + sigma * e) ** 4 * x**2, [a, x, e])
+    for s, noise in ((1.0, 0.0), (0.7, 1.5), (2.0, 0.3)):
+        C = float(moment.subs({spread: s, sigma: noise}))
+        assert np.isclose(predicted_subspace_error(6, (s,), noise, 100), 5 / 400 * C / s**4)
+
+
 def test_ridge_on_features_is_its_normal_equations():
     batch = LinearTasks(4, (1.0, 1.0), k_shots=3, n_query=5).sample(np.random.default_rng(0), 6)
-    B = np.random.default_rng(1).normal(size=(4, 2))
+    B = np.random.default_rng(1).normal(size=(4, 3))  # of two, the eigenvectors' matrix may be its own transpose
     found = ridge_error(B, batch, [0.1, 2.0])
     assert found.shape == (2, 6)
     for i, penalty in enumerate((0.1, 2.0)):
         for j in range(6):
             X, y = batch.x_support[j] @ B, batch.y_support[j]
-            w = np.linalg.solve(X.T @ X + penalty * np.eye(2), X.T @ y)
+            w = np.linalg.solve(X.T @ X + penalty * np.eye(3), X.T @ y)
             assert np.isclose(found[i, j], ((batch.x_query[j] @ B @ w - batch.y_query[j]) ** 2).mean())
 
 

@@ -97,6 +97,8 @@ def test_the_legend_and_the_static_picture_draw_lines_as_the_view_does():
         assert handle.get_linewidth() == look["width"]
         if "dot" in look:  # of one colour, without a rim
             assert (handle.get_markersize(), handle.get_markeredgewidth()) == (look["dot"], 0)
+    assert [Arrow(ax, 0.1, 0.1, dx=0.2, dy=0.2, label=label).look()["name"] for label in ("", "ours")] == [
+        "An arrow", "ours’s arrow"]
     (patch,) = marks[-1].paint((0.1, 0.1, 0.2, 0.2))
     assert patch.get_linewidth() == marks[-1].look()["width"]
 

@@ -89,6 +89,7 @@ def test_viewers_that_run_no_widget_have_the_marks_too():
     rows, columns = np.nonzero(np.abs(image - to_rgb(COLORS["red"])).max(axis=-1) < 0.02)
     assert rows.size > 50
     np.testing.assert_allclose([columns.mean(), rows.mean()], in_points(ax, [2, 1]) * 110 / 72, atol=1.5)
+    assert image.shape[:2] == tuple(np.round(ax.figure.get_size_inches()[::-1] * 110).astype(int))
 
 
 @pytest.mark.parametrize("label", ["", "a legend"])
