@@ -96,6 +96,10 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
     "explore: h = 1e-05 * (2 + np.abs(theta).max())": "a difference's step is nowhere promised",
     "representation: if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-2] < n_directions:":
         "by then the matrix is square",
+    "course/learned: x, w = (rng.normal(size=(n_tasks, 30, 4)), 2 * rng.normal(size=(n_tasks, 4, 2)))":
+        "a second column that nothing reads",
+    "course/learned: found = evaluate(learner, TASKS.with_shots(5), steps=(1, 5, 10), n_tasks=201, seed=500, limit=np.inf)":
+        "how many tasks it is chosen on is nowhere promised",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",
     "data/characters: return ink.swapaxes(1, 2).reshape(-2, size * size)[:len(outlines)].astype(np.float32) / 255":
         "NumPy works out the length for any negative number",

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ROOT
 from metacalc import MLP, Sinusoids, adapt, evaluate, finite_difference, meta_sgd, meta_train, studies, with_rates
-from metacalc.course.learned import CONTENDERS, train_on_waves
+from metacalc.course.learned import BETWEEN, CONTENDERS, EVEN, LAST, train_on_waves
 from metacalc.meta import Learner
 from metacalc.models import Quadratic
 from metacalc.tasks import Quadratics
@@ -89,6 +89,19 @@ def test_a_start_with_a_context_keeps_its_precision_and_the_learner_moves_the_co
     run = meta_train(partial(cavia, alpha=0.1), model, Sinusoids(), 3, progress=False)
     assert run.learner.only == model.context
     assert evaluate(run.learner, Sinusoids(), n_tasks=5, steps=(0, 1)).mean.shape == (2,)
+
+
+@pytest.mark.parametrize("net, gain", [(MLP((1, 400, 1)), 2), (MLP((1, 400, 1), "tanh"), 1), (MLP((1, 400)), 1)])
+def test_weights_of_the_context_are_drawn_as_those_of_inputs(net, gain):
+    model = WithContext(net, 9)
+    theta = model.init(np.random.default_rng(0))
+    B = theta[net.n_params:model.context.start]
+    assert B.size == 9 * 400 and abs(B.std() - np.sqrt(gain / 9)) < 0.01
+    np.testing.assert_array_equal(theta[model.context], 0)
+
+
+def test_the_losses_of_the_inner_steps_are_averaged():
+    assert np.allclose([sum(EVEN), sum(BETWEEN), sum(LAST)], 1) and np.ptp(EVEN) == 0 and LAST[-1] == 1
 
 
 @pytest.mark.parametrize("model", SMALL, ids=repr)
