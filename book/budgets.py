@@ -204,7 +204,8 @@ def main():
         times = python_times(playwright, address) if (HTML / "_static/python").exists() else None
         browser.close()
     table = "\n".join([
-        "| page | live figures | first visit, gzip (budget 1.2 MB) | first figure after DOMContentLoaded (500 ms) | "
+        "| page | live figures | first visit, gzip (budget 1.2 MB) | "
+        "first figure after DOMContentLoaded (500 ms; − is before it) | "
         "slider to redrawn DOM, p95 (8 ms) | drag to redrawn DOM, p95 (8 ms) |",
         "| --- | --- | --- | --- | --- | --- |", *rows, "",
         *(python_lines(times) if times else []),

@@ -100,6 +100,7 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
         "a second column that nothing reads",
     "course/learned: found = evaluate(learner, TASKS.with_shots(5), steps=(1, 5, 10), n_tasks=201, seed=500, limit=np.inf)":
         "how many tasks it is chosen on is nowhere promised",
+    "lowrank: writes_v = False": "which of two ways a sum is made: how long it takes only",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",
     "data/characters: return ink.swapaxes(1, 2).reshape(-2, size * size)[:len(outlines)].astype(np.float32) / 255":
         "NumPy works out the length for any negative number",

@@ -8,18 +8,24 @@ import pytest
 from conftest import ROOT
 from metacalc import MLP
 from metacalc.course.new_tasks import (
+    CAP,
     NOISE,
+    PRIOR_SD,
     SHOTS,
     STEPS,
     TASKS,
     candidates,
+    drawn_losses,
     ends,
+    gibbs_bound,
+    learned_plane_error,
     losses,
     seeds_interval,
     train,
     wave_answers,
     wave_moments,
 )
+from metacalc.generalisation import pac_bayes
 from metacalc.studies import load
 from metacalc.tasks import Batch, Sinusoids
 
@@ -89,6 +95,60 @@ def test_a_short_training_learns_something(who, setting):
     table = losses(learner, replace(TASKS.tasks, dtype=np.float32), n_tasks=100)
     assert table.shape == (len(SHOTS), 1 if who == "process" else len(STEPS))
     assert table.min() < 4 and (who == "process" or isinstance(learner.model, MLP))
+    assert who == "process" or (learner.model.sizes, learner.model.activation) == ((1, 40, 40, 1), "tanh")
+
+
+def test_training_has_all_numbers_of_shots_but_the_largest():
+    assert set(TASKS.shots) == set(SHOTS) - {max(SHOTS)}
+
+
+@pytest.mark.parametrize("n, v", [(4, 1.0), (30, 0.3)])
+def test_the_parts_of_the_bound_are_those_of_draws(n, v):
+    """θ is drawn about the mean of the z_i, for many draws of these."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(scale=np.sqrt(v), size=(100_000, n))
+    centre, sd = z.mean(axis=1), np.sqrt(v / n)
+    theta = rng.normal(centre, sd)
+    cut = lambda z: np.minimum((z - theta) ** 2 / (CAP * v), 1).mean()
+    divergence = (np.log(PRIOR_SD / sd) + (sd**2 + centre**2) / (2 * PRIOR_SD**2) - 0.5).mean()
+    found = gibbs_bound(n, v)
+    assert abs(found.training - cut(z[:, 0])) < 0.003
+    assert abs(found.new - cut(rng.normal(scale=np.sqrt(v), size=len(z)))) < 0.003
+    assert abs(found.divergence - divergence) < 0.001
+    assert found.bound == pac_bayes(found.training, found.divergence, n, 0.05) and found.training < found.new < found.bound
+
+
+def test_drawn_losses_are_those_of_single_tasks_and_their_means_known():
+    n_tasks, shots = np.array([2, 5]), np.array([1, 4])
+    found = drawn_losses(n_tasks, shots, 20_000)
+    rng = np.random.default_rng(0)
+    c, xi = (rng.normal(size=(20_000, 5)) for _ in range(2))
+    for i, n in enumerate(n_tasks):
+        for j, K in enumerate(shots):
+            alpha = K / (K + 1)
+            adapted = lambda start: start + alpha * (c[:, :n] + xi[:, :n] / np.sqrt(K) - start)
+            start = (c - K * xi / np.sqrt(K))[:, :n].mean(axis=1, keepdims=True)  # the gradient of their mean loss is 0 there
+            training = ((adapted(start) - c[:, :n]) ** 2 / 2).mean(axis=1)
+            new = ((1 - alpha) ** 2 * (start[:, 0] ** 2 + 1) + alpha**2 / K) / 2
+            np.testing.assert_allclose(found[:, i, j], [
+                training.mean(), new.mean(), training.mean() + np.quantile(new - training, 0.95)])
+            known = np.array([1 - 1 / n, 1 + 1 / n]) / (2 * (K + 1))
+            np.testing.assert_allclose(found[:2, i, j], known, rtol=0.04)
+
+
+def test_the_learned_plane_is_that_of_the_examples():
+    spreads, counts = np.array([0.3, 1.0]), np.array([50, 400])
+    found = learned_plane_error(4, spreads, counts, 2)
+    expected = np.zeros((2, 2))
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        x, z, xi = rng.normal(size=(400, 4)), rng.normal(size=(2, 400)), rng.normal(size=400)
+        for i, j in np.ndindex(2, 2):
+            y = z[0] * x[:, 0] + spreads[i] * z[1] * x[:, 1] + 0.5 * xi
+            moment = sum(b**2 * np.outer(a, a) for a, b in zip(x[:counts[j]], y))
+            plane = np.linalg.eigh(moment)[1][:, 2:]
+            expected[i, j] += (2 - (plane[:2] ** 2).sum()) / 2
+    np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
 def test_ends_takes_what_validated_best():
