@@ -59,9 +59,10 @@ TESTS = {  # module: its tests, the likeliest first
     "data/languages": "test_languages test_defaults",
     "data/food": "test_ratings test_defaults",
     "data/download": "test_studies test_defaults",
+    "course/bilevel": "test_figures_bilevel test_defaults",
     "course/gaussian": "test_ratings test_defaults",
     "course/learned": "test_learned test_variants test_defaults",
-    "course/language": "test_languages test_language test_defaults",
+    "course/language": "test_languages test_language test_study_language test_defaults",
     "course/new_tasks": "test_new_tasks test_defaults",
     "course/practice": "test_practice test_defaults",
     "course/vision": "test_vision test_defaults",
@@ -101,6 +102,10 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
     "course/learned: found = evaluate(learner, TASKS.with_shots(5), steps=(1, 5, 10), n_tasks=201, seed=500, limit=np.inf)":
         "how many tasks it is chosen on is nowhere promised",
     "lowrank: writes_v = False": "which of two ways a sum is made: how long it takes only",
+    "studies: terms = of_units ** 2 / (n_units - 1) + (of_seeds ** 2 / (len(names) * (n_seeds - 1)) if n_seeds >= 1 else 0)":
+        "0/0 of a single seed leaves the freedom of the units too",
+    "studies: return np.frombuffer(base64.b64decode(text), np.float16).reshape(-2, model.n_params).astype(float)":
+        "NumPy works out the length for any negative number",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",
     "data/characters: return ink.swapaxes(1, 2).reshape(-2, size * size)[:len(outlines)].astype(np.float32) / 255":
         "NumPy works out the length for any negative number",

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from metacalc.course.language import load_study
+from metacalc import adam, clipped, gradient_descent
+from metacalc.course.language import TRAINING, load_study
 from metacalc.data.languages import families, folds
 from metacalc.studies import Results
 from test_languages import studied
@@ -68,3 +69,11 @@ def test_the_stored_numbers_come_out_again(design, fold):
     place = study.SETTINGS["shots"].index(10)
     np.testing.assert_allclose(found["seeds"][0], kept["joint"]["seeds"][0], atol=0.01)
     assert np.abs(np.array(found["bits"][0]) - np.array(kept["joint"]["bits"][place])).max() < 0.1
+
+
+def test_training_clips_gradients_as_the_settings_say():
+    grad = lambda theta: theta * [3.0, 40.0]  # of norms below and above 1
+    found, expected = (gradient_descent(grad, [0.3, 0.02], 0.1, 20, rule) for rule in (
+        TRAINING["rule"], clipped(adam(), 1.0)))
+    np.testing.assert_array_equal(found, expected)
+    assert study.SETTINGS["training"]["rule"] == "adam, gradients clipped to 1"
