@@ -106,6 +106,8 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
         "0/0 of a single seed leaves the freedom of the units too",
     "studies: return np.frombuffer(base64.b64decode(text), np.float16).reshape(-2, model.n_params).astype(float)":
         "NumPy works out the length for any negative number",
+    "exercises: points = [dict(zip(symbols, map(sp.Float, rng.uniform(0.3, 1.7, len(symbols))))) for _ in range(5)]":
+        "how many places are tried is nowhere promised",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",
     "data/characters: return ink.swapaxes(1, 2).reshape(-2, size * size)[:len(outlines)].astype(np.float32) / 255":
         "NumPy works out the length for any negative number",

@@ -193,6 +193,8 @@ def test_the_study_is_what_its_program_finds(kind, make):
             stored = results[kind][12][name]
             np.testing.assert_allclose(run.errors, stored["errors"][:len(run.errors)], rtol=1e-3)
             np.testing.assert_allclose(run.calls, stored["calls"][:len(run.calls)], rtol=0.05)
+    # The search may spend what implicit gradients did, and finishes what it has begun.
+    assert 1 <= found["random search"].calls[0] / found["implicit gradients"].calls[-1] < 1.5
 
 
 def test_the_table_chooses_on_the_tuning_draws_alone():
@@ -203,6 +205,19 @@ def test_the_table_chooses_on_the_tuning_draws_alone():
     assert [row["setting"] for row in rows] == [0, 1, 0] and rows[0]["error"].mean == 1 and rows[1]["error"].mean == 4.5
     assert rows[0]["calls"] == 5 and rows[1]["validation"] == 4 and np.isnan(rows[2]["calls"])
     assert course.gap(runs, 2, "b", "implicit gradients").mean == 1.5
+
+
+def test_the_lasso_s_steps_are_those_of_beck_and_teboulle():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 8)), rng.normal(size=30)
+    rate = 30 / np.linalg.eigvalsh(x.T @ x)[-1]
+    phi, z, t = [np.zeros(8)], np.zeros(8), 1.0
+    for _ in range(6):
+        u = z - rate * x.T @ (x @ z - y) / 30
+        phi.append(np.where(np.abs(u) > 0.02 * rate, u - np.sign(u) * 0.02 * rate, 0))
+        t, before = (1 + np.sqrt(1 + 4 * t**2)) / 2, t
+        z = phi[-1] + (before - 1) / t * (phi[-1] - phi[-2])
+    np.testing.assert_allclose(course.lasso(x, y, 0.02, 6), phi[-1], rtol=1e-9)
 
 
 def test_the_lasso_is_a_minimum():
