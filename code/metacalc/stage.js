@@ -453,10 +453,13 @@ function makeDraggable(spec, svg, { group, sources, width, height }, sliders, po
   return made;
 }
 
-/** Of those that lie at one place the topmost. @param {Grip[]} grips @param {[x: number, y: number]} place */
+/**
+ * Of those that are as near, to half a unit of the picture, the topmost: places are rounded.
+ * @param {Grip[]} grips @param {[x: number, y: number]} place
+ */
 function nearestOf(grips, place) {
-  const far = grips.map((grip) => grip.distance(...place));
-  return grips[far.lastIndexOf(Math.min(...far))];
+  const far = grips.map((grip) => grip.distance(...place)), least = Math.min(...far);
+  return grips.filter((_, i) => far[i] <= least + 0.5).at(-1);
 }
 
 /**
