@@ -517,7 +517,7 @@ def test_tables_of_theta_and_alpha_are_worked_out_in_one_call():
 
 @pytest.mark.parametrize("method", WITH_RATE)
 @pytest.mark.parametrize("change, message", [
-    *[(dict(alpha=alpha), "alpha must be positive") for alpha in (0, -0.1, np.nan, np.inf, "fast", [0.1, 0.0])],
+    *[(dict(alpha=alpha), "alpha must be positive") for alpha in (0, 0.0, -0.1, np.nan, np.inf, "fast", [0.1, 0.0])],
     (dict(alpha=np.ones(3)), "alpha of shape"),
     *[(dict(k=k), "k must be a positive integer") for k in (0, -1, 1.5, True)],
     (dict(theta=np.ones(3)), "theta must have a last axis of length 2"),

@@ -36,6 +36,13 @@ def test_same_generator_state_same_tasks(tasks):
     assert not np.array_equal(one.x_query, other.x_query)
     assert len(one) == 6 and len(one[1:3]) == 2
     np.testing.assert_array_equal(one[[4, 0]].y_query, one.y_query[[4, 0]])
+    assert len(tasks.sample(rng(), 1)) == 1
+
+
+@pytest.mark.parametrize("which", [0, [0.5], [[0, 1]], "first", None])
+def test_a_part_of_a_batch_is_a_slice_or_indices(which):
+    with pytest.raises(ValueError, match="^tasks must be a slice or a list of indices"):
+        Quadratics().sample(rng(), 3)[which]
 
 
 @pytest.mark.parametrize("tasks", DISTRIBUTIONS, ids=repr)
