@@ -300,6 +300,7 @@ def test_the_inner_loops_are_stored_and_the_best_is_what_validates_best():
     for key in (key for key, run in results.items() if "theta" in run):
         name, activation, k, alpha, seed = key.split("/")
         contender = inner_contender(name, activation, int(k), float(alpha))
+        assert contender.n_iters == settings["n_iters"]
         only = contender.model.head if name == "ANIL" else None
         learner = Learner(contender.model, unpacked(results[key]["theta"], contender.model)[0], float(alpha), only)
         found = evaluate(learner, TASKS, steps=STEPS, shots=SHOTS, n_tasks=settings["n_tasks"], seed=1000)
