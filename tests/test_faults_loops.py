@@ -231,7 +231,7 @@ BAD_MODELS = [
 
 
 @pytest.mark.parametrize("call, name", BAD_MODELS)
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_bad_models_and_tasks_are_refused(call, name):
     with pytest.raises(ValueError, match=f"^({name})"):
         call()

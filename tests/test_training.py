@@ -378,7 +378,7 @@ def test_a_checkpoint_tells_rules_schedules_and_methods_apart(tmp_path, one, oth
         meta_train(**QUICK | dict(n_iters=4, checkpoint=path) | other)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_checkpoint_that_is_spoiled_is_refused_in_words(tmp_path):
     path = tmp_path / "run.npz"
     arguments = QUICK | dict(n_iters=2, checkpoint=path)
