@@ -12,6 +12,7 @@ import pytest
 import sympy as sp
 
 from metacalc import Objective, gradient_descent
+from metacalc.numeric import _with_quotients, robust
 
 x, y = sp.symbols("x y")
 S, R = sp.Symbol, sp.Rational
@@ -240,6 +241,16 @@ def test_only_where_the_formula_is_singular_are_limits_taken_for_its_values():
         assert Objective(expr, x)._removable == ()
 
 
+def test_what_is_assumed_of_a_symbol_holds_for_its_kinks():
+    """A positive variable is nowhere zero; elsewhere its kinks are found as those of any other."""
+    positive = sp.Symbol("p", positive=True)
+    assert Objective(positive * sp.log(positive), positive)._removable == ()
+    assert Objective(x**2 * sp.log(x**2), x)._removable == (0,)
+    for expr in (sp.Abs(positive - 1), sp.Abs(sp.log(positive)) + positive):
+        with pytest.raises(ValueError, match="kink"):
+            Objective(expr, positive)
+
+
 def test_what_cannot_be_decided_is_taken_and_says_so():
     assert Objective(x**2, x).undecided == () == Objective(sp.log(1 + sp.exp(x)), x).undecided
     for expr in (sp.Max(0, x) ** 3, x * sp.Abs(x), sp.sqrt(x), x * sp.cot(x)):  # what was decided is not reported
@@ -286,6 +297,22 @@ def test_textbook_forms_do_not_overflow(name):
                 right = float(exact(mpmath.mpf(at)))
                 for found in (function(at), function(np.array([at, 1.0]))[0]):
                     assert abs(found - right) <= 1e-9 * abs(right) + 1e-12, (order, at, found, right)
+
+
+@pytest.mark.parametrize("expr", [sp.exp(x) / (1 + sp.exp(x)), sigmoid, 1 / (1 + sp.exp(x)), 5 / (1 + sp.exp(3 * x - 1)),
+                                  1 / (1 + sp.exp(x)) + sp.cos(x) / (1 + sp.exp(-2 * x)), 1 / (2 + sp.exp(x)),
+                                  sp.exp(2 * x) / (1 + sp.exp(x)), sp.exp(-3 * x) / (1 + sp.exp(x)) ** 2], ids=str)
+def test_single_floats_keep_their_digits_in_the_tails(expr):
+    f, exact = Objective(expr, x), sp.lambdify(x, expr, "mpmath")
+    with mpmath.workdps(900):
+        for at in (-300.0, -36.0, -1.0, 0.0, 2.5, 36.0, 300.0):
+            np.testing.assert_allclose(f(at), float(exact(mpmath.mpf(at))), rtol=1e-13, atol=1e-300)
+
+
+def test_single_floats_take_a_sigmoid_as_a_quotient():
+    """Which is quicker than a logarithm and an exponential, and as exact: its overflow is noticed."""
+    assert _with_quotients(robust(sp.diff(softplus, x))) == 1 / (1 + sp.exp(-x))
+    assert _with_quotients(robust(1 / (1 + sp.exp(2 * x)))) == 1 / (1 + sp.exp(2 * x))
 
 
 def test_log_sum_exp_of_two():
