@@ -338,7 +338,7 @@ def _with_quotients(expr):
                 return 1 / (1 + sp.exp(u if rest == 0 else -u))
         return e
 
-    return expr.replace(sp.exp, lambda u: quotient(sp.exp(u, evaluate=False))) if expr.has(logaddexp) else expr
+    return expr.replace(lambda e: isinstance(e, sp.exp), quotient) if expr.has(logaddexp) else expr
 
 
 def elementwise(expr: sp.Expr, symbol: sp.Symbol, removable: Sequence[float] = ()) -> Callable[[ArrayLike], Any]:
