@@ -189,6 +189,10 @@ def test_figures_live_and_search_finds_under_a_path(page, host):
     page.wait_for_function("([place, words]) => place.innerText !== words", arg=[readout.element_handle(), before])
     page.goto(f"{host.address}search.html?q=hessian")
     page.locator("#search-results ul.search li a[href*='04_meta_learning']").first.wait_for()
+    form = page.locator(".bd-search-container .bd-search")
+    glass, words = form.locator("i").bounding_box(), form.locator("input").bounding_box()
+    padding = form.locator("input").evaluate("input => parseFloat(getComputedStyle(input).paddingLeft)")
+    assert glass["x"] + glass["width"] < words["x"] + padding, "the magnifying glass lies on what is typed"
 
 
 def test_python_starts_under_a_path_and_comes_from_the_cache_the_next_time(page, host):
