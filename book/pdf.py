@@ -405,7 +405,7 @@ def main():
     if browser.program() is None:
         sys.exit(f"Printing needs one of {', '.join(browser.PROGRAMS)}.")
     if lacks_chinese():
-        print("No font here has Chinese characters: they will be boxes. (On Debian: apt install fonts-wqy-zenhei)")
+        print("No font here has Chinese characters: they will be boxes. (On Debian: apt install fonts-wqy-microhei)")
     source = HTML.parent / "pdf/book.html"
     source.parent.mkdir(exist_ok=True)
     source.write_text(document(HTML, pages_of(HTML), "../html/"), encoding="utf-8")
