@@ -25,6 +25,7 @@ ABOUT.replace_header("Version", metacalc.__version__)  # the code's own, whateve
 WHEEL = f"metacalc-{metacalc.__version__}-py3-none-any.whl"
 BOOK = "metacalc: the calculus of learning to learn"
 ZIP, PDF = "_downloads/metacalc-notebooks.zip", "_downloads/metacalc.pdf"
+COPIES = "gh-pages/_sources"  # the branch of the published pages, and where in it the notebooks are that install what they need
 PLACE = re.compile("<!-- pdf -->.*?<!-- /pdf -->", re.DOTALL)
 STRING = re.compile(r"""["']([^"'\n]*/[^"'\n]+)["']""")
 
@@ -176,8 +177,11 @@ def lay(app, config):
 
 
 def offer(app, pagename, templatename, context, doctree):
-    """The wheel in the menu with the notebook."""
+    """The wheel in the menu with the notebook; and Colab, which has no metacalc, opens the notebook that installs it."""
     for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if button["text"] == "Colab":
+                button["url"] = re.sub("/blob/[^/]+/", f"/blob/{COPIES}/", button["url"])
         if group.get("label") == "download-buttons" and context.get("page_source_suffix") == ".ipynb":
             address = context["pathto"](f"_static/{WHEEL}", 1)
             group["buttons"].insert(1, {"type": "link", "url": address, "text": ".whl: the package", "icon": "fas fa-box",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mathjax
 from docutils import nodes
+from execute import quiet_kernels
 from myst_nb.core.render import WIDGET_VIEW_MIMETYPE
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.fileutil import copy_asset
@@ -126,6 +127,7 @@ def polish(app, error):
 
 
 def setup(app):
+    quiet_kernels()  # for who builds without book/execute.py
     app.add_role("zh", chinese)
     app.connect("config-inited", write_assets)
     app.connect("doctree-read", place_stages)

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 import yaml
 
+import metacalc
 from conftest import ROOT, optional
 
 CONFIG = ROOT / "hub/jupyterhub_config.py"
@@ -63,6 +64,7 @@ def test_the_settings_for_kubernetes_are_yaml_and_fit_the_container():
     assert json.dumps(single["cmd"]) in container and f"WORKDIR {single['storage']['homeMountPath']}" in container
     image = single["image"]
     assert single["defaultUrl"] in config and f"{image['name']}:{image['tag']} ." in container
+    assert image["tag"] == metacalc.__version__
     assert all(isinstance(value, str) for value in single["extraEnv"].values()) and single["networkPolicy"]["enabled"]
     assert settings["hub"]["config"]["Authenticator"]["allowed_users"] and settings["proxy"]["https"]["enabled"]
 
