@@ -12,16 +12,16 @@ from docutils import nodes
 from myst_nb.core.render import WIDGET_VIEW_MIMETYPE
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.fileutil import copy_asset
+from translation import is_source, note, shared
 
 import metacalc
 from metacalc.stage import style_sheet
+from metacalc.words import spoken, t
 
 HERE = Path(__file__).parent
 os.environ["TQDM_DISABLE"] = "1"  # no cell of a page shows a progress bar
 PACKAGE = Path(metacalc.__file__).parent
 MATHJAX = Path(mathjax.__file__).parent / "static/mathjax/es5"
-NEEDS_KERNEL = ('<p class="needs-kernel">The controls of this cell need a running kernel: start the course with '
-                '<code>make lab</code> and run the cell there.</p>')
 
 
 def host_script():
@@ -40,11 +40,12 @@ def write_assets(app, config):
     (folder / "stage.css").write_text(style_sheet(), encoding="utf-8")
     copy_asset(HERE / "book.css", folder)
     copy_asset(HERE / "wide.js", folder)
-    copy_asset(MATHJAX / "tex-mml-chtml.js", folder / "mathjax")
-    fonts = "output/chtml/fonts/woff-v2"
-    copy_asset(MATHJAX / fonts, folder / "mathjax" / fonts)
+    if is_source(config):
+        copy_asset(MATHJAX / "tex-mml-chtml.js", folder / "mathjax")
+        fonts = "output/chtml/fonts/woff-v2"
+        copy_asset(MATHJAX / fonts, folder / "mathjax" / fonts)
     config.html_static_path.append(str(folder))
-    config.mathjax_path = "mathjax/tex-mml-chtml.js"
+    config.mathjax_path = shared(config, "mathjax/tex-mml-chtml.js")
 
 
 def place_stages(app, doctree):
@@ -60,16 +61,23 @@ def place_stages(app, doctree):
         view = json.loads(node.astext().split(">", 1)[1].rsplit("<", 1)[0])
         model = models[json.loads(view)["model_id"] if isinstance(view, str) else view["model_id"]]
         is_stage = model["state"].get("_anywidget_id") == "metacalc.stage.Stage"
-        replacement = nodes.raw("", stage_html(model) if is_stage else NEEDS_KERNEL, format="html")
+        replacement = nodes.raw("", stage_html(model) if is_stage else needs_kernel(), format="html")
         node.replace_self(replacement)
         if is_stage:
+            spoken(model["state"], note)
             # Before MathJax: each figure changes the page's layout, which takes ten times as long once there are formulas.
             scripts["stage_host"] = ("stage-host.js", {"loading_method": "defer", "priority": 400})
 
 
+def needs_kernel():
+    words = t("The controls of this cell need a running kernel: start the course with {command} and run the cell there.",
+              command="<code>make lab</code>")
+    return f'<p class="needs-kernel">{words}</p>'
+
+
 def stage_html(model):
     """The static picture, with the data that the host script brings it to life with."""
-    state = model["state"]
+    state = spoken(model["state"])
     (table,) = (b["data"] for b in model["buffers"] if b["path"] == ["table"])
     base64.b64decode(table, validate=True)
     spec = state["spec"]
@@ -115,6 +123,8 @@ def polish(app, error):
         return
     output = Path(app.outdir)
     for page in output.rglob("*.html"):
+        if "zh" in page.relative_to(output).parts:  # polished already
+            continue
         text = page.read_text(encoding="utf-8")
         text = re.sub(r'<script[^>]*scripts/fontawesome\.js[^>]*></script>', "", text)
         text = text.replace('role="doc-biblioentry"', 'role="listitem"').replace('<span class="zh">', '<span lang="zh-Hans">')
