@@ -53,7 +53,8 @@ def gather():
             sys.exit("The pages could not be read: see above.")
         made = Path(folder) / "gettext"
         pages = {path.relative_to(made).with_suffix("").as_posix(): read(path) for path in sorted(made.rglob("*.pot"))}
-    return {name: [m.id for m in catalogue if m.id] for name, catalogue in pages.items()}
+    return {name: list(dict.fromkeys([m.id for m in catalogue if m.id] + [*translation.beside.get(name, [])]))
+            for name, catalogue in pages.items()}
 
 
 def package_texts(config):
@@ -100,7 +101,7 @@ def theme_texts():
 
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     options = config["sphinx"]["config"]["html_theme_options"]
-    return [*(options[name] for name in OPTIONS), config["title"], config["author"], config["copyright"]]
+    return [*(options[name] for name in OPTIONS), config["title"], config["author"]]
 
 
 def main():

@@ -27,7 +27,7 @@ HAN = re.compile("[\u3400-\u9fff]")
 # Where in the order of GB 2312, by sound for its 3,755 common letters, those begin that are spelt with a letter of ours.
 SOUNDS = dict(zip("ABCDEFGHJKLMNOPQRSTWXYZ", "啊芭擦搭蛾发噶哈击喀垃妈拿哦啪期然撒塌挖昔压匝"))
 RARE = {"熵": "S", "赝": "Y", "椭": "T", "蒙": "M"}  # whose place in that order is by another rule
-found = {}  # texts of figures and outputs, in the order in which a build meets them
+found, beside = {}, {}  # texts of figures and outputs, in the order in which a build meets them; and of each page, more
 
 
 def is_source(config):
@@ -41,7 +41,7 @@ def shared(config, name):
 
 def note(text):
     """Remember an English text that the catalogue should have, if it has a word in it."""
-    if re.search(r"[A-Za-z]{2}", text):
+    if re.search(r"[A-Za-z]{2}", re.sub(r"\$[^$]*\$", "", text)):
         found.setdefault(text)
     return text
 
@@ -53,7 +53,7 @@ def choose(app, config):
     for name in ("extra_footer", "search_bar_text"):
         options[name] = t(options[name])
     config.html_title = t(config.html_title or config.project)
-    config.author, config.copyright = t(config.author), t(config.copyright)
+    config.author = t(config.author)
 
 
 def write_words(app, config):
@@ -81,15 +81,22 @@ def script_texts():
 
 
 class Titles(SphinxTransform):
-    """Gives the titles of exercises what Sphinx asks of a text to translate it: where it stands, and how it was written."""
+    """Gives the titles of exercises what Sphinx asks of a text to translate it: where it stands, and how it was written.
+
+    Remembers them, and what pictures say in words: they are gone when Sphinx looks for what the catalogues should have.
+    """
 
     default_priority = 5  # before texts are translated
 
     def apply(self):
+        own = beside.setdefault(self.env.docname, {})
         for title in self.document.findall(nodes.subtitle):
             if type(title).__name__ == "exercise_subtitle":
                 title.source, title.line = self.document["source"], 0
                 title.rawsource = "".join(_written(part) for part in title)
+                title.parent["translatable"] = False  # has the word "Exercise", which is translated
+                own.setdefault(title.rawsource)
+        own.update(dict.fromkeys(image["alt"] for image in self.document.findall(nodes.image) if image.get("alt")))
 
 
 def _written(part):
