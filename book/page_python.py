@@ -109,8 +109,8 @@ def describe(app, pagename, templatename, context, doctree):
     tags = [f'<meta name="{name}" content="{html.escape(value)}">' for name, value in metas.items()]
     context["metatags"] = context.get("metatags", "") + policy + "".join(tags)
     if listed and "python.js" not in {Path(str(getattr(file, "filename", file))).name for file in context["script_files"]}:
-        context["body"] = context["body"].replace(
-            "</h1>", f'</h1>\n<p class="reading-time">{t("This copy of the book was built without Python in its pages.")}</p>', 1)
+        words = t("This copy of the book was built without Python in its pages.")
+        context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="reading-time">{words}</p>', 1)
 
 
 def setup(app):

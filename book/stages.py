@@ -12,7 +12,7 @@ from docutils import nodes
 from myst_nb.core.render import WIDGET_VIEW_MIMETYPE
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.fileutil import copy_asset
-from translation import is_source, note, shared
+from translation import is_source, notes, shared, theme_in
 
 import metacalc
 from metacalc.stage import style_sheet
@@ -64,7 +64,7 @@ def place_stages(app, doctree):
         replacement = nodes.raw("", stage_html(model) if is_stage else needs_kernel(), format="html")
         node.replace_self(replacement)
         if is_stage:
-            spoken(model["state"], note)
+            spoken(model["state"], notes(app.env))
             # Before MathJax: each figure changes the page's layout, which takes ten times as long once there are formulas.
             scripts["stage_host"] = ("stage-host.js", {"loading_method": "defer", "priority": 400})
 
@@ -113,11 +113,12 @@ def chinese(name, rawtext, text, lineno, inliner, options=None, content=None):
 
 
 def polish(app, error):
-    """Mend four things in what the theme, docutils and Sphinx write, for which none has a setting.
+    """Mend five things in what the theme, docutils and Sphinx write, for which none has a setting.
 
     The theme's icons come from its style sheet and font as well as from a script of half a megabyte: the script goes.
     docutils gives the entries of a bibliography a role that ARIA no longer lets a list contain, and has no way to say
-    which language a phrase is in. Sphinx makes a list of definitions without terms of the parameters in a signature.
+    which language a phrase is in. Sphinx makes a list of definitions without terms of the parameters in a signature. Some words
+    of the theme have no translation.
     """
     if error or app.builder.format != "html":
         return
@@ -130,7 +131,7 @@ def polish(app, error):
         text = text.replace('role="doc-biblioentry"', 'role="listitem"').replace('<span class="zh">', '<span lang="zh-Hans">')
         text = re.sub(r'<dt class="sig sig-object.*?</dt>', lambda m: re.sub(
             "<(/?)d[ld]>", lambda tag: "</span>" if tag[1] else '<span class="sig-line">', m[0]), text, flags=re.DOTALL)
-        page.write_text(text, encoding="utf-8")
+        page.write_text(theme_in(text), encoding="utf-8")
     for unused in {*output.glob("_static/scripts/fontawesome.js*"), *output.glob("_static/**/*.map")}:
         unused.unlink()
 

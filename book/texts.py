@@ -5,15 +5,17 @@ catalogue each in `chapters/locale`; figures, exercises, outputs and scripts sha
 """
 
 import ast
+import io
+import pickle
 import sys
-import tempfile
-from pathlib import Path
 
 import translation
+import yaml
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
-from editions import BUILD, ROOT, build
+from editions import BUILD, ROOT
+from sphinx.util.nodes import extract_messages
 
 from metacalc.course.answers import EXERCISES
 
@@ -21,7 +23,7 @@ LANGUAGE = "zh_CN"
 PAGES = ROOT / f"chapters/locale/{LANGUAGE}/LC_MESSAGES"
 PYTHON = ["code/metacalc/*.py", "code/metacalc/course/answers/*.py", "book/*.py"]
 VERDICTS = ROOT / "code/metacalc/course/answers"
-OPTIONS = ("extra_footer", "search_bar_text")
+READ = BUILD / ".doctrees"  # the English pages
 
 
 def constants(node):
@@ -40,28 +42,32 @@ def python_texts(path):
             yield from constants(node.value)
 
 
-def gather():
-    """Read all pages, as for `sphinx-build -b gettext`; the texts of figures and outputs are noted by the way.
+def page_texts():
+    """The texts of every page as the English build has read it: what `sphinx-build -b gettext` would write, and more.
 
     Returns
     -------
     dict of str: list of str
-        Every catalogue's name and its English texts, in the order in which they come.
+        A page's name and its texts, in the order in which they come; under "" those of figures and outputs.
     """
-    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-        if build(Path(folder), "gettext", language=translation.SOURCE):
-            sys.exit("The pages could not be read: see above.")
-        made = Path(folder) / "gettext"
-        pages = {path.relative_to(made).with_suffix("").as_posix(): read(path) for path in sorted(made.rglob("*.pot"))}
-    return {name: list(dict.fromkeys([m.id for m in catalogue if m.id] + [*translation.beside.get(name, [])]))
-            for name, catalogue in pages.items()}
+    if not (READ / "environment.pickle").exists():
+        sys.exit("The book is not built: run `make book`.")
+    env = pickle.loads((READ / "environment.pickle").read_bytes())
+    pages = {name: texts_in(pickle.loads((READ / f"{name}.doctree").read_bytes())) for name in sorted(env.found_docs)}
+    return pages | {"": [text for name in pages for text in env.texts_of_cells.get(name, ())]}
 
 
-def package_texts(config):
-    """The texts of figures, outputs, exercises and scripts, and of the theme's options, each once."""
+def texts_in(doctree):
+    return list(dict.fromkeys(text for _, text in extract_messages(doctree)))
+
+
+def package_texts():
+    """The texts of exercises and scripts, of the theme and its options."""
     own = [text for pattern in PYTHON for path in sorted(ROOT.glob(pattern)) for text in python_texts(path)]
     mistakes = [reason for exercise in EXERCISES.values() for _, reason in exercise.mistakes]
-    return dict.fromkeys(filter(str.strip, [*translation.found, *mistakes, *own, *translation.script_texts(), *config]))
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    options = [config["sphinx"]["config"]["html_theme_options"][name] for name in translation.OPTIONS]
+    return [*mistakes, *own, *translation.script_texts(), *options, config["title"], config["author"], *translation.THEME]
 
 
 def read(path):
@@ -77,7 +83,7 @@ def updated(path, texts):
         template.add(text)
     catalogue.update(template)
     catalogue.obsolete.clear()
-    ordered = Catalog(LANGUAGE, fuzzy=False, header_comment=f"# {path.stem}")
+    ordered = Catalog(LANGUAGE, fuzzy=False)
     for text in texts:
         message = catalogue[text]
         ordered.add(text, message.string, flags=message.flags - {"python-format"}, previous_id=message.previous_id)
@@ -87,35 +93,30 @@ def updated(path, texts):
 def write(path, catalogue):
     """Write a catalogue without what changes from day to day."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile() as file:
-        write_po(file, catalogue, width=100, include_previous=True, omit_header=True)
-        file.seek(0)
-        body = file.read().decode()
+    body = io.BytesIO()
+    write_po(body, catalogue, width=100, include_previous=True, omit_header=True)
     head = f'msgid ""\nmsgstr ""\n"Language: {LANGUAGE}\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
-    path.write_text(head + body.rstrip("\n") + "\n", encoding="utf-8")
+    path.write_text(head + body.getvalue().decode().rstrip("\n") + "\n", encoding="utf-8")
 
 
-def theme_texts():
-    """What the configuration says in the theme."""
-    import yaml
-
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    options = config["sphinx"]["config"]["html_theme_options"]
-    return [*(options[name] for name in OPTIONS), config["title"], config["author"]]
+def catalogues():
+    """Every catalogue's file, and the texts that it should have."""
+    pages = page_texts()
+    ours = dict.fromkeys(filter(str.strip, [*pages.pop(""), *package_texts()]))
+    return {PAGES / f"{name}.po": texts for name, texts in pages.items()} | {translation.CATALOGUE: list(ours)}
 
 
 def main():
-    pages = gather()
-    for path in set(PAGES.rglob("*.po")) - {PAGES / f"{name}.po" for name in pages}:
+    wanted = catalogues()
+    for path in set(PAGES.rglob("*.po")) - set(wanted):
         path.unlink()  # of a page that is no longer there
-    for name, texts in pages.items():
-        write(PAGES / f"{name}.po", updated(PAGES / f"{name}.po", texts))
-    catalogue = updated(translation.CATALOGUE, package_texts(theme_texts()))
-    write(translation.CATALOGUE, catalogue)
+    left = []
+    for path, texts in wanted.items():
+        catalogue = updated(path, texts)
+        write(path, catalogue)
+        left += [message for message in catalogue if message.id and (message.fuzzy or not message.string)]
     with open(translation.CATALOGUE.with_suffix(".mo"), "wb") as file:
         write_mo(file, read(translation.CATALOGUE))
-    left = [message for path in (*PAGES.rglob("*.po"), translation.CATALOGUE) for message in read(path)
-            if message.id and (message.fuzzy or not message.string)]
     print(f"{len(left)} texts have no translation, or one of an earlier English")
 
 

@@ -20,6 +20,7 @@ from metacalc.words import LOCALE, reworded, t, use
 
 HERE = Path(__file__).parent
 SOURCE = "en"
+OPTIONS = ("extra_footer", "search_bar_text")  # of the theme: what it says with them
 EDITIONS = {"en": ("", "en", "English"), "zh_CN": ("zh/", "zh-Hans", "中文")}  # its folder, code and name
 CATALOGUE = LOCALE / "zh_CN/LC_MESSAGES/metacalc.po"
 FUNCTION = re.compile(r"^function t\(.*?^}\n", re.MULTILINE | re.DOTALL)
@@ -27,7 +28,10 @@ HAN = re.compile("[\u3400-\u9fff]")
 # Where in the order of GB 2312, by sound for its 3,755 common letters, those begin that are spelt with a letter of ours.
 SOUNDS = dict(zip("ABCDEFGHJKLMNOPQRSTWXYZ", "啊芭擦搭蛾发噶哈击喀垃妈拿哦啪期然撒塌挖昔压匝"))
 RARE = {"熵": "S", "赝": "Y", "椭": "T", "蒙": "M"}  # whose place in that order is by another rule
-found, beside = {}, {}  # texts of figures and outputs, in the order in which a build meets them; and of each page, more
+# What the theme and its extensions say and have no Chinese word for: the text of an element, or its name for screen readers.
+THEME = ("Color mode", "Hide code cell source", "Link to this equation", "Link to this heading", "Main", "Page", "Proof Index",
+         "Show code cell source", "System Settings", "Table of contents", "Toggle primary sidebar", "Toggle secondary sidebar")
+SAID = re.compile(rf'(?<=["\n>])(\s*)({"|".join(THEME)})(?=\s*["<])')
 
 
 def is_source(config):
@@ -39,18 +43,30 @@ def shared(config, name):
     return name if is_source(config) else f"../../_static/{name}"
 
 
-def note(text):
-    """Remember an English text that the catalogue should have, if it has a word in it."""
-    if re.search(r"[A-Za-z]{2}", re.sub(r"\$[^$]*\$", "", text)):
-        found.setdefault(text)
-    return text
+def notes(env):
+    """A function that remembers an English text of the page that is read, if it has a word in it, and returns it.
+
+    The environment keeps them: `texts.py` reads there what our catalogue should have.
+    """
+    found = vars(env).setdefault("texts_of_cells", {}).setdefault(env.docname, {})
+
+    def note(text):
+        if re.search(r"[A-Za-z]{2}", re.sub(r"\$[^$]*\$", "", text)):
+            found.setdefault(text)
+        return text
+
+    return note
+
+
+def forget(app, env, docname):
+    vars(env).setdefault("texts_of_cells", {}).pop(docname, None)
 
 
 def choose(app, config):
     """Speak the language of the build from here on, in the theme's options too."""
     use(config.language)
     options = config.html_theme_options
-    for name in ("extra_footer", "search_bar_text"):
+    for name in OPTIONS:
         options[name] = t(options[name])
     config.html_title = t(config.html_title or config.project)
     config.author = t(config.author)
@@ -63,8 +79,9 @@ def write_words(app, config):
         catalogue = translation("metacalc", LOCALE, [config.language])
         words = {text: catalogue.gettext(text) for text in script_texts()}
     (function,) = FUNCTION.findall(Stage._esm)
+    edition = (HERE / "edition.js").read_text(encoding="utf-8")
     parts = [f"globalThis.metacalcWords = {json.dumps(words, ensure_ascii=False, separators=(',', ':'))};",
-             f"globalThis.metacalcT = (() => {{\n{function}return t;\n}})();", f"(() => {{\n{(HERE / 'edition.js').read_text()}}})();"]
+             f"globalThis.metacalcT = (() => {{\n{function}return t;\n}})();", f"(() => {{\n{edition}}})();"]
     (Path(app.doctreedir).parent / "assets/words.js").write_text("\n".join(parts) + "\n", encoding="utf-8")
     app.add_js_file("words.js", priority=300, loading_method="defer")
 
@@ -81,22 +98,18 @@ def script_texts():
 
 
 class Titles(SphinxTransform):
-    """Gives the titles of exercises what Sphinx asks of a text to translate it: where it stands, and how it was written.
-
-    Remembers them, and what pictures say in words: they are gone when Sphinx looks for what the catalogues should have.
-    """
+    """Gives the titles of exercises what Sphinx asks of a text to translate it: where it stands, and how it was written."""
 
     default_priority = 5  # before texts are translated
 
     def apply(self):
-        own = beside.setdefault(self.env.docname, {})
-        for title in self.document.findall(nodes.subtitle):
-            if type(title).__name__ == "exercise_subtitle":
+        for title in self.document.findall(nodes.Titular):
+            kind = type(title).__name__
+            if kind == "exercise_subtitle":
                 title.source, title.line = self.document["source"], 0
                 title.rawsource = "".join(_written(part) for part in title)
-                title.parent["translatable"] = False  # has the word "Exercise", which is translated
-                own.setdefault(title.rawsource)
-        own.update(dict.fromkeys(image["alt"] for image in self.document.findall(nodes.image) if image.get("alt")))
+            elif kind in ("exercise_title", "solution_title"):
+                title["translatable"] = False  # it begins with "Exercise", which has its translation
 
 
 def _written(part):
@@ -110,6 +123,7 @@ class Outputs(SphinxTransform):
     default_priority = 5
 
     def apply(self):
+        note = notes(self.env)
         for output in self.document.findall(nodes.container):
             if output.get("nb_element") != "cell_code_output":
                 continue
@@ -125,6 +139,20 @@ def keep_titles(app, doctree):
     for node in doctree.findall(nodes.Admonition):
         if type(node).__name__ == "exercise_enumerable_node":
             app.env.sphinx_exercise_registry[node["label"]]["node"] = node.deepcopy()
+
+
+def note_prompts(app, doctree):
+    """Remember what folded cells are called."""
+    note = notes(app.env)
+    for cell in doctree.findall(nodes.container):
+        for name in ("prompt_show", "prompt_hide"):
+            if "{" not in cell.get(name, "{"):
+                note(cell[name])
+
+
+def theme_in(text):
+    """The HTML of a page with the theme's words in the chosen language."""
+    return SAID.sub(lambda said: said[1] + t(said[2]), text)
 
 
 def link_editions(app, pagename, templatename, context, doctree):
@@ -173,9 +201,9 @@ class Pairs(SearchLanguage):
     js_stemmer_code = "class Stemmer { stemWord(word) { return word; } }"
     js_splitter_code = r"""
 function splitQuery(query) {
-  const words = query.match(/[\u3400-\u9fff]+|[\p{Letter}\p{Number}_\p{Emoji_Presentation}]+/gu) ?? [];
-  return words.flatMap((word) => (/^[\u3400-\u9fff]{2}/.test(word)
-    ? Array.from({ length: word.length - 1 }, (_, i) => word.slice(i, i + 2)) : word.match(/[^\u3400-\u9fff]+|[\u3400-\u9fff]+/g)));
+  const words = query.match(/[\u3400-\u9fff]+|(?:(?![\u3400-\u9fff])[\p{Letter}\p{Number}_\p{Emoji_Presentation}])+/gu) ?? [];
+  const pairs = (word) => Array.from({ length: word.length - 1 }, (_, i) => word.slice(i, i + 2));
+  return words.flatMap((word) => (/^[\u3400-\u9fff]{2}/.test(word) ? pairs(word) : [word]));
 }"""
 
     def split(self, input):
@@ -184,6 +212,9 @@ function splitQuery(query) {
             pairs += [word[i:i + 2] for i in range(max(1, len(word) - 1))] if HAN.match(word) else [word]
         return pairs
 
+    def stem(self, word):
+        return word.lower()
+
     def word_filter(self, word):
         return bool(HAN.match(word)) or super().word_filter(word)
 
@@ -191,7 +222,9 @@ function splitQuery(query) {
 def setup(app):
     app.connect("config-inited", choose, priority=400)  # before any other says something
     app.connect("config-inited", write_words, priority=600)  # once the folder of assets is there
+    app.connect("env-purge-doc", forget)
     app.connect("doctree-read", keep_titles)
+    app.connect("doctree-read", note_prompts)
     app.connect("html-page-context", link_editions)
     app.connect("html-page-context", sort_by_sound, priority=400)
     app.add_transform(Titles)

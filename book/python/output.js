@@ -105,7 +105,8 @@ class Output {
   picture(data) {
     const kind = ["image/png", "image/jpeg", "image/svg+xml"].find((name) => data[name]);
     const source = kind === "image/svg+xml" ? `data:${kind},${encodeURIComponent(data[kind])}` : `data:${kind};base64,${data[kind]}`;
-    return element("img", { src: source, alt: this.alts.shift() ?? t("Picture made by {cell}", { cell: this.cell.name }) });
+    const alt = this.alts.shift();
+    return element("img", { src: source, alt: alt ?? t("Picture made by {cell}", { cell: this.cell.name }), class: alt === undefined && "own-picture" });
   }
 
   error({ name, value, traceback }) {

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["reworded", "spoken", "t", "template", "use"]
 
 LOCALE = Path(__file__).with_name("locale")
-FONTS = ("PingFang SC, Hiragino Sans GB, Microsoft YaHei, Noto Sans CJK SC, Source Han Sans SC, Noto Sans SC, "
-         "WenQuanYi Micro Hei, Droid Sans Fallback, sans-serif")
 # What matplotlib writes of a text: itself in a comment, shapes that other texts use too, and the letters as uses of these.
 _PAINTED = re.compile(r"<!-- (?P<words>[^<>]+?) -->(?P<open>\s*<g [^>]*>\s*)(?P<shapes>(?:<defs>.*?</defs>\s*)*)"
                       r"(?P<uses>(?:<use [^>]*/>\s*)+)", re.DOTALL)
@@ -188,7 +186,7 @@ def _repainted(picture: str, say: Callable[[str], str]) -> str:
         ends = [float(x) for x in re.findall(r'transform="translate\(([\d.]+) ', found["uses"])] or [0.0]
         place = 'x="0"' if -1 < legend < found.start() else f'x="{ends[-1] / 2 + 30:.0f}" text-anchor="middle"'
         return (f'<!-- {html.escape(said)} -->{found["open"]}{found["shapes"]}<text {place} transform="scale(1 -1)" '
-                f'style="font-size: 100px; font-family: {FONTS}">{html.escape(said)}</text>\n')
+                f'font-size="100">{html.escape(said)}</text>\n')
 
     picture = _PAINTED.sub(write, picture)
     return picture if "DejaVu Sans, Verdana" not in picture else _SVG_TEXT.sub(  # painted by `metacalc.axes`
