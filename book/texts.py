@@ -58,7 +58,7 @@ def page_texts():
 
 
 def texts_in(doctree):
-    return list(dict.fromkeys(text for _, text in extract_messages(doctree)))
+    return list(dict.fromkeys(text for _, text in extract_messages(doctree) if text))
 
 
 def package_texts():
