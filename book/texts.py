@@ -86,7 +86,7 @@ def updated(path, texts):
     ordered = Catalog(LANGUAGE, fuzzy=False)
     for text in texts:
         message = catalogue[text]
-        ordered.add(text, message.string, flags=message.flags - {"python-format"}, previous_id=message.previous_id)
+        ordered.add(text, message.string, flags=message.flags & {"fuzzy"}, previous_id=message.previous_id)
     return ordered
 
 
