@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/pages.py book/reference.py book/favicon.svg chapters/results/*.json) code $(wildcard code/metacalc) benchmarks/results.md
-PAGES := $(shell find chapters -not -path "*/.*" -not -name "*.mo") $(wildcard *.yml *.md book/*.* book/python/* hub/*.py)
+PAGES := $(shell find chapters -not -path "*/.*" -not -name "*.mo") $(wildcard *.yml *.md book/*.* book/python/* book/templates/* hub/*.py code/metacalc/locale/*/*/*.po)
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 

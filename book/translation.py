@@ -5,6 +5,7 @@ words of outputs, of the theme's options and of our scripts (`metacalc.words` ha
 language, an index by sound, and a search that finds Chinese words.
 """
 
+import hashlib
 import json
 import re
 from gettext import translation
@@ -70,6 +71,8 @@ def choose(app, config):
         options[name] = t(options[name])
     config.html_title = t(config.html_title or config.project)
     config.author = t(config.author)
+    if not is_source(config):  # pages keep the words of their figures: another catalogue makes them anew
+        config.words_digest = hashlib.sha256(CATALOGUE.read_bytes()).hexdigest()
 
 
 def write_words(app, config):
@@ -220,6 +223,7 @@ function splitQuery(query) {
 
 
 def setup(app):
+    app.add_config_value("words_digest", "", "env")
     app.connect("config-inited", choose, priority=400)  # before any other says something
     app.connect("config-inited", write_words, priority=600)  # once the folder of assets is there
     app.connect("env-purge-doc", forget)
