@@ -1,10 +1,10 @@
 // The link to the page in the other language leads to the section that is being read: sections have the same ids in both.
 
-/** The id of the last section that begins above the middle of the window, or nothing at the page's beginning. */
+/** The id of the last section that begins above the middle of the window, or nothing before the first one. */
 function sectionRead() {
-  const begun = [...document.querySelectorAll(".bd-article section[id]")].filter(
+  const begun = [...document.querySelectorAll(".bd-article section[id]:has(> :is(h2, h3, h4))")].filter(
     (section) => section.getBoundingClientRect().top < innerHeight / 2);
-  return scrollY > 0 ? begun.at(-1)?.id ?? "" : "";
+  return begun.at(-1)?.id ?? "";
 }
 
 function followSection(event) {

@@ -5,6 +5,7 @@ catalogue each in `chapters/locale`; figures, exercises, outputs and scripts sha
 """
 
 import ast
+import gc
 import io
 import pickle
 import sys
@@ -52,8 +53,10 @@ def page_texts():
     """
     if not (READ / "environment.pickle").exists():
         sys.exit("The book is not built: run `make book`.")
+    gc.disable()  # it would look through all trees at each new one
     env = pickle.loads((READ / "environment.pickle").read_bytes())
     pages = {name: texts_in(pickle.loads((READ / f"{name}.doctree").read_bytes())) for name in sorted(env.found_docs)}
+    gc.enable()
     return pages | {"": [text for name in pages for text in env.texts_of_cells.get(name, ())]}
 
 

@@ -28,7 +28,7 @@ FUNCTION = re.compile(r"^function t\(.*?^}\n", re.MULTILINE | re.DOTALL)
 HAN = re.compile("[\u3400-\u9fff]")
 # Where in the order of GB 2312, by sound for its 3,755 common letters, those begin that are spelt with a letter of ours.
 SOUNDS = dict(zip("ABCDEFGHJKLMNOPQRSTWXYZ", "啊芭擦搭蛾发噶哈击喀垃妈拿哦啪期然撒塌挖昔压匝"))
-RARE = {"熵": "S", "赝": "Y", "椭": "T", "蒙": "M"}  # whose place in that order is by another rule
+RARE = str.maketrans("熵轭", "商俄")  # letters that have their place by another rule, and common ones of their sound
 # What the theme and its extensions say and have no Chinese word for: the text of an element, or its name for screen readers.
 THEME = ("Color mode", "Hide code cell source", "Link to this equation", "Link to this heading", "Main", "Page", "Proof Index",
          "Show code cell source", "System Settings", "Table of contents", "Toggle primary sidebar", "Toggle secondary sidebar")
@@ -178,14 +178,11 @@ def sound(word):
     >>> [sound(word)[0] for word in ("梯度", "Adam", "熵", "学习率", "κ")]
     ['T', 'A', 'S', 'X', '']
     """
-    first = word[0]
-    if not HAN.match(first):
-        return (first.upper() if first.isascii() and first.isalpha() else "", word.lower().encode())
-    if first in RARE:
-        return RARE[first], word.encode("gb18030")
-    place = first.encode("gb18030")
-    letter = [letter for letter, begins in SOUNDS.items() if begins.encode("gb18030") <= place][-1:]
-    return (*letter, word.encode("gb18030")) if letter else ("", word.encode())
+    place = word.translate(RARE).lower().encode("gb18030")
+    if not HAN.match(word):
+        return (word[0].upper() if word[0].isascii() and word[0].isalpha() else "", place)
+    letters = [letter for letter, begins in SOUNDS.items() if begins.encode("gb18030") <= place]
+    return (letters[-1] if letters else "", place)
 
 
 def sort_by_sound(app, pagename, templatename, context, doctree):
