@@ -47,7 +47,7 @@ def test_every_word_is_said_anew_and_every_number_stays(state):
     assert [mark.get("toggle") or mark["name"] for mark in spec["marks"]] == ["eht htap", "ehT dne"]
     assert spec["fields"]["told"]["labels"] == ["lla fo 3", "enon", "eno fo 3"]
     assert spec["text"] == "retfA 1 pets: eno fo 3, 1.0 {sic}. dlot ta 1e+00."
-    assert "".join(text for text, *_ in spec["readout"]) == "".join(replaced(text) for text, *_ in own["readout"])
+    assert [field for _, *field in spec["readout"]] == [field for _, *field in own["readout"]]
     (picture,) = said["pictures"]
     shown = re.findall(r"<text [^>]*>([^<]+)</text>", picture)
     assert shown == ["pets &amp; erom", "ssol", "eht eltit", "eht htap"]
