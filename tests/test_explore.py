@@ -293,6 +293,6 @@ def test_it_imports_neither_matplotlib_nor_a_widget():
 def test_the_page_offers_the_library_s_rules():
     source = (ROOT / "book/python/own.js").read_text(encoding="utf-8")
     offered = re.search(r"const RULES = \{(.*?)\};", source, re.DOTALL)[1]
-    assert re.findall(r"(\w+): \"", offered) == list(RULES)
+    assert re.findall(r"(\w+): (?:t\()?\"", offered) == list(RULES)
     for text, start, rule in json.loads(re.search(r"const EXAMPLES = (\[\[.*?\]\]);", source, re.DOTALL)[1]):
         assert explore(text, start, rule)["stage"]["spec"]["text"]

@@ -211,11 +211,12 @@ def test_python_starts_under_a_path_and_comes_from_the_cache_the_next_time(page,
 
 def test_a_wrong_address_leads_back(browser, host):
     page = browser.new_page()
-    for address in ("chapters/nothing.html", "nothing.html", "chapters/06_applications/nothing/at/all.html"):
+    for address in ("chapters/nothing.html", "nothing.html", "chapters/06_applications/nothing/at/all.html", "zh/nothing.html",
+                    "zh/chapters/nothing.html"):
         assert page.goto(host.address + address).status == 404
         host.lost.clear()
         assert page.get_by_role("link").evaluate_all("links => links.map(a => a.href)") == [
-            f"{host.address}index.html", f"{host.address}search.html"]
+            f"{host.address}{edition}{name}.html" for edition in ("", "zh/") for name in ("index", "search")]
     page.close()
 
 
