@@ -13,8 +13,11 @@ from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.locale import init
 from sphinx.search import SearchLanguage
 from sphinx.transforms import SphinxTransform
+from sphinx.util.i18n import docname_to_domain
+from sphinx.util.nodes import extract_messages
 
 from metacalc.stage import Stage
 from metacalc.words import LOCALE, reworded, t, use
@@ -118,6 +121,20 @@ class Titles(SphinxTransform):
 def _written(part):
     mark = "$" if isinstance(part, nodes.math) else "`" if isinstance(part, nodes.literal) else ""
     return f"{mark}{part.astext()}{mark}"
+
+
+class Formulas(SphinxTransform):
+    """Translates the words in displayed formulas: Sphinx would take their translation for reStructuredText."""
+
+    default_priority = 10  # before Sphinx does
+
+    def apply(self):
+        folders = [str(Path(self.env.srcdir) / folder) for folder in self.config.locale_dirs]
+        catalogue, _ = init(folders, self.config.language, docname_to_domain(self.env.docname, self.config.gettext_compact))
+        for node, text in list(extract_messages(self.document)):
+            if isinstance(node, nodes.math_block) and (said := catalogue.gettext(text)) != text:
+                node[:] = [nodes.Text(said)]
+                node["translated"] = True
 
 
 class Outputs(SphinxTransform):
@@ -229,6 +246,7 @@ def setup(app):
     app.connect("html-page-context", link_editions)
     app.connect("html-page-context", sort_by_sound, priority=400)
     app.add_transform(Titles)
+    app.add_transform(Formulas)
     app.add_transform(Outputs)
     app.add_search_language(Pairs)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,7 +9,7 @@ import texts
 import translation
 from axe_playwright_python.sync_playwright import Axe
 
-from conftest import DESK, HTML, missing, python_in_pages
+from conftest import DESK, HTML, PAGES, missing, python_in_pages
 from metacalc import words
 from metacalc.course import check
 
@@ -136,6 +136,17 @@ def test_the_index_is_in_the_order_of_sounds():
     index = (HTML / "zh/genindex.html").read_text(encoding="utf-8")
     letters = re.findall(r'<h2 id="([^"]*)"', index)
     assert letters == sorted(letters) and len(letters) > 20 and not any(map(HAN.match, letters))
+
+
+@pytest.mark.parametrize("page_name", PAGES)
+def test_displayed_formulas_are_those_of_the_english_page(page_name):
+    """But for the words in them, which are Chinese."""
+    if not (HTML / "zh").exists():
+        missing("the Chinese pages are not built: run `make book`")
+    texts_of = [(HTML / f"{folder}{page_name}.html").read_text(encoding="utf-8") for folder in ("", "zh/")]
+    english, chinese = (re.findall(r"\\\[(.*?)\\\]", text, re.DOTALL) for text in texts_of)
+    assert list(map(formula, english)) == list(map(formula, chinese))
+    assert not any(re.search(r"\\text\{[^}]*[a-z]{4}", shown) for shown in chinese)
 
 
 def states(page_name):
