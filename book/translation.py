@@ -133,8 +133,7 @@ class Formulas(SphinxTransform):
         catalogue, _ = init(folders, self.config.language, docname_to_domain(self.env.docname, self.config.gettext_compact))
         for node, text in list(extract_messages(self.document)):
             if isinstance(node, nodes.math_block) and (said := catalogue.gettext(text)) != text:
-                node[:] = [nodes.Text(said)]
-                node["translated"] = True
+                node.rawsource, node[:] = said, [nodes.Text(said)]  # which has no translation any more
 
 
 class Outputs(SphinxTransform):
