@@ -262,6 +262,8 @@ def test_the_readme_s_lines_lead_to_the_source_to_colab_and_to_binder(tmp_path):
     (source / "conf.py").write_text(
         f"import downloads\nextensions = ['myst_nb', 'sphinx_book_theme']\nroot_doc = 'chapters/one'\n"
         f"html_theme, html_theme_options = 'sphinx_book_theme', {options!r}\nnb_execution_mode = 'off'\n"
+        f"templates_path = [{str(ROOT / 'book/templates')!r}]\n"
+        "html_context = {'other_edition': {}}\n"
         "def setup(app):\n    app.connect('html-page-context', downloads.offer, priority=600)\n")
     done = subprocess.run([sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", source, built],
                           env=os.environ | {"PYTHONPATH": str(ROOT / "book")}, capture_output=True, text=True)

@@ -221,8 +221,8 @@ def maml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int 
         time; it keeps its arrays for the next call.
     truncate : int, optional
         Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity:
-        0 is `fomaml`, k or more is exact. No more steps than these are kept in memory. (Shaban et al. 2019 truncate
-        where a parameter enters at every step, by leaving out the terms of the earlier ones. Ours enters at the first only.)
+        0 is `fomaml`, k or more is exact. No more steps than these are kept in memory. Shaban et al. 2019 truncate
+        where a parameter enters at every step, by leaving out the terms of the earlier ones; ours enters at the first only.
 
     Returns
     -------
