@@ -55,6 +55,7 @@ TESTS = {  # module: its tests, the likeliest first
     "stage": "test_stage test_stage_pictures test_defaults",
     "assignments": "test_assignments",
     "exercises": "test_exercises test_formulas",
+    "words": "test_words",
     "data/characters": "test_characters test_defaults",
     "data/languages": "test_languages test_defaults",
     "data/food": "test_ratings test_defaults",
