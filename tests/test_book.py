@@ -12,9 +12,6 @@ from conftest import DESK, HTML, PAGES, PHONE
 from live_figures import FIGURES
 
 every_page = pytest.mark.parametrize("page_name", PAGES, scope="module")  # the tests of one page in turn, then the next page's
-# All pages made of docstrings are of one kind: axe, as long as it takes, looks at two of them.
-OF_DOCSTRINGS = [page for page in PAGES if page.startswith("chapters/reference/")]
-judged_page = pytest.mark.parametrize("page_name", [page for page in PAGES if page not in OF_DOCSTRINGS[2:]], scope="module")
 
 # A listing has thousands of words in two dozen colours, a formula a hundred elements in one, and each costs axe a
 # millisecond. Of those that look alike the first stays; what the function returns puts the others back.
@@ -125,12 +122,12 @@ def violations(page, **options):
             if v["impact"] in ("serious", "critical")]
 
 
-@judged_page
+@every_page
 def test_page_is_accessible(visit, page_name):
     assert not violations(visit(page_name))
 
 
-@judged_page
+@every_page
 def test_colours_are_accessible_in_the_dark_on_a_phone(visit, page_name):
     page = visit(page_name, PHONE)
     assert page.locator("html").get_attribute("data-theme") == "dark"
