@@ -9,6 +9,7 @@ import gc
 import io
 import pickle
 import sys
+from datetime import datetime
 
 import translation
 import yaml
@@ -118,8 +119,10 @@ def main():
         catalogue = updated(path, texts)
         write(path, catalogue)
         left += [message for message in catalogue if message.id and (message.fuzzy or not message.string)]
+    compiled = read(translation.CATALOGUE)
+    compiled.creation_date = datetime(2026, 1, 1)  # else that of the day, and a file that always differs
     with open(translation.CATALOGUE.with_suffix(".mo"), "wb") as file:
-        write_mo(file, read(translation.CATALOGUE))
+        write_mo(file, compiled)
     print(f"{len(left)} texts have no translation, or one of an earlier English")
 
 
