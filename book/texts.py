@@ -8,6 +8,7 @@ import ast
 import gc
 import io
 import pickle
+import re
 import sys
 from datetime import datetime
 
@@ -25,6 +26,8 @@ LANGUAGE = "zh_CN"
 PAGES = ROOT / f"chapters/locale/{LANGUAGE}/LC_MESSAGES"
 PYTHON = ["code/metacalc/*.py", "code/metacalc/course/answers/*.py", "book/*.py"]
 VERDICTS = ROOT / "code/metacalc/course/answers"
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
+SENTENCE = re.compile(r" .*[.?]$", re.DOTALL)
 READ = BUILD / ".doctrees"  # the English pages
 
 
@@ -36,12 +39,14 @@ def constants(node):
 
 
 def python_texts(path):
-    """Texts that a module gives to `t`; and those that a checker returns, which the verdict is made of."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Texts that a module gives to `t`; and the sentences of a checker, which verdicts are made of."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, DOCUMENTED)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("t", "entries") and node.args:
             yield from constants(node.args[-1 if node.func.id == "entries" else 0])
-        if isinstance(node, ast.Return) and node.value is not None and path.parent == VERDICTS:
-            yield from constants(node.value)
+        if path.parent == VERDICTS:
+            yield from (text for text in constants(node) if SENTENCE.search(text) and text not in docstrings)
 
 
 def page_texts():

@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import DESK, HTML, PAGES, missing, python_in_pages
 from metacalc import words
 from metacalc.course import check
+from metacalc.explore import explore
 
 CATALOGUES = sorted([*texts.PAGES.rglob("*.po"), translation.CATALOGUE])
 every_catalogue = pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.stem)
@@ -120,6 +121,16 @@ def test_a_verdict_speaks_chinese(chinese):
         verdict = check.verdict("bg-ex-derivative", answer)
         assert not verdict and HAN.search(verdict.reason), verdict
     assert HAN.search(repr(check.verdict("bg-ex-derivative", 12)))
+
+
+def test_the_readout_of_one_s_own_function_speaks_chinese(chinese):
+    for text, start in (("x^2", "2"), ("x^2 + 3y^2", "2, 1"), ("x^4 - x^2", "1"), ("-x^2", "1")):
+        state = explore(text, start=start)["stage"]
+        said = [state["spec"]["text"], state["spec"]["alt"], *(slider["label"] for slider in state["spec"]["sliders"]),
+                *(label for field in state["spec"]["fields"].values() for label in field.get("labels", ()))]
+        assert all(HAN.search(words) for words in said), said
+        assert not re.search("[A-Za-z]{3}", re.sub("sgd|abs", "", " ".join(said))), said
+        assert not re.search(">[^<]*[a-z]{4}[^<]*</text>", "".join(state["pictures"]))
 
 
 def test_english_is_what_the_code_says():

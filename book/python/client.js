@@ -151,7 +151,7 @@ const Python = {
     if (words || coming || running) this.bar.hidden = false;
     this.bar.dataset.state = coming ? "loading" : running ? "running" : this.worker ? "ready" : "off";
     const said = words ?? (coming ? t("Loading Python, {megabytes} MB", { megabytes: Math.round(this.expected / 1e6) })
-      : running ? t("Python is running{note} …", { note: this.note && t(": {note}", { note: this.note }) })
+      : running ? (this.note ? t("Python is running: {note} …", { note: this.note }) : t("Python is running …"))
         : `${t("Python is ready")}${memory}`);
     if (this.words.textContent !== said) this.words.textContent = said;  // so that a screen reader says it once
     this.progress.hidden = !coming;

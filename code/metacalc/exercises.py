@@ -162,7 +162,7 @@ class Checker:
             reason = t("Your answer takes too long to work out. Is there a simpler form?")
         except Exception as error:  # the reader's own functions and objects may raise anything
             said = str(error).strip().splitlines() or [type(error).__name__]
-            reason = t("Your answer could not be used as the exercise asks: {said}", said=said[0])
+            reason = t("Your answer could not be used as the exercise asks: {said}", said=t(said[0]))
         return Verdict(not reason, t(reason))
 
 

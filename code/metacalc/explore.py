@@ -222,9 +222,9 @@ class _Runs:
             left = (np.isnan(self.loss) & (np.abs(self.path).max(axis=-1) <= 1e6)).any(axis=0)
         return np.select(
             [left, self.grown, higher, still],
-            ["the path leaves where f is defined", "the path diverges",
-             f"after {ITERATIONS} iterations f is larger than at the start", "the path comes to rest"],
-            f"after {ITERATIONS} iterations the path still moves")
+            [t("the path leaves where f is defined"), t("the path diverges"),
+             t("after {n} iterations f is larger than at the start", n=ITERATIONS), t("the path comes to rest")],
+            t("after {n} iterations the path still moves", n=ITERATIONS))
 
 
 def _around(values: Array, share: float) -> tuple[float, float]:
@@ -251,21 +251,22 @@ def _stage(runs: _Runs) -> dict[str, Any]:
     count = np.arange(ITERATIONS + 1)
     left, right = (_graph if len(runs.names) == 1 else _plane)(runs)
     places = (runs.path[..., 0], runs.loss if len(runs.names) == 1 else runs.path[..., 1])
-    start, name = [place[0, 0] for place in places], runs.names[0] if len(runs.names) == 1 else "The path"
-    marks = [Path(left, places[0], places[1]), Point(left, start[0], start[1], shape="s", name="The start"),
+    start, name = [place[0, 0] for place in places], runs.names[0] if len(runs.names) == 1 else t("The path")
+    marks = [Path(left, places[0], places[1]), Point(left, start[0], start[1], shape="s", name=t("The start")),
              Point(left, places[0], places[1], color="red", name=name),
              Path(right, count[:, None], runs.loss), Point(right, count[:, None], runs.loss, color="red", name="f")]
     point = ", ".join(f"{name} = {{v{i}:.4g}}" for i, name in enumerate(runs.names))
-    words = "η = {eta:.3g}: {told}.\nAfter {n:d} iteration{n:s} " + point.replace("{{", "{") + ", f = {loss:.5g}."
+    words = t("η = {eta:.3g}: {told}.\nAfter {n:d} iteration{n:s} {point}, f = {loss:.5g}.").replace("{point}", point)
     edge = runs.edge() if runs.rule == "sgd" else None
     if edge is not None:
-        words += "\nAt the lowest point reached L = {L:.4g}: plain steps are stable there below η = 2/L = {edge:.4g}."
+        words += t("\nAt the lowest point reached L = {L:.4g}: plain steps are stable there below η = 2/L = {edge:.4g}.")
     tables = {f"v{i}": runs.path[..., i] for i in range(len(runs.names))}
     tables |= {} if edge is None else {"L": np.array(2 / edge), "edge": np.array(edge)}
     kind = t("curve of f") if len(runs.names) == 1 else t("level lines of f")
     return spoken(painted(
         [left, right], marks,
-        [Slider("n", count, "iterations", 20, "d"), Slider("eta", runs.rates, "learning rate η", runs.rates[runs.best], ".3g")],
+        [Slider("n", count, t("iterations"), 20, "d"),
+         Slider("eta", runs.rates, t("learning rate η"), runs.rates[runs.best], ".3g")],
         Readout(words, told=runs.told(), loss=runs.loss, **tables),
         alt=t("Your own function. Left: the {kind} with the path of {rule}. Right: f at each iteration.", kind=kind,
               rule=runs.rule)))
@@ -278,7 +279,7 @@ def _graph(runs: _Runs) -> tuple[Axes, Axes]:
     curve, reached = runs.values(line[:, None]), runs.values(runs.shown)
     ylim = _heights(curve, reached)
     name = runs.names[0]
-    left = Axes(name, f"f({name})", xlim, ylim, "the path on the curve")
+    left = Axes(name, f"f({name})", xlim, ylim, t("the path on the curve"))
     left.plot(line, curve)
     return left, _decay(runs, curve, ylim)
 
@@ -287,7 +288,7 @@ def _plane(runs: _Runs) -> tuple[Axes, Axes]:
     """The axes for a function of two numbers, with level lines that have equal areas between them."""
     xlim, ylim = (_around(runs.shown[:, i], 0.25) for i in (0, 1))
     xlim, ylim = _equal(xlim, ylim)
-    left = Axes(runs.names[0], runs.names[1], xlim, ylim, "the path, and level lines of f")
+    left = Axes(runs.names[0], runs.names[1], xlim, ylim, t("the path, and level lines of f"))
     x, y = np.linspace(*xlim, SIDE), np.linspace(*ylim, SIDE)
     z = runs.values(np.stack(np.meshgrid(x, y), axis=-1))
     finite = z[np.isfinite(z)]
@@ -316,5 +317,5 @@ def _decay(runs: _Runs, everywhere: Array, ylim: tuple[float, float]) -> Axes:
     if log:
         top = runs.loss[0, 0]
         ylim = max(positive.min() / 3, 1e-12 * top), 1e3 * top
-    return Axes("iteration", "f, logarithmic" if log else "f", (-1, ITERATIONS + 1), ylim, "f along the path",
+    return Axes(t("iteration"), t("f, logarithmic") if log else "f", (-1, ITERATIONS + 1), ylim, t("f along the path"),
                 "log" if log else "linear")

@@ -25,7 +25,7 @@ _PAINTED = re.compile(r"<!-- (?P<words>[^<>]+?) -->(?P<open>\s*<g [^>]*>\s*)(?P<
                       r"(?P<uses>(?:<use [^>]*/>\s*)+)", re.DOTALL)
 _SVG_TEXT = re.compile(r"(?<=>)[^<>]+(?=</text>)")
 _NUMBER = r"[−+]?\d[\d.]*(?:e[−+]?\d+)?|−?∞|not a number"
-_COUNT = re.compile(r"[−+]?\d[\d.,]*(?:e[−+]?\d+)?")
+_COUNT = re.compile(r"[−+]?\d(?:[\d.,]*\d)?(?:e[−+]?\d+)?")
 _DATA = 60  # different labels are no longer words of ours
 
 _catalogue: gettext.NullTranslations
