@@ -32,7 +32,7 @@ class Prototypes(Learner):
     Raises
     ------
     ValueError
-        If the model is no such classifier; from `adapt`, if a task has not as many classes as the model.
+        From `adapt`, if the model is no such classifier, or a task has not as many classes as it.
 
     Examples
     --------
@@ -45,14 +45,12 @@ class Prototypes(Learner):
     array([0, 0, 1])
     """
 
-    def __post_init__(self) -> None:
-        _checked(self.model)
-
     def iterates(self, x: ArrayLike, y: ArrayLike, k: int) -> Iterator[Array]:
         """The path of `adapt`, one after the other: θ under a head of zeros, then the same under the prototypes, k times."""
-        theta, (start, middle, _, width, n_way) = _over_tasks(real_array(self.theta, "theta")), self.model.layers[-1]
+        model = _checked(self.model)
+        theta, (start, middle, _, width, n_way) = _over_tasks(real_array(self.theta, "theta")), model.layers[-1]
         x, y = tensor(x, "x", theta.dtype), np.asarray(y)
-        c = _members(y, n_way, theta.dtype) @ self.model.features(theta, x)
+        c = _members(y, n_way, theta.dtype) @ model.features(theta, x)
         phi = np.array(np.broadcast_to(theta, (*c.shape[:-2], theta.shape[-1])))
         phi[..., start:] = 0
         yield phi
