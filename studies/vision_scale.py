@@ -6,6 +6,8 @@ degrees too. Every method has two settings of its own, which compete at the midd
 one then at the other two, each for an eighth of the iterations. The best is trained in full, from the first seed and from the
 others. At some looks on the way the validation alphabets choose how to adapt, among three rates and some numbers of steps,
 and the held-out alphabets are judged with it: a learning curve. Three methods go on for five times as long.
+
+The order is that of importance, so that an interrupted study is whole in what it has begun with.
 """
 
 import time
@@ -44,7 +46,8 @@ SETTINGS = {
     "long": {"methods": ["MAML", "joint", "ProtoNet"], "n_iters": 8000, "looks": [2, 1]},
     "reptile_shots": 10,  # it learns from support sets alone
     "joint_rate": 0.03, "factors": [0.3, 1.0, 3.0],  # rates to adapt with: these times the method's own
-    "steps": [1, 3, 5, 10], "scratch_rates": [0.03, 0.1, 0.3, 1.0],
+    "steps": [1, 3, 5, 10],
+    "scratch_rates": [0.03, 0.1, 0.3, 1.0], "scratch_steps": [5, 10, 20, 50],
     "validation": [12, 15, 500], "test": [25, 15, 1000],  # tasks an alphabet, query examples a class, seed
 }
 
@@ -72,13 +75,12 @@ class Fold:
         shots, n_query = (s["reptile_shots"], 1) if name == "Reptile" else (self.k_shots, s["n_query"])
         return Shifted(FewShotClassification(self.x, self.labels, n_way or s["n_way"], shots, n_query), s["shift"])
 
-    def validated(self, learner):
+    def validated(self, learner, among="steps"):
         """Share of wrong answers on validation tasks after 0, 1, ... steps, the mean over the alphabets; NaN where unasked."""
-        s = self.settings
-        n_tasks, _, seed = s["validation"]
-        found = np.full(max(s["steps"]) + 1, np.nan)
-        found[s["steps"]] = 1 - np.mean([accuracies(learner, tasks, s["steps"], n_tasks, seed)[0]
-                                         for tasks in self.validation.values()], axis=0)
+        steps, (n_tasks, _, seed) = self.settings[among], self.settings["validation"]
+        found = np.full(max(steps) + 1, np.nan)
+        found[steps] = 1 - np.mean([accuracies(learner, tasks, steps, n_tasks, seed)[0]
+                                    for tasks in self.validation.values()], axis=0)
         return found
 
     def tested(self, best):
@@ -95,7 +97,8 @@ class Fold:
         start, model, score = inner.pop("start", None), self.model, self.validated
         rates = [factor * inner.get("alpha", s["joint_rate"]) for factor in factors]
         training = dict(n_iters=looks[-1], every=looks, rule=clipped(adam(), s["max_norm"]), dtype=np.float32, seed=seed,
-                        n_tasks=inner.pop("n_tasks", s["n_tasks"]), progress=False, checkpoint=checkpoint, checkpoint_every=looks[-1])
+                        n_tasks=inner.pop("n_tasks", s["n_tasks"]), progress=False, checkpoint=checkpoint,
+                        checkpoint_every=looks[-1])
         if name == "joint":
             model = MLP((*self.model.sizes[:-1], len(tasks.tasks.classes)), criterion="cross-entropy")
             training["n_tasks"] = 1
@@ -125,7 +128,8 @@ class Fold:
     def scratch(self, seed):
         """Training from a random start, its rate and number of steps chosen on validation tasks."""
         start = Learner(self.model, self.model.init(np.random.default_rng(seed), np.float32))
-        return self.tested(best_adaptation(start, self.validated, self.settings["scratch_rates"]))
+        validated = partial(self.validated, among="scratch_steps")
+        return self.tested(best_adaptation(start, validated, self.settings["scratch_rates"]))
 
 
 def competed(fold, name):
@@ -148,8 +152,8 @@ def curve(fold, name, setting, seed, looks, checkpoint=None):
     """The learning curve of a setting, with the test accuracies at every look, and the seconds of processor time it took."""
     began = time.process_time()
     best = fold.trained(name, setting, seed, looks, fold.settings["factors"], fold.judged, checkpoint)
-    return {"seconds": round(time.process_time() - began, 1),
-            "curve": [{"iteration": look.iteration, "validation": round(1 - look.score, 4)} | look.judged for look in best.curve]}
+    seen = [{"iteration": look.iteration, "validation": round(1 - look.score, 4)} | look.judged for look in best.curve]
+    return {"seconds": round(time.process_time() - began, 1), "curve": seen}
 
 
 def todo(settings, results, characters):
@@ -188,7 +192,8 @@ def full(fold, key, seed, results, long=False):
     if name in s["long"]["methods"] and seed == s["seeds"][0]:
         checkpoint = results.path.with_name(f"{results.path.stem}_{key.replace('/', '_')}_{seed}.npz")
     n_iters, parts = (s["long"]["n_iters"], s["long"]["looks"]) if long else (s["n_iters"][name], s["looks"])
-    found = curve(fold, name, results.stored[f"{key}/settings"]["best"], seed, [max(1, n_iters // part) for part in parts], checkpoint)
+    looks = [max(1, n_iters // part) for part in parts if not long or n_iters // part > s["n_iters"][name]]
+    found = curve(fold, name, results.stored[f"{key}/settings"]["best"], seed, looks, checkpoint)
     if long and checkpoint:
         checkpoint.unlink(missing_ok=True)
     return found

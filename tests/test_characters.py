@@ -251,7 +251,7 @@ def test_the_background_set_is_known_by_its_drawings_however_they_are_packed(mir
     assert background(mirror, backwards=True, extra=False) == digest
     np.testing.assert_array_equal(omniglot_background.__wrapped__(7).x, first.x)
     background(mirror, scripts=("Aa", "Bc"))
-    with pytest.raises(FileNotFoundError, match="images_background.zip is damaged: the SHA-256 of its drawings.*put there what"):
+    with pytest.raises(FileNotFoundError, match="background.zip is damaged: the SHA-256 of its drawings.*put there what"):
         omniglot_background.__wrapped__(7)
     mirror.write_bytes(b"no archive")
     with pytest.raises(FileNotFoundError, match="damaged: it cannot be read"):

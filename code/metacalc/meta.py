@@ -94,8 +94,8 @@ class Learner:
         """
         function, settings = unwrapped(method, settings)
         only = function.only(model) if hasattr(function, "only") else settings.get("only")
-        own = getattr(function, "learner", cls)
-        return (own if isinstance(own, type) else cls)(model, theta, settings.get("alpha"), only, settings.get("lam", 0.0))
+        kind: Any = getattr(function, "learner", cls) or cls
+        return kind(model, theta, settings.get("alpha"), only, settings.get("lam", 0.0))
 
     @np.errstate(all="ignore")
     def adapt(self, x: ArrayLike, y: ArrayLike, k: int = 1) -> Array:

@@ -266,9 +266,9 @@ def best_adaptation(learner: Learner, score: Callable[[Learner], ArrayLike],
 
 
 def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner], ArrayLike],
-           settings: Sequence[dict[str, Any]], *, n_iters: int, every: int | Sequence[int], rates: Sequence[float | None] | None = None,
-           theta0: Callable[[dict[str, Any]], ArrayLike] | None = None, judge: Callable[[Choice], Any] | None = None,
-           **training: Any) -> Choice:
+           settings: Sequence[dict[str, Any]], *, n_iters: int, every: int | Sequence[int],
+           rates: Sequence[float | None] | None = None, theta0: Callable[[dict[str, Any]], ArrayLike] | None = None,
+           judge: Callable[[Choice], Any] | None = None, **training: Any) -> Choice:
     """Train with every setting, and keep the θ, the setting, the inner rate and the number of steps that validate best.
 
     Every baseline goes through the same choice as every meta-learner; that includes when to stop.
@@ -312,7 +312,8 @@ def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner]
     best: Choice | None = None
     if not len(settings):
         raise ValueError("settings must not be empty; [{}] for a method without settings")
-    looks = {count(t, "every", 1) for t in every} if isinstance(every, Sequence) else range(0, n_iters, count(every, "every", 1))
+    several = isinstance(every, Sequence)
+    looks = {count(t, "every", 1) for t in every} if several else range(0, n_iters, count(every, "every", 1))
     for setting in settings:
         curve: list[Look] = []
 

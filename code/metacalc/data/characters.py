@@ -18,7 +18,7 @@ from unicodedata import category, decomposition
 
 import numpy as np
 
-from metacalc.arrays import AnyArray, Array, ArrayLike, Flags
+from metacalc.arrays import AnyArray, Array, Flags
 from metacalc.checks import count
 from metacalc.data.download import damaged, fetch
 from metacalc.extras import extra
@@ -150,7 +150,8 @@ class Characters:
 
         Examples
         --------
-        >>> letters = Characters(np.array([[1, 2, 3, 4]]), np.array(["a/b"]), np.zeros((1, 1), bool), (), np.zeros((3, 1, 1), bool))
+        >>> new = np.zeros((3, 1, 1), bool)
+        >>> letters = Characters(np.array([[1, 2, 3, 4]]), np.array(["a/b"]), new[0], turns=new)
         >>> x, labels = letters.turned(["a/b"])
         >>> x.tolist(), labels.tolist()
         ([[1, 2, 3, 4], [2, 4, 1, 3], [4, 3, 2, 1], [3, 1, 4, 2]], ['a/b', 'a/b 90°', 'a/b 180°', 'a/b 270°'])
@@ -312,7 +313,7 @@ def _mistaken(sheets, labels, share=0.2):
     """
     classes, own = np.unique(labels, return_inverse=True)
     starts, places = np.searchsorted(own, np.arange(len(classes))), np.arange(len(own))
-    still, mistaken = _standardised(sheets.reshape(len(sheets), -1)), []
+    still, mistaken, least = _standardised(sheets.reshape(len(sheets), -1)), [], np.empty((len(own), 1))
     for turn in range(4):
         rows = _standardised(np.rot90(sheets, turn, axes=(1, 2)).reshape(len(sheets), -1))
         nearest = np.empty((len(rows), len(classes)), np.float32)
