@@ -126,7 +126,7 @@ class Characters:
     def turned(self, classes: Sequence[str], apart_from: Sequence[str] = ()) -> tuple[Array, AnyArray]:
         """Images of some classes, and the same turned by 90, 180 and 270 degrees as further classes, for training.
 
-        It multiplies by nearly four the classes that there are to learn from (Santoro et al. 2016, section 4.1). A turned class
+        It multiplies by nearly four the classes that there are to learn from (Santoro et al. 2016). A turned class
         is left out if it looks like one of `apart_from`, as a turned N looks like a Z, or like itself, as an O does.
 
         Parameters
