@@ -21,7 +21,7 @@ from metacalc.data.characters import omniglot_background
 from metacalc.descent import adam, clipped
 from metacalc.meta import Learner, anil, fomaml, imaml, joint, maml, meta_sgd, reptile, with_rates
 from metacalc.models import MLP
-from metacalc.prototypes import protonet
+from metacalc.prototypes import Prototypes, protonet
 from metacalc.studies import Results, best_adaptation, choose
 from metacalc.tasks import FewShotClassification, Pooled, Shifted, nearest_mean
 
@@ -112,11 +112,13 @@ class Fold:
                       rates=None if name in ("ProtoNet", "Meta-SGD") else rates, **training)
 
     def judged(self, name, model, best):
-        """`tested`, of a classifier under its new head."""
-        if name == "joint":
-            head = Learner(*model.with_new_head(best.learner.theta, self.settings["n_way"]), best.learner.alpha)
-            best = best._replace(learner=head)
-        return self.tested(best)
+        """`tested`; a classifier is so under its new head, and then with the means of its features in the head's place."""
+        if name != "joint":
+            return self.tested(best)
+        model, theta = model.with_new_head(best.learner.theta, self.settings["n_way"])
+        nearest = self.tested(best._replace(learner=Prototypes(model, theta), steps=1))
+        return self.tested(best._replace(learner=Learner(model, theta, best.learner.alpha))) | {
+            "prototypes": nearest["accuracy"]}
 
     def nearest(self):
         """Accuracy of each alphabet by the nearest class mean of the pixels."""

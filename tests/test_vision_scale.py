@@ -61,6 +61,7 @@ def test_a_short_run_has_every_result_and_leaves_no_checkpoint(brief):
                     curve = stored[f"{where}/{name}/{seed}"]["curve"]
                     assert [look["iteration"] for look in curve] == [2, 4, 8]
                     assert all(set(look["accuracy"]) == test and look["steps"] in (1, 3) for look in curve)
+                    assert all(("prototypes" in look) == (name == "joint") for look in curve)
                 long = f"{where}/{name}/0/long"
                 assert (long in stored) == (name in settings["long"]["methods"])
                 assert long not in stored or [look["iteration"] for look in stored[long]["curve"]] == [16]
@@ -96,7 +97,7 @@ def test_a_fold_s_sides_share_no_class_and_only_training_is_turned():
 
 def test_every_method_has_as_many_settings_and_the_same_outer_rates():
     s = study.SETTINGS
-    assert set(s["inner"]) == set(s["n_iters"]) == set(study.METHODS) <= set(SCALE_NAMES)
+    assert set(s["inner"]) == set(s["n_iters"]) == set(study.METHODS) < set(SCALE_NAMES)
     assert {len(inner) for inner in s["inner"].values()} == {2}
     for key, found in SCALE.results.items():
         if key.endswith("/settings"):
@@ -115,16 +116,16 @@ def test_the_stored_results_are_whole():
     assert stored["settings"] == json.loads(json.dumps(study.SETTINGS))
     assert PATH.stat().st_size < 300_000
     assert list(SCALE.folds.values()) == [i for i in range(3) for _ in range(10)] and len(set(SCALE.folds)) == 30
-    assert {"ProtoNet", "joint", "MAML", "FOMAML", "ANIL", "Reptile", "Meta-SGD", "scratch", "pixels"} <= set(SCALE.methods)
+    assert {"ProtoNet", "prototypes", "joint", "MAML", "FOMAML", "ANIL", "Reptile", "Meta-SGD", "scratch", "pixels"} <= set(SCALE.methods)
     s = study.SETTINGS
     for name in SCALE.methods:
         for k_shots in s["shots"]:
             values = SCALE.accuracy(name, k_shots)
             assert values.shape == (len(SCALE.seeds(name, k_shots)), 30) and 0.2 < values.min() <= values.max() <= 1
-            for fold in range(3) if name in s["n_iters"] else ():
+            for fold in range(3) if SCALE.usual(name) else ():
                 for seed in SCALE.seeds(name, k_shots):
                     looks = SCALE.looks(name, k_shots, fold, seed)
-                    usual = [s["n_iters"][name] // part for part in s["looks"]]
+                    usual = [SCALE.usual(name) // part for part in s["looks"]]
                     assert [look["iteration"] for look in looks][:3] == usual
                     assert all(look["steps"] in s["steps"] for look in looks)
 
@@ -138,15 +139,20 @@ def test_a_scale_reads_the_look_that_validates_best_within_a_budget():
 
     runs = {"0": [look(2, 0.6, 0.5, 0.7), look(4, 0.5, 0.1, 0.1)], "1": [look(2, 0.1, 0.0, 0.0), look(4, 0.2, 0.6, 0.8)],
             "0/long": [look(16, 0.9, 0.9, 0.8)]}
-    results = {f"{fold}/1/MAML/{end}": {"curve": [change(one) for one in curve]}
+    results = {f"{fold}/1/MAML/{end}": {"seconds": 2.5 + int(end[0]), "curve": [change(one) for one in curve]}
                for fold, change in ((0, dict), (1, other)) for end, curve in runs.items()}
-    flat = {"curve": [look(2, 0.5, 0.4, 0.5)]}
-    results |= {"0/1/joint/0": flat, "1/1/joint/0": {"curve": [other(one) for one in flat["curve"]]},
+    flat = {"seconds": 5, "curve": [look(2, 0.5, 0.4, 0.5)]}
+    flat["curve"][0]["prototypes"] = {"A": 0.1, "B": 0.3}
+    turned = [other(one) | {"prototypes": {"C": 0.2, "D": 0.4}} for one in flat["curve"]]
+    results |= {"0/1/joint/0": flat, "1/1/joint/0": {"seconds": 5, "curve": turned},
                 "0/1/joint/1": flat, "0/1/pixels": {"accuracy": {"A": 0.3, "B": 0.2}},
                 "1/1/pixels": {"accuracy": {"C": 0.1, "D": 0.4}}, "0/1/scratch/0": {"accuracy": {"A": 0.3, "B": 0.2}}}
     settings = {"shots": [1], "n_folds": 2, "seeds": [0, 1], "n_iters": {"MAML": 4, "joint": 4}}
     scale = Scale(settings, results, {"A": 0, "B": 0, "C": 1, "D": 1})
-    assert scale.methods == ["joint", "MAML", "pixels"]
+    assert scale.methods == ["prototypes", "joint", "MAML", "pixels"]
+    np.testing.assert_allclose(scale.accuracy("prototypes", 1), [[0.1, 0.3, 0.2, 0.4]])
+    assert (scale.usual("prototypes"), scale.usual("MAML"), scale.usual("pixels")) == (4, 4, None)
+    assert scale.seconds("prototypes", 1) == 5 and scale.seconds("MAML", 1) == 3
     assert scale.seeds("MAML", 1) == [0, 1] and scale.seeds("joint", 1) == [0] and scale.seeds("scratch", 1) == []
     np.testing.assert_allclose(scale.accuracy("MAML", 1), [[0.5, 0.7] * 2, [0.6, 0.8] * 2])
     np.testing.assert_allclose(scale.accuracy("MAML", 1, 16), [[0.9, 0.8] * 2])
@@ -158,8 +164,8 @@ def test_a_scale_reads_the_look_that_validates_best_within_a_budget():
     assert gain.by_unit.mean == pytest.approx(0.15) and gain.by_fold.half_width == pytest.approx(0, abs=1e-12)
     assert scale.gain("MAML", "pixels", 1).by_unit.mean == pytest.approx(0.65 - 0.25)
     table = scale_table(scale, 1)
-    assert "| joint | 4 | 1 | 0.450 | – | – |" in table and "| MAML | 4 | 2 | 0.650 | +0.150 ± 0.092 | ± 0.000 |" in table
-    assert "| pixels | – | – | 0.250 |" in table
+    assert "| joint | 4 | 5 | 1 | 0.450 | – | – |" in table and "| MAML | 4 | 3 | 2 | 0.650 | +0.150 ± 0.092 | ± 0.000 |" in table
+    assert "| pixels | – | – | – | 0.250 |" in table
     with pytest.raises(ValueError, match="n_iters must be at least"):
         scale.accuracy("MAML", 1, 1)
 
@@ -168,7 +174,7 @@ def test_the_picture_shows_every_method_from_look_to_look():
     for k_shots in (1, 5):
         (ax,) = learning_curves(SCALE, k_shots).axes
         lines = {line.get_label(): line for line in ax.get_lines() if line.get_label()[0] != "_"}
-        assert list(lines) == [name for name in SCALE.methods if name in study.METHODS]
+        assert list(lines) == [name for name in SCALE.methods if name not in ("scratch", "pixels")]
         for name, line in lines.items():
             x, y = line.get_data()
             assert list(x) == SCALE.budgets(name, k_shots)

@@ -16,7 +16,7 @@ __all__ = [
     "scale_table",
 ]
 
-SCALE_NAMES = ("ProtoNet", "joint", "MAML", "ANIL", "FOMAML", "Meta-SGD", "Reptile", "iMAML", "scratch", "pixels")
+SCALE_NAMES = ("ProtoNet", "prototypes", "joint", "MAML", "ANIL", "FOMAML", "Meta-SGD", "Reptile", "iMAML", "scratch", "pixels")
 NAMES = ("prototypes", "joint", "MAML", "ANIL", "FOMAML", "Reptile", "scratch", "pixels")
 
 
@@ -176,6 +176,7 @@ class Scale(NamedTuple):
 
     def seeds(self, name: str, k_shots: int) -> list[int]:
         """The seeds from which all folds of a contender are done; [0] for the pixels, which need none."""
+        name = "joint" if name == "prototypes" else name
         places = [f"{i}/{k_shots}/{name}" for i in range(self.settings["n_folds"])]
         if name == "pixels":
             return [0] if all(where in self.results for where in places) else []
@@ -183,15 +184,25 @@ class Scale(NamedTuple):
 
     def looks(self, name: str, k_shots: int, fold: int, seed: int) -> list[dict[str, Any]]:
         """The looks of one training, its longer part included: iteration, validation, alpha, steps, accuracy by alphabet."""
-        key = f"{fold}/{k_shots}/{name}/{seed}"
-        longer = self.results.get(f"{key}/long", {"curve": []})
-        return [*self.results[key]["curve"], *longer["curve"]]
+        key = f"{fold}/{k_shots}/{'joint' if name == 'prototypes' else name}/{seed}"
+        looks = [*self.results[key]["curve"], *self.results.get(f"{key}/long", {"curve": []})["curve"]]
+        return [look | {"accuracy": look["prototypes"]} for look in looks] if name == "prototypes" else looks
 
     def budgets(self, name: str, k_shots: int) -> list[int]:
         """After how many outer iterations a method was looked at in all folds, from the first seed."""
         looked = [{look["iteration"] for look in self.looks(name, k_shots, i, self.settings["seeds"][0])}
                   for i in range(self.settings["n_folds"])]
         return sorted(set.intersection(*looked))
+
+    def usual(self, name: str) -> int | None:
+        """The outer iterations that a contender has from every seed; None if it has none. Prototypes are the classifier's."""
+        return self.settings["n_iters"].get("joint" if name == "prototypes" else name)
+
+    def seconds(self, name: str, k_shots: int) -> float:
+        """Processor time of a usual training, its looks included: the mean over folds and seeds."""
+        key = "joint" if name == "prototypes" else name
+        return float(np.mean([self.results[f"{i}/{k_shots}/{key}/{seed}"]["seconds"]
+                              for i in range(self.settings["n_folds"]) for seed in self.seeds(name, k_shots)]))
 
     def accuracy(self, name: str, k_shots: int, n_iters: int | None = None) -> Array:
         """Of each seed and alphabet, shape (n_seeds, n_alphabets): that of the look which validates best within a budget.
@@ -215,11 +226,11 @@ class Scale(NamedTuple):
         ValueError
             If there is no look within the budget.
         """
-        if name in ("pixels", "scratch"):
+        usual = self.usual(name)
+        if usual is None:
             found = [[self.results[f"{i}/{k_shots}/{name}" + f"/{seed}" * (name == "scratch")]["accuracy"]
                       for i in range(self.settings["n_folds"])] for seed in self.seeds(name, k_shots)]
         else:
-            usual = self.settings["n_iters"][name]
             budget, seeds = n_iters or usual, self.seeds(name, k_shots)
             found = [[self._chosen(name, k_shots, i, seed, budget)["accuracy"] for i in range(self.settings["n_folds"])]
                      for seed in (seeds if budget <= usual else seeds[:1])]
@@ -228,8 +239,9 @@ class Scale(NamedTuple):
     def gain(self, name: str, over: str, k_shots: int, n_iters: int | None = None) -> Both:
         """How much more accurate one contender is than another, paired over the alphabets and over the seeds that both have."""
         mine, theirs = self.accuracy(name, k_shots, n_iters), self.accuracy(over, k_shots, n_iters)
-        n_seeds = max(1, min(len(mine), len(theirs)))
-        mine, theirs = (values if len(values) == 1 else values[:n_seeds] for values in (mine, theirs))
+        if "pixels" not in (name, over):  # which are the same from every seed
+            n_seeds = min(len(mine), len(theirs))
+            mine, theirs = mine[:n_seeds], theirs[:n_seeds]
         return both_intervals(mine - theirs, list(self.folds.values()))
 
     def _chosen(self, name, k_shots, fold, seed, budget):
@@ -276,14 +288,15 @@ def scale_table(scale: Scale, k_shots: int, reference: str = "joint") -> str:
     str
         A line for each contender that the study is done with.
     """
-    lines = [f"| | iterations | seeds | accuracy | less {reference}, by alphabets | by folds |", "| --- " * 6 + "|"]
+    lines = [f"| | iterations | seconds | seeds | accuracy | less {reference}, by alphabets | by folds |", "| --- " * 7 + "|"]
     for name in scale.methods:
-        n_iters = scale.settings["n_iters"].get(name, "–")
+        n_iters = scale.usual(name) or "–"
         values = scale.accuracy(name, k_shots)
         cells = ["–", "–"]
         if name != reference:
             gain = scale.gain(name, reference, k_shots)
             cells = [gain.by_unit.markdown("+.3f"), f"± {gain.by_fold.half_width:.3f}"]
         seeds = "–" if name == "pixels" else len(values)
-        lines.append(f"| {name} | {n_iters} | {seeds} | {values.mean():.3f} | {cells[0]} | {cells[1]} |")
+        seconds = f"{scale.seconds(name, k_shots):.0f}" if scale.usual(name) else "–"
+        lines.append(f"| {name} | {n_iters} | {seconds} | {seeds} | {values.mean():.3f} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from metacalc.studies import interval
 
 __all__ = ["accuracies", "learning_curves", "outline", "pictures", "recognition"]
 
-CURVES = (("green", "-", "s"), ("orange", "-", "o"), ("blue", "-", "D"), ("blue", "--", "v"), ("blue", ":", "^"),
+CURVES = (("green", "-", "s"), ("green", "--", "p"), ("orange", "-", "o"), ("blue", "-", "D"), ("blue", "--", "v"), ("blue", ":", "^"),
           ("ink", "--", "P"), ("ink", ":", "X"), ("grey", "-", "."))
 LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
 
@@ -48,7 +48,7 @@ def learning_curves(scale: Scale, k_shots: int) -> Figure:
     k_shots : int
         1 or 5.
     """
-    shown = [name for name in scale.methods if name in scale.settings["n_iters"]]
+    shown = [name for name in scale.methods if scale.usual(name)]
     curves = {name: [(n, scale.accuracy(name, k_shots, n)[0].mean()) for n in scale.budgets(name, k_shots)] for name in shown}
     ends = [points[-1][0] for points in curves.values()]
     starts = [points[0][0] for points in curves.values()]
@@ -56,9 +56,11 @@ def learning_curves(scale: Scale, k_shots: int) -> Figure:
     ax = panel("outer iterations", f"accuracy, {k_shots} shot" + "s" * (k_shots > 1), (0.8 * min(starts), 1.25 * max(ends)),
                (min(heights) - 0.03, max(heights) + 0.03), size=(6.2, 3.6))
     ax.set_xscale("log")
-    for i, (name, points) in enumerate(curves.items()):
-        ax.plot(*zip(*points), CURVES[i % len(CURVES)][1], color=COLORS[CURVES[i % len(CURVES)][0]],
-                marker=CURVES[i % len(CURVES)][2], ms=5, lw=1.5, label=name)
+    ticks = [n for n in (100, 200, 400, 800, 1600, 4000, 8000) if n < 1.25 * max(ends)]
+    ax.set_xticks(ticks, [f"{n}" for n in ticks])
+    ax.set_xticks([], minor=True)
+    for (name, points), (color, dash, marker) in zip(curves.items(), CURVES):
+        ax.plot(*zip(*points), dash, color=COLORS[color], marker=marker, ms=5, lw=1.5, label=name)
     level = scale.accuracy("pixels", k_shots).mean()
     if ax.get_ylim()[0] < level:
         ax.axhline(level, color=COLORS["grey"], lw=0.8)
