@@ -5,7 +5,8 @@ a fold that are not held out, four judge all choices, and sixteen are learned fr
 degrees too. Every method has two settings of its own, which compete at the middle one of three outer rates, and the better
 one then at the other two, each for an eighth of the iterations. The best is trained in full, from the first seed and from the
 others. At some looks on the way the validation alphabets choose how to adapt, among three rates and some numbers of steps,
-and the held-out alphabets are judged with it: a learning curve. Three methods go on for five times as long.
+and the held-out alphabets are judged with it: a learning curve. Three methods go on for five times as long, and with one shot
+they are trained for as long at a third of the outer rate too, as the competition was a short one.
 
 The order is that of importance, so that an interrupted study is whole in what it has begun with.
 """
@@ -43,7 +44,8 @@ SETTINGS = {
     "n_iters": {"MAML": 1600, "joint": 1600, "ProtoNet": 1600, "FOMAML": 1600, "ANIL": 1600,
                 "Reptile": 320, "Meta-SGD": 560, "iMAML": 200},  # an iteration of these three takes several times as long
     "looks": [4, 2, 1], "compete": 8,  # a look after each of these parts of the iterations
-    "long": {"methods": ["MAML", "joint", "ProtoNet"], "n_iters": 8000, "looks": [2, 1]},
+    "long": {"methods": ["MAML", "joint", "ProtoNet"], "n_iters": 8000, "looks": [2, 1],
+             "slower": {"shots": [1], "rate": 1 / 3}},
     "reptile_shots": 10,  # it learns from support sets alone
     "joint_rate": 0.03, "factors": [0.3, 1.0, 3.0],  # rates to adapt with: these times the method's own
     "steps": [1, 3, 5, 10],
@@ -158,10 +160,18 @@ def curve(fold, name, setting, seed, looks, checkpoint=None):
     return {"seconds": round(time.process_time() - began, 1), "curve": seen}
 
 
+def counted(characters, folds):
+    """How much there is to learn from, and to be judged on: classes of training, validation and test, fold by fold."""
+    return {"alphabets": len(characters.scripts), "classes": len(characters.classes), "images": len(characters.x),
+            "split": [[len(side) for side in fold.sides] for fold in folds],
+            "with turns": [len(np.unique(fold.labels)) for fold in folds]}
+
+
 def todo(settings, results, characters):
     """All work by its key, in the order of its importance: an interrupted study is whole in what it has begun with."""
-    s, work = settings, {}
+    s = settings
     folds = {f"{i}/{k}": Fold(characters, i, k, s) for k in s["shots"] for i in range(s["n_folds"])}
+    work = {"data": partial(counted, characters, list(folds.values())[:s["n_folds"]])}
     first, *others = s["seeds"]
     for where, fold in folds.items():
         work[f"{where}/pixels"], work[f"{where}/scratch/{first}"] = fold.nearest, partial(fold.scratch, first)
@@ -178,7 +188,10 @@ def todo(settings, results, characters):
         add(name, first)
     for where, fold in folds.items():
         for name in s["long"]["methods"]:
-            work[f"{where}/{name}/{first}/long"] = partial(full, fold, f"{where}/{name}", first, results, True)
+            key = f"{where}/{name}"
+            work[f"{key}/{first}/long"] = partial(full, fold, key, first, results, True)
+            if fold.k_shots in s["long"]["slower"]["shots"]:
+                work[f"{key}/{first}/slower"] = partial(slower, fold, key, first, results)
     add(last, first)
     for seed in others:
         for name in s["inner"]:
@@ -201,10 +214,18 @@ def full(fold, key, seed, results, long=False):
     return found
 
 
+def slower(fold, key, seed, results):
+    """A longer training from the start, at a part of the outer rate."""
+    s, name = fold.settings, key.split("/")[-1]
+    setting = results.stored[f"{key}/settings"]["best"]
+    looks = [s["n_iters"][name], *(s["long"]["n_iters"] // part for part in s["long"]["looks"])]
+    return curve(fold, name, setting | {"eta": setting["eta"] * s["long"]["slower"]["rate"]}, seed, looks)
+
+
 def run(settings, results, characters):
     """All folds and shots, seed by seed; each result under "fold/shots/method/seed"."""
     work = todo(settings, results, characters)
-    results.each(work, "vision at scale", {key: 4.0 if key.endswith("long") else 1.0 for key in work})
+    results.each(work, "vision at scale", {key: 4.0 if key.endswith(("long", "slower")) else 1.0 for key in work})
 
 
 if __name__ == "__main__":

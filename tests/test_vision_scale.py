@@ -65,6 +65,9 @@ def test_a_short_run_has_every_result_and_leaves_no_checkpoint(brief):
                 long = f"{where}/{name}/0/long"
                 assert (long in stored) == (name in settings["long"]["methods"])
                 assert long not in stored or [look["iteration"] for look in stored[long]["curve"]] == [16]
+                slower = f"{where}/{name}/0/slower"
+                assert (slower in stored) == (long in stored and k_shots == 1)
+                assert slower not in stored or [look["iteration"] for look in stored[slower]["curve"]] == [8, 16]
 
 
 def test_a_longer_training_is_the_shorter_one_gone_on_with(brief):
@@ -95,6 +98,15 @@ def test_a_fold_s_sides_share_no_class_and_only_training_is_turned():
             assert not rows & {row.tobytes() for row in fold.x}
 
 
+def test_the_counts_are_those_of_the_splits(brief):
+    _, settings, stored = brief
+    data = stored["data"]
+    assert (data["alphabets"], data["classes"], data["images"]) == (9, len(KNOWN.classes), len(KNOWN.x))
+    for i, (sides, turned) in enumerate(zip(data["split"], data["with turns"])):
+        fold = study.Fold(KNOWN, i, 5, settings)
+        assert sides == [len(side) for side in fold.sides] and turned == 4 * sides[0] == len(set(fold.labels))
+
+
 def test_every_method_has_as_many_settings_and_the_same_outer_rates():
     s = study.SETTINGS
     assert set(s["inner"]) == set(s["n_iters"]) == set(study.METHODS) < set(SCALE_NAMES)
@@ -116,7 +128,7 @@ def test_the_stored_results_are_whole():
     assert stored["settings"] == json.loads(json.dumps(study.SETTINGS))
     assert PATH.stat().st_size < 300_000
     assert list(SCALE.folds.values()) == [i for i in range(3) for _ in range(10)] and len(set(SCALE.folds)) == 30
-    assert {"ProtoNet", "prototypes", "joint", "MAML", "FOMAML", "ANIL", "Reptile", "Meta-SGD", "scratch", "pixels"} <= set(SCALE.methods)
+    assert set(SCALE_NAMES) - {"iMAML"} <= set(SCALE.methods)
     s = study.SETTINGS
     for name in SCALE.methods:
         for k_shots in s["shots"]:
@@ -138,7 +150,8 @@ def test_a_scale_reads_the_look_that_validates_best_within_a_budget():
         return one | {"accuracy": dict(zip("CD", one["accuracy"].values()))}
 
     runs = {"0": [look(2, 0.6, 0.5, 0.7), look(4, 0.5, 0.1, 0.1)], "1": [look(2, 0.1, 0.0, 0.0), look(4, 0.2, 0.6, 0.8)],
-            "0/long": [look(16, 0.9, 0.9, 0.8)]}
+            "0/long": [look(16, 0.9, 0.9, 0.8), look(20, 0.5, 0.1, 0.1)],
+            "0/slower": [look(4, 1.0, 0.0, 0.0), look(16, 0.8, 0.1, 0.1), look(20, 1.0, 0.7, 0.7)]}
     results = {f"{fold}/1/MAML/{end}": {"seconds": 2.5 + int(end[0]), "curve": [change(one) for one in curve]}
                for fold, change in ((0, dict), (1, other)) for end, curve in runs.items()}
     flat = {"seconds": 5, "curve": [look(2, 0.5, 0.4, 0.5)]}
@@ -158,13 +171,16 @@ def test_a_scale_reads_the_look_that_validates_best_within_a_budget():
     np.testing.assert_allclose(scale.accuracy("MAML", 1, 16), [[0.9, 0.8] * 2])
     np.testing.assert_allclose(scale.accuracy("MAML", 1, 2), [[0.5, 0.7] * 2, [0.0, 0.0] * 2])
     np.testing.assert_allclose(scale.accuracy("pixels", 1), [[0.3, 0.2, 0.1, 0.4]])
-    assert scale.budgets("MAML", 1) == [2, 4, 16] and scale.budgets("joint", 1) == [2]
+    np.testing.assert_allclose(scale.accuracy("MAML", 1, 20), [[0.7] * 4])
+    assert [look["validation"] for look in scale.looks("MAML", 1, 0, 0)] == [0.6, 0.5, 0.9, 1.0]
+    assert scale.budgets("MAML", 1) == [2, 4, 16, 20] and scale.budgets("joint", 1) == [2]
     gain = scale.gain("MAML", "joint", 1)  # from the one seed that both have
     assert gain == both_intervals([[0.5 - 0.4, 0.7 - 0.5] * 2], [0, 0, 1, 1])
     assert gain.by_unit.mean == pytest.approx(0.15) and gain.by_fold.half_width == pytest.approx(0, abs=1e-12)
     assert scale.gain("MAML", "pixels", 1).by_unit.mean == pytest.approx(0.65 - 0.25)
     table = scale_table(scale, 1)
-    assert "| joint | 4 | 5 | 1 | 0.450 | – | – |" in table and "| MAML | 4 | 3 | 2 | 0.650 | +0.150 ± 0.092 | ± 0.000 |" in table
+    assert "| joint | 4 | 5 | 1 | 0.450 | – | – |" in table
+    assert "| MAML | 4 | 3 | 2 | 0.650 | +0.150 ± 0.092 | ± 0.000 |" in table
     assert "| pixels | – | – | – | 0.250 |" in table
     with pytest.raises(ValueError, match="n_iters must be at least"):
         scale.accuracy("MAML", 1, 1)

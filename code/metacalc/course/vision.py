@@ -183,9 +183,12 @@ class Scale(NamedTuple):
         return [seed for seed in self.settings["seeds"] if all(f"{where}/{seed}" in self.results for where in places)]
 
     def looks(self, name: str, k_shots: int, fold: int, seed: int) -> list[dict[str, Any]]:
-        """The looks of one training, its longer part included: iteration, validation, alpha, steps, accuracy by alphabet."""
+        """The looks of one training: iteration, validation, alpha, steps, accuracy by alphabet. From those beyond the usual
+        iterations on, they are of the training at a smaller outer rate if there is one, and it validates better."""
         key = f"{fold}/{k_shots}/{'joint' if name == 'prototypes' else name}/{seed}"
-        looks = [*self.results[key]["curve"], *self.results.get(f"{key}/long", {"curve": []})["curve"]]
+        longer = [self.results[f"{key}/{kind}"]["curve"] for kind in ("long", "slower") if f"{key}/{kind}" in self.results]
+        best = {look["iteration"]: look for look in sorted(sum(longer, []), key=lambda look: look["validation"])}
+        looks = [*self.results[key]["curve"], *(best[n] for n in sorted(best) if n > (self.usual(name) or 0))]
         return [look | {"accuracy": look["prototypes"]} for look in looks] if name == "prototypes" else looks
 
     def budgets(self, name: str, k_shots: int) -> list[int]:

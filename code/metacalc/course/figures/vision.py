@@ -19,8 +19,8 @@ from metacalc.studies import interval
 
 __all__ = ["accuracies", "learning_curves", "outline", "pictures", "recognition"]
 
-CURVES = (("green", "-", "s"), ("green", "--", "p"), ("orange", "-", "o"), ("blue", "-", "D"), ("blue", "--", "v"), ("blue", ":", "^"),
-          ("ink", "--", "P"), ("ink", ":", "X"), ("grey", "-", "."))
+CURVES = (("green", "-", "s"), ("green", "--", "p"), ("orange", "-", "o"), ("blue", "-", "D"), ("blue", "--", "v"),
+          ("blue", ":", "^"), ("ink", "--", "P"), ("ink", ":", "X"), ("grey", "-", "."))
 LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
 
 
