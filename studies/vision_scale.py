@@ -5,8 +5,8 @@ a fold that are not held out, four judge all choices, and sixteen are learned fr
 degrees too. Every method has two settings of its own, which compete at the middle one of three outer rates, and the better
 one then at the other two, each for an eighth of the iterations. The best is trained in full, from the first seed and from the
 others. At some looks on the way the validation alphabets choose how to adapt, among three rates and some numbers of steps,
-and the held-out alphabets are judged with it: a learning curve. Three methods go on for five times as long, and with one shot
-they are trained for as long at a third of the outer rate too, as the competition was a short one.
+and the held-out alphabets are judged with it: a learning curve. Three methods go on for several times as long, and are trained
+for as long at a third of the outer rate too, as the competition was a short one.
 
 The order is that of importance, so that an interrupted study is whole in what it has begun with.
 """
@@ -44,8 +44,7 @@ SETTINGS = {
     "n_iters": {"MAML": 1600, "joint": 1600, "ProtoNet": 1600, "FOMAML": 1600, "ANIL": 1600,
                 "Reptile": 320, "Meta-SGD": 560, "iMAML": 200},  # an iteration of these three takes several times as long
     "looks": [4, 2, 1], "compete": 8,  # a look after each of these parts of the iterations
-    "long": {"methods": ["MAML", "joint", "ProtoNet"], "n_iters": 8000, "looks": [2, 1],
-             "slower": {"shots": [1], "rate": 1 / 3}},
+    "long": {"methods": ["MAML", "joint", "ProtoNet"], "looks": {"1": [4000, 8000], "5": [4000]}, "slower": 1 / 3},
     "reptile_shots": 10,  # it learns from support sets alone
     "joint_rate": 0.03, "factors": [0.3, 1.0, 3.0],  # rates to adapt with: these times the method's own
     "steps": [1, 3, 5, 10],
@@ -190,8 +189,7 @@ def todo(settings, results, characters):
         for name in s["long"]["methods"]:
             key = f"{where}/{name}"
             work[f"{key}/{first}/long"] = partial(full, fold, key, first, results, True)
-            if fold.k_shots in s["long"]["slower"]["shots"]:
-                work[f"{key}/{first}/slower"] = partial(slower, fold, key, first, results)
+            work[f"{key}/{first}/slower"] = partial(slower, fold, key, first, results)
     add(last, first)
     for seed in others:
         for name in s["inner"]:
@@ -206,8 +204,8 @@ def full(fold, key, seed, results, long=False):
     checkpoint = None
     if name in s["long"]["methods"] and seed == s["seeds"][0]:
         checkpoint = results.path.with_name(f"{results.path.stem}_{key.replace('/', '_')}_{seed}.npz")
-    n_iters, parts = (s["long"]["n_iters"], s["long"]["looks"]) if long else (s["n_iters"][name], s["looks"])
-    looks = [max(1, n_iters // part) for part in parts if not long or n_iters // part > s["n_iters"][name]]
+    usual = [max(1, s["n_iters"][name] // part) for part in s["looks"]]
+    looks = s["long"]["looks"][str(fold.k_shots)] if long else usual
     found = curve(fold, name, results.stored[f"{key}/settings"]["best"], seed, looks, checkpoint)
     if long and checkpoint:
         checkpoint.unlink(missing_ok=True)
@@ -218,8 +216,8 @@ def slower(fold, key, seed, results):
     """A longer training from the start, at a part of the outer rate."""
     s, name = fold.settings, key.split("/")[-1]
     setting = results.stored[f"{key}/settings"]["best"]
-    looks = [s["n_iters"][name], *(s["long"]["n_iters"] // part for part in s["long"]["looks"])]
-    return curve(fold, name, setting | {"eta": setting["eta"] * s["long"]["slower"]["rate"]}, seed, looks)
+    looks = [s["n_iters"][name], *s["long"]["looks"][str(fold.k_shots)]]
+    return curve(fold, name, setting | {"eta": setting["eta"] * s["long"]["slower"]}, seed, looks)
 
 
 def run(settings, results, characters):
