@@ -2,17 +2,26 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find code -name '*.py' -o -name '*.js' -o -name '*.css') $(wildcard book/*.css book/*.js book/stages.py book/pages.py book/reference.py book/favicon.svg chapters/results/*.json) code $(wildcard code/metacalc) benchmarks/results.md
-PAGES := $(shell find chapters -not -path "*/.*") $(wildcard *.yml *.md book/*.* book/python/* hub/*.py)
+PAGES := $(shell find chapters -not -path "*/.*" -not -name "*.mo") $(wildcard *.yml *.md book/*.* book/python/* book/templates/* hub/*.py code/metacalc/locale/*/*/*.po)
 # Changes when a package is installed or removed: a page compares with the frameworks that are there.
 PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 
-.PHONY: book test pdf lab hub serve notebooks studies requirements oracles budgets bench mutants page-cells publish matrix clean
+.PHONY: book zh zh-texts test pdf lab hub serve notebooks studies requirements oracles budgets bench mutants page-cells publish matrix clean
 
 book: _build/html/.built
 	@echo "The book is in _build/html/index.html"
 
 test: book
 	$(BIN)/pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# The Chinese pages alone, for who translates.
+zh: .venv/installed
+	$(BIN)/python book/execute.py
+	$(BIN)/python book/editions.py zh
+
+# Brings the Chinese catalogues up to date with the English texts: what is new or has changed waits for a translation.
+zh-texts: book
+	$(BIN)/python book/texts.py
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --notebook-dir chapters
@@ -98,7 +107,7 @@ clean:
 
 _build/html/.built: _build/code $(PAGES)
 	$(BIN)/python book/execute.py
-	$(BIN)/jupyter-book build -W -n --keep-going .
+	$(BIN)/python book/editions.py
 	@touch $@
 
 # The cache of executed notebooks knows the notebooks only: what they import or read has changed, so all of it goes.

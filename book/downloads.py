@@ -16,8 +16,10 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from translation import is_source, shared
 
 import metacalc
+from metacalc.words import t
 
 ROOT, PACKAGE = Path(__file__).resolve().parent.parent, Path(metacalc.__file__).parent
 ABOUT = metadata("metacalc")
@@ -25,7 +27,9 @@ ABOUT.replace_header("Version", metacalc.__version__)  # the code's own, whateve
 WHEEL = f"metacalc-{metacalc.__version__}-py3-none-any.whl"
 BOOK = "metacalc: the calculus of learning to learn"
 ZIP, PDF = "_downloads/metacalc-notebooks.zip", "_downloads/metacalc.pdf"
-PLACE = re.compile("<!-- pdf -->.*?<!-- /pdf -->", re.DOTALL)
+COPIES = "gh-pages/_sources"  # the branch of the published pages, and where in it the notebooks are that install what they need
+PLACE = re.compile("<!-- pdf (.*?) -->.*?<!-- /pdf -->", re.DOTALL)  # with what is said there
+PRINTED = ", and [the book on paper] (PDF, {size} MB)"
 STRING = re.compile(r"""["']([^"'\n]*/[^"'\n]+)["']""")
 
 
@@ -50,7 +54,7 @@ def write_zip(path, files):
 def write_wheel(folder):
     """The package as a wheel: a pure package's is an archive of its files, with what is known of it and a list of hashes."""
     about = f"metacalc-{metacalc.__version__}.dist-info"
-    paths = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".js", ".css", ".typed"))
+    paths = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".js", ".css", ".mo", ".typed"))
     files = {path.relative_to(PACKAGE.parent).as_posix(): path.read_bytes() for path in paths}
     files[f"{about}/METADATA"] = ABOUT.as_string().encode()
     files[f"{about}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: metacalc\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -81,14 +85,15 @@ def beginning(title, files, address, wheel=None):
         Where the archive of all notebooks has the package, seen from this one, and with it what the notebook reads.
     """
     where = wheel or f"{address}_static/{WHEEL}"
-    source = f"from the file `{wheel}` of this archive." if wheel else f"from <{where}>." if address else (
-        f"from the file `{WHEEL}`: every chapter's download menu has it, put it beside this notebook.")
-    lines = [f"This is *{title}* from the course **{BOOK}**, as its page was built.",
-             f"The next cell installs what it needs where that is missing (Python 3.11 or newer), {source}",
-             "In a clone of the course nothing is missing, and theorems look as on the page: `make lab` opens it there."]
+    source = t("from the file `{file}` of this archive.", file=wheel) if wheel else (
+        t("from <{address}>.", address=where) if address else
+        t("from the file `{file}`: every chapter's download menu has it, put it beside this notebook.", file=WHEEL))
+    lines = [t("This is *{title}* from the course **{book}**, as its page was built.", title=title, book=t(BOOK)),
+             t("The next cell installs what it needs where that is missing (Python 3.11 or newer), {source}", source=source),
+             t("In a clone of the course nothing is missing, and theorems look as on the page: `make lab` opens it there.")]
     if files and not wheel:
-        lines[2] += (f" This chapter runs as a whole only there, for it reads {', '.join(f'`{name}`' for name in files)}, "
-                     "which the package does not bring.")
+        lines[2] += t(" This chapter runs as a whole only there, for it reads {files}, which the package does not bring.",
+                      files=", ".join(f"`{name}`" for name in files))
     package = f"{wheel}[course]" if wheel else f"metacalc[course] @ {where}" if address else f"./{WHEEL}[course]"
     install = f'try:\n    import metacalc\nexcept ImportError:\n    %pip install --quiet "{package}"'
     return [nbformat.v4.new_markdown_cell("\n\n".join(lines), id="about-this-copy"),
@@ -131,12 +136,14 @@ def write_notebooks(path, pages, wheel):
 def complete_all(app, error):
     if error or app.builder.format != "html":
         return
-    address = app.config.html_baseurl and app.config.html_baseurl.rstrip("/") + "/"
+    address = app.config.html_baseurl and app.config.html_baseurl.rstrip("/") + "/"  # of the English pages
     html, root = Path(app.outdir), Path(app.srcdir)
     for output in (html / "_sources").rglob("*.ipynb"):
         path = root / output.relative_to(html / "_sources")
         if path.exists():  # not one of an earlier build
             output.write_text(complete(path, address), encoding="utf-8")
+    if not is_source(app.config):
+        return
     pages = [Path(app.env.doc2path(name)).resolve() for name in app.env.found_docs]
     write_notebooks(html / ZIP, [page for page in pages if page.parent != ROOT], Path(app.doctreedir).parent / "assets" / WHEEL)
     (html / PDF).unlink(missing_ok=True)  # it was of other pages
@@ -147,10 +154,10 @@ def take_along(app, doctree):
     """The place on the first page for what can be kept: the notebooks, and the PDF, which may not be there yet."""
     for place in doctree.findall(nodes.container):
         if "take-along" in place["classes"]:
-            up = "../" * app.env.docname.count("/")
-            words = (f'<p>In one file: <a href="{up}{ZIP}" download>all notebooks</a>, with what they need (zip)'
-                     "<!-- pdf --><!-- /pdf -->.</p>")
-            place[:] = [nodes.raw("", words, format="html")]
+            up = "../" * (app.env.docname.count("/") + (not is_source(app.config)))
+            words = t("In one file: {link}all notebooks{end}, with what they need (zip){pdf}.", end="</a>",
+                      link=f'<a href="{up}{ZIP}" download>', pdf=f"<!-- pdf {t(PRINTED)} --><!-- /pdf -->")
+            place[:] = [nodes.raw("", f"<p>{words}</p>", format="html")]
 
 
 def offer_pdf(html, root_page):
@@ -163,25 +170,35 @@ def offer_pdf(html, root_page):
     root_page : str
         The first page's name, without its ending.
     """
-    page, printed = html / f"{root_page}.html", html / PDF
-    up, link = "../" * root_page.count("/"), ""
-    if printed.exists():
-        link = f', and <a href="{up}{PDF}" download>the book on paper</a> (PDF, {printed.stat().st_size / 1e6:.0f} MB)'
-    text = page.read_text(encoding="utf-8")
-    page.write_text(PLACE.sub(f"<!-- pdf -->{link}<!-- /pdf -->", text), encoding="utf-8")
+    printed = html / PDF
+    for page in filter(Path.exists, (html / f"{root_page}.html", html / f"zh/{root_page}.html")):
+        up = "../" * len(page.relative_to(html).parent.parts)
+
+        def link(place, up=up):
+            words = place[1].replace("[", f'<a href="{up}{PDF}" download>').replace("]", "</a>")
+            there = words.format(size=f"{printed.stat().st_size / 1e6:.0f}") if printed.exists() else ""
+            return f"<!-- pdf {place[1]} -->{there}<!-- /pdf -->"
+
+        text = PLACE.sub(link, page.read_text(encoding="utf-8"))
+        page.unlink()  # which may have another name elsewhere
+        page.write_text(text, encoding="utf-8")
 
 
 def lay(app, config):
-    write_wheel(Path(app.doctreedir).parent / "assets")
+    if is_source(config):
+        write_wheel(Path(app.doctreedir).parent / "assets")
 
 
 def offer(app, pagename, templatename, context, doctree):
-    """The wheel in the menu with the notebook."""
+    """The wheel in the menu with the notebook; and Colab, which has no metacalc, opens the notebook that installs it."""
     for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if button["text"] == "Colab":
+                button["url"] = re.sub("/blob/[^/]+/", f"/blob/{COPIES}/", button["url"])
         if group.get("label") == "download-buttons" and context.get("page_source_suffix") == ".ipynb":
-            address = context["pathto"](f"_static/{WHEEL}", 1)
-            group["buttons"].insert(1, {"type": "link", "url": address, "text": ".whl: the package", "icon": "fas fa-box",
-                                        "tooltip": "What the notebook needs where metacalc is not installed"})
+            address = context["pathto"](f"_static/{shared(app.config, WHEEL)}", 1)
+            group["buttons"].insert(1, {"type": "link", "url": address, "text": t(".whl: the package"), "icon": "fas fa-box",
+                                        "tooltip": t("What the notebook needs where metacalc is not installed")})
 
 
 def setup(app):

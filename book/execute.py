@@ -11,9 +11,6 @@ from jupyter_cache.executors import load_executor
 
 ROOT = Path(__file__).parent.parent
 
-os.environ["TQDM_DISABLE"] = "1"  # nobody watches a progress bar here
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # every processor has a notebook of its own
-
 
 def quiet_kernels():
     """Keep every kernel from warning that it listens without encryption: it does so on this machine only."""
@@ -24,6 +21,8 @@ def quiet_kernels():
 
 
 def main():
+    os.environ["TQDM_DISABLE"] = "1"  # nobody watches a progress bar here
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # every processor has a notebook of its own
     quiet_kernels()
     cache = get_cache(ROOT / "_build/.jupyter_cache")
     for path in sorted((ROOT / "chapters").rglob("*.ipynb")):

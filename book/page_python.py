@@ -15,8 +15,10 @@ from docutils import nodes
 from notebooks import code_cells
 from sphinx.util import logging
 from sphinx.util.fileutil import copy_asset
+from translation import is_source, shared
 
 from metacalc.course.answers import EXERCISES
+from metacalc.words import t
 
 HERE, ROOT = Path(__file__).parent / "python", Path(__file__).parent.parent
 sys.path.insert(0, str(HERE))
@@ -31,7 +33,8 @@ log = logging.getLogger(__name__)
 
 def page_script(constants):
     """All of a page's scripts as one, in a scope of its own, after the constants that the build knows."""
-    lines = [f"const {name} = {json.dumps(value, separators=(',', ':'))};" for name, value in constants.items()]
+    lines = ["const t = window.metacalcT;"]
+    lines += [f"const {name} = {json.dumps(value, separators=(',', ':'))};" for name, value in constants.items()]
     lines += [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
     return '(() => {\n"use strict";\n' + "\n".join(lines) + "})();\n"
 
@@ -54,16 +57,24 @@ def prepare(app, config):
     """Get what the pages load. Without it the book has no Python in its pages."""
     folder = Path(app.doctreedir).parent / "assets"
     try:
-        manifest = pack.lay(folder / "python")
+        if is_source(config):
+            lay(folder)
+        else:
+            pack.look()
     except pack.Unavailable as error:
         log.info(f"The book is built without Python in its pages: {error}")
         return
+    app.add_css_file(shared(config, "python.css"))
+    app.add_js_file(shared(config, "python.js"), loading_method="defer")
+
+
+def lay(folder):
+    """Write what the pages of all languages load."""
+    manifest = pack.lay(folder / "python")
     style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     (folder / "python.css").write_text(style, encoding="utf-8")
     constants = {"SIZES": megabytes(manifest), "EXERCISES": exercises()}
     (folder / "python.js").write_text(page_script(constants), encoding="utf-8")
-    app.add_css_file("python.css")
-    app.add_js_file("python.js", loading_method="defer")
 
 
 def copy_again(app, error):
@@ -98,8 +109,8 @@ def describe(app, pagename, templatename, context, doctree):
     tags = [f'<meta name="{name}" content="{html.escape(value)}">' for name, value in metas.items()]
     context["metatags"] = context.get("metatags", "") + policy + "".join(tags)
     if listed and "python.js" not in {Path(str(getattr(file, "filename", file))).name for file in context["script_files"]}:
-        context["body"] = context["body"].replace(
-            "</h1>", '</h1>\n<p class="reading-time">This copy of the book was built without Python in its pages.</p>', 1)
+        words = t("This copy of the book was built without Python in its pages.")
+        context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="reading-time">{words}</p>', 1)
 
 
 def setup(app):

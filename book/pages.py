@@ -5,6 +5,7 @@ Reading time, figures' numbers, entries in the index, one name for what is folde
 
 import math
 import re
+from gettext import translation
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -14,10 +15,13 @@ from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from translation import HAN
 
 import metacalc
+from metacalc.words import t
 
 GLOSSARY = Path(__file__).parent.parent / "chapters/glossary.md"
+LOCALE = GLOSSARY.parent / "locale"
 CHECK_IT = "Check it"  # the name of every cell that only verifies
 WORDS_A_MINUTE, SECONDS_A_FORMULA, SECONDS_A_CELL, MINUTES_A_FIGURE = 200, 15, 15, 2
 
@@ -34,14 +38,24 @@ def reading_minutes(words, formulas, cells, figures):
                      + figures * MINUTES_A_FIGURE)
 
 
-def terms():
-    """The glossary's terms in lower case → as they stand there."""
+def words(text):
+    """How many words a text has; of Chinese eight letters take as long as five words do.
+
+    Examples
+    --------
+    >>> words("gradient descent"), words("梯度下降 and 元学习的内循环")
+    (2, 8)
+    """
+    letters = len(HAN.findall(text))
+    return len(HAN.sub(" ", text).split()) + math.ceil(letters * 5 / 8)
+
+
+def terms(language="en"):
+    """The glossary's terms in lower case → as they stand there, in the language of the pages."""
     block = GLOSSARY.read_text(encoding="utf-8").split(":::{glossary}")[1].split("\n:::")[0]
-    return {line.lower(): line for line in block.splitlines() if line and not line[0].isspace()}
-
-
-def counted(number, noun):
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    words = translation("chapters/glossary", LOCALE, [language], fallback=True)
+    listed = [words.gettext(line) for line in block.splitlines() if line and not line[0].isspace()]
+    return {term.lower(): term for term in listed}
 
 
 def _beside(node):
@@ -69,11 +83,11 @@ class ReadingTime(SphinxTransform):
         exercises = sum("exercise" in n.get("classes", []) for n in self.document.findall(nodes.Element)
                         if type(n).__name__ in ("exercise_node", "exercise_enumerable_node"))
         figures = sum("caption-live" in n.get("classes", []) for n in self.document.findall(nodes.container))
-        minutes = reading_minutes(len(" ".join(texts).split()), sum(1 for _ in self.document.findall(nodes.math_block)),
+        minutes = reading_minutes(words(" ".join(texts)), sum(1 for _ in self.document.findall(nodes.math_block)),
                                   len(cells), figures)
-        parts = [f"About {counted(minutes, 'minute')} to read"]
-        parts += [counted(figures, "live figure")] if figures else []
-        parts += [counted(exercises, "exercise")] if exercises else []
+        parts = [t("About {n} minute to read" if minutes == 1 else "About {n} minutes to read", n=minutes)]
+        parts += [t("{n} live figure" if figures == 1 else "{n} live figures", n=figures)] if figures else []
+        parts += [t("{n} exercise" if exercises == 1 else "{n} exercises", n=exercises)] if exercises else []
         paragraph = nodes.paragraph("", " · ".join(parts), classes=["reading-time"])
         title.parent.insert(title.parent.index(title) + 1, paragraph)
 
@@ -107,7 +121,8 @@ class LiveNumbers(SphinxPostTransform):
         for caption in self.document.findall(LiveCaption):
             title, number = next(caption.findall(nodes.strong)), own.get(caption["ids"][0])
             if number:
-                title[:] = [nodes.Text(f"{title.astext().rstrip('.')} {number}.")]
+                text = title.astext()
+                title[:] = [nodes.Text(f"{text.rstrip('.。')} {number}{text[-1]}")]
         linked = {key: number for page in pages.values() for key, number in self._numbers(page).items()} | own
         for link in self.document.findall(nodes.reference):
             number = linked.get(link.get("refid") or link.get("refuri", "").partition("#")[2])
@@ -132,7 +147,7 @@ class Checks(SphinxTransform):
 
 def unfold(translator, node):
     """Open a fold, whose words are its name for screen readers too: MyST-NB calls every one "Toggle hidden content"."""
-    names = [f'<p class="{state} admonition-title">{escape(node[prompt])}</p>'
+    names = [f'<p class="{state} admonition-title">{escape(t(node[prompt]))}</p>'
              for state, prompt in (("collapsed", "prompt_show"), ("expanded", "prompt_hide"))]
     classes = " ".join(["admonition", "hide", *node["classes"]])
     translator.body.append(f'<details class="{classes}">\n<summary>{"".join(names)}</summary>\n')
@@ -159,10 +174,10 @@ class OneWord(SphinxPostTransform):
         place = next(i for i, sibling in enumerate(parent) if sibling is node)  # texts that are equal have one index()
         before, after = "", ""
         if place + 1 < len(parent) and isinstance(parent[place + 1], nodes.Text):
-            after, rest = re.fullmatch(r"([^\s–—]*)(.*)", parent[place + 1], re.DOTALL).groups()
+            after, rest = re.fullmatch(r"([^\s–—\u3400-\u9fff]*)(.*)", parent[place + 1], re.DOTALL).groups()
             parent[place + 1] = nodes.Text(rest)
         if place and isinstance(parent[place - 1], nodes.Text):
-            rest, before = re.fullmatch(r"(.*?)([(\[“‘]*)", parent[place - 1], re.DOTALL).groups()
+            rest, before = re.fullmatch(r"(.*?)([(\[“‘（《]*)", parent[place - 1], re.DOTALL).groups()
             parent[place - 1] = nodes.Text(rest)
         if before or after:
             word = nodes.inline("", "", nodes.Text(before), nodes.Text(after), classes=["one-word"])
@@ -178,7 +193,7 @@ class Index(SphinxTransform):
     def apply(self):
         if Path(self.env.doc2path(self.env.docname)) == GLOSSARY:
             return
-        known, seen = terms(), set()
+        known, seen = terms(self.config.language), set()
         for node in list(self.document.findall(nodes.Element)):
             link = isinstance(node, addnodes.pending_xref) and node.get("reftype") == "term"
             if not link and not isinstance(node, (nodes.strong, nodes.title)) and "proof-title" not in node.get("classes", []):
@@ -197,7 +212,7 @@ class Index(SphinxTransform):
 
     def _named(self, text, known):
         for key, term in known.items():
-            if re.search(rf"(^| ){re.escape(_plain(key))}(e?s)?($| )", _plain(text)):
+            if key in text if HAN.search(key) else re.search(rf"(^| ){re.escape(_plain(key))}(e?s)?($| )", _plain(text)):
                 yield term
 
 
@@ -220,7 +235,7 @@ def by_chapter(app, pagename, templatename, context, doctree):
 
     order = list(walk(app.config.root_doc))
     names = {doc: " ".join([".".join(map(str, app.env.toc_secnumbers.get(doc, {}).get("", ()))),
-                            title.astext().split(":")[0]]).strip()
+                            re.split("[:：]", title.astext())[0]]).strip()
              for doc, title in app.env.titles.items()}
 
     def document(link):

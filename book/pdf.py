@@ -8,6 +8,8 @@ The document is printed twice, for only the first print tells on which page ever
 import datetime
 import json
 import re
+import shutil
+import subprocess
 import sys
 from html import escape
 from pathlib import Path, PurePosixPath
@@ -18,7 +20,8 @@ import browser
 from bs4 import BeautifulSoup
 from downloads import ABOUT, BOOK, PDF, offer_pdf
 from playwright.sync_api import sync_playwright
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import NameObject, TextStringObject
 
 from metacalc.spec import written
 
@@ -26,6 +29,7 @@ HERE = Path(__file__).parent
 HTML = HERE.parent / "_build/html"
 ROOT_PAGE = "chapters/intro.html"
 SOLUTIONS, ENDING = "hints-and-solutions", "Hints, solutions and answers"
+INDEX = "genindex"
 # What a page has for its screen alone, or for its reader's answers.
 LEFT_OUT = ("script:not(.stage-data)", "a.headerlink", ".reading-time", ".answer-cell", ".take-along", ".genindex-jumpbox",
             "details.hide", ".needs-kernel", "style")
@@ -184,6 +188,10 @@ class Article:
         self.article["class"] = ["printed-page", f"level-{self.page.level}"]
         self.article["style"] = f"page: {css_name(self.page)}"
         for heading in self.soup.find_all(re.compile("^h[1-6]$")):
+            section = heading.parent
+            if section.name == "section" and section is not self.article and section.get("id") and not heading.get("id"):
+                heading["id"] = section["id"]  # where its words stand: the section may begin at the foot of the page before
+                del section["id"]
             heading["class"] = [f"as-{heading.name}"]
             heading.name = f"h{min(6, int(heading.name[1]) + self.page.level - 1)}"
 
@@ -221,9 +229,9 @@ def contents(sections):
     """The table of contents, chapters and their sections, each with its page."""
     lines = []
     for section in sections:
-        for heading in section.select(".as-h1, .as-h2"):
+        for heading in section.select(".as-h1" if section["id"] == INDEX else ".as-h1, .as-h2"):
             depth = section["class"][1] if heading["class"] == ["as-h1"] else "section"
-            place = heading.get("id") or heading.parent["id"] if depth == "section" else section["id"]
+            place = heading["id"] if depth == "section" else section["id"]
             lines.append(f'<li class="{depth}"><a href="#{place}"><span>{heading.decode_contents()}</span>'
                          f'<span class="page-number"></span></a></li>')
     return made(f'<nav class="printed-contents"><h1>Contents</h1><ol>{"".join(lines)}</ol></nav>')
@@ -295,7 +303,7 @@ def document(html, pages, base):
     names = {page.file: page.name for page in pages}
     articles = [Article(html, page, names, base) for page in pages]
     end = solutions(articles)
-    last = [article.article for article in articles if article.page.name == "genindex"]
+    last = [article.article for article in articles if article.page.name == INDEX]
     for index in last:
         number_index(index)
     sections = [article.article for article in articles if article.article not in last] + end + last
@@ -315,9 +323,16 @@ NUMBER = """numbers => document.querySelectorAll(".page-number").forEach((place)
   const target = (place.getAttribute("href") ?? place.parentElement.getAttribute("href")).slice(1);
   place.textContent = numbers[target] ?? "000";
 })"""
-JOIN = """() => document.querySelectorAll(".page-numbers").forEach((line) => {  // an entry names a page once
-  const links = [...new Map([...line.children].map((link) => [link.textContent, link])).values()];
+JOIN = """() => document.querySelectorAll(".page-numbers").forEach((line) => {  // an entry names a page once, in their order
+  const links = [...new Map([...line.children].map((link) => [+link.textContent, link])).entries()]
+    .sort(([one], [other]) => one - other).map(([, link]) => link);
   line.replaceChildren(...links.flatMap((link, i) => (i ? [", ", link] : [link])));
+})"""
+
+HEADINGS = """() => [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].map((heading) => {
+  const copy = heading.cloneNode(true);
+  copy.querySelectorAll("mjx-container").forEach((formula) => formula.replaceWith(formula.querySelector("math").textContent));
+  return copy.textContent.replace(/\\s+/g, " ").trim();
 })"""
 
 
@@ -326,6 +341,24 @@ def numbers_of(file):
     reader = PdfReader(file)
     pages = {page.indirect_reference.idnum: n for n, page in enumerate(reader.pages, start=1)}
     return {name.lstrip("/"): pages[place.page.idnum] for name, place in reader.named_destinations.items()}
+
+
+def bookmarks(first):
+    """A bookmark, those below it, and the next with theirs: in the order of the headings."""
+    while first is not None:
+        first = first.get_object()
+        yield first
+        yield from bookmarks(first.get("/First"))
+        first = first.get("/Next")
+
+
+def name_bookmarks(file, titles):
+    """Give bookmarks their headings' words: Chromium leaves out formulas, and the space where a line of a heading ends."""
+    writer = PdfWriter(file, incremental=True)
+    for bookmark, title in zip(bookmarks(writer.root_object["/Outlines"]["/First"]), titles, strict=True):
+        if bookmark["/Title"] != title:
+            bookmark[NameObject("/Title")] = TextStringObject(title)
+    writer.write(file)
 
 
 def print_pdf(chromium, source, output):
@@ -356,14 +389,23 @@ def print_pdf(chromium, source, output):
         page.pdf(path=output, prefer_css_page_size=True, print_background=True, tagged=True, outline=True)
         before, numbers = numbers, numbers_of(output)
         if numbers == before:
+            name_bookmarks(output, page.evaluate(HEADINGS))
             page.close()
             return
     raise RuntimeError("the page numbers do not settle")
 
 
+def lacks_chinese():
+    """Whether no font of this machine has Chinese characters, as far as fontconfig is there to say so."""
+    program = shutil.which("fc-list")
+    return program is not None and not subprocess.run([program, ":lang=zh"], capture_output=True).stdout
+
+
 def main():
     if browser.program() is None:
         sys.exit(f"Printing needs one of {', '.join(browser.PROGRAMS)}.")
+    if lacks_chinese():
+        print("No font here has Chinese characters: they will be boxes. (On Debian: apt install fonts-wqy-microhei)")
     source = HTML.parent / "pdf/book.html"
     source.parent.mkdir(exist_ok=True)
     source.write_text(document(HTML, pages_of(HTML), "../html/"), encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 HTML, PUBLISHED = ROOT / "_build/html", ROOT / "_build/publish"
-UNREAD = re.compile(r"^\.|^_static/(locales/|.*webpack-macros\.html$)")  # notes of the build, and of the theme for itself
+UNREAD = re.compile(r"^\.|^(zh/)?_static/(locales/|.*webpack-macros\.html$)")  # notes of the build, and of the theme for itself
 SHRINKS = {".css", ".html", ".inv", ".ipynb", ".js", ".json", ".md", ".py", ".svg", ".ttf", ".txt", ".wasm"}
 LEAST, GAIN = 1024, 0.95  # bytes of a file, and the share of it, for which a variant pays
 KINDS = {  # how the address begins and ends, the first that fits
@@ -30,7 +30,7 @@ def files(folder):
 
 def headers(folder):
     """What `_headers` says: which folders' files never change under their names, and that a file's type is what it claims."""
-    kept = ["_images/"]
+    kept = [f"{edition}_images/" for edition in ("", "zh/") if (folder / edition / "_images").exists()]
     manifest = folder / "_static/python/manifest.json"
     if manifest.exists():
         kept.append(f"_static/python/{json.loads(manifest.read_text(encoding='utf-8'))['kept']}")
@@ -65,6 +65,7 @@ def squeeze(path):
 
 
 def kind(path):
+    path = path.removeprefix("zh/")
     return next(name for name, (start, end) in KINDS.items() if path.startswith(start) and path.endswith(end))
 
 

@@ -24,6 +24,8 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
+from metacalc.words import t
+
 CHAPTERS = Path(__file__).parent.parent / "chapters"
 PAGES = CHAPTERS / "reference"
 ROOM = re.compile(r"^```\{room\} (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -209,21 +211,21 @@ class Derived(SphinxPostTransform):
         return make_refnode(self.app.builder, self.env.docname, page, anchor, content)
 
     def _in_the_package(self, places):
-        line = nodes.paragraph("", "In the package: ", classes=["in-the-package"])
+        line = nodes.paragraph("", t("In the package: "), classes=["in-the-package"])
         for i, (full, page, anchor) in enumerate(places):
             name = full.rsplit(".", 1)[-1]
             line += [nodes.Text(", " if i else ""), self._link(page, anchor, nodes.literal("", name))]
         return line
 
     def _derived_in(self, page, anchor, title):
-        line = nodes.paragraph("", "Derived in ", classes=["derived-in"])
+        line = nodes.paragraph("", t("Derived in "), classes=["derived-in"])
         headings = (link.children for link in self.env.tocs[page].findall(nodes.reference) if link.astext() == title)
         shown = next(headings, [nodes.Text(title)])  # with its formulas
         line += self._link(page, anchor, nodes.inline("", "", *(part.deepcopy() for part in shown)))
         if any(line.findall(nodes.math)):
             self.env.domains["math"].data["has_equations"][self.env.docname] = True  # a page without formulas has no MathJax
-        chapter = self.env.titles[page].astext().split(":")[0]
-        line += [] if title.startswith(chapter) else [nodes.Text(f" ({chapter})")]
+        chapter = re.split("[:：]", self.env.titles[page].astext())[0]
+        line += [] if title.startswith(chapter) else [nodes.Text(t(" ({chapter})", chapter=chapter))]
         return line
 
 

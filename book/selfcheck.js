@@ -3,7 +3,9 @@
 
 (() => {
 "use strict";
-const WORDS = { true: "✓ Right.", false: "✗ Wrong." };
+const t = window.metacalcT;
+const WORDS = { true: `✓ ${t("Right.")}`, false: `✗ ${t("Wrong.")}` };
+const VERDICT = new RegExp(`^(${t("Yes|No")})[.:,。：，]?\\s*`);
 
 /** What was answered right, in this browser alone; where it keeps nothing, the page works without. */
 const memory = {
@@ -27,7 +29,7 @@ function make(name, properties = {}, ...children) {
 function withoutVerdict(explanation) {
   const first = document.createTreeWalker(explanation, NodeFilter.SHOW_TEXT, (text) => (
     text.data.trim() ? NodeFilter.FILTER_ACCEPT : NodeFilter.FILTER_SKIP)).nextNode();
-  if (first) first.data = first.data.trimStart().replace(/^(Yes|No)[.:,]?\s*/, "").replace(/^\p{Ll}/u, (letter) => letter.toUpperCase());
+  if (first) first.data = first.data.trimStart().replace(VERDICT, "").replace(/^\p{Ll}/u, (letter) => letter.toUpperCase());
 }
 
 /** A choice: a radio button with the dropdown's title, a place for the explanation, and the dropdown for "Why not?". */
@@ -37,7 +39,7 @@ class Choice {
     Object.assign(this, { details, right: details.classList.contains("choice-right") });
     this.radio = make("input", { type: "radio", name: group, value: letter });
     const text = make("span", {}, ...summary.querySelector(".sd-summary-text").childNodes);
-    summary.replaceChildren(`Why not (${letter})?`);
+    summary.replaceChildren(t("Why not ({letter})?", { letter }));
     this.said = make("div", { className: "choice-said" });
     this.said.setAttribute("role", "status");
     this.explanation = details.querySelector(".sd-summary-content");
@@ -85,8 +87,8 @@ class Question {
     this.form.append(this.group);
     this.group.append(...all);
     this.choices = all.map((details, i) => new Choice(details, this.name, String.fromCharCode(97 + i)));
-    this.button = make("button", { type: "submit" }, "Answer");
-    this.again = make("button", { type: "button", className: "choice-again", onclick: () => this.forget() }, "Answer again");
+    this.button = make("button", { type: "submit" }, t("Answer"));
+    this.again = make("button", { type: "button", className: "choice-again", onclick: () => this.forget() }, t("Answer again"));
     this.form.append(make("div", { className: "choice-buttons" }, this.button, this.again));
     if (memory.has(this.name)) this.solve(this.choices.find((choice) => choice.right));
     this.label();

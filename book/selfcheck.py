@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.fileutil import copy_asset
 
@@ -54,8 +55,17 @@ def questions(doctree):
             yield node, [child for child in node if isinstance(child, nodes.container) and child.get("type") == "dropdown"]
 
 
-def mark(app, doctree):
-    """Say in classes what is a self-check and which choice is right. What was answered is remembered by a hash of the words."""
+class Marks(SphinxTransform):
+    """Says in classes what is a self-check and which choice is right, in whatever language the page will be."""
+
+    default_priority = 5  # before texts are translated
+
+    def apply(self):
+        mark(self.document)
+
+
+def mark(doctree):
+    """Mark the self-checks of a page. What was answered is remembered by a hash of the words."""
     for node, dropdowns in questions(doctree):
         choices = [(dropdown[0].astext(), "\n".join(part.astext() for part in dropdown[1:])) for dropdown in dropdowns]
         for fault in faults(choices):
@@ -81,6 +91,6 @@ def load(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect("config-inited", lay, priority=600)  # once the folder of assets is there
-    app.connect("doctree-read", mark)
+    app.add_transform(Marks)
     app.connect("html-page-context", load)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

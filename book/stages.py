@@ -9,19 +9,20 @@ from pathlib import Path
 
 import mathjax
 from docutils import nodes
+from execute import quiet_kernels
 from myst_nb.core.render import WIDGET_VIEW_MIMETYPE
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.util.fileutil import copy_asset
+from translation import is_source, notes, shared, theme_in
 
 import metacalc
 from metacalc.stage import style_sheet
+from metacalc.words import spoken, t
 
 HERE = Path(__file__).parent
 os.environ["TQDM_DISABLE"] = "1"  # no cell of a page shows a progress bar
 PACKAGE = Path(metacalc.__file__).parent
 MATHJAX = Path(mathjax.__file__).parent / "static/mathjax/es5"
-NEEDS_KERNEL = ('<p class="needs-kernel">The controls of this cell need a running kernel: start the course with '
-                '<code>make lab</code> and run the cell there.</p>')
 
 
 def host_script():
@@ -40,11 +41,12 @@ def write_assets(app, config):
     (folder / "stage.css").write_text(style_sheet(), encoding="utf-8")
     copy_asset(HERE / "book.css", folder)
     copy_asset(HERE / "wide.js", folder)
-    copy_asset(MATHJAX / "tex-mml-chtml.js", folder / "mathjax")
-    fonts = "output/chtml/fonts/woff-v2"
-    copy_asset(MATHJAX / fonts, folder / "mathjax" / fonts)
+    if is_source(config):
+        copy_asset(MATHJAX / "tex-mml-chtml.js", folder / "mathjax")
+        fonts = "output/chtml/fonts/woff-v2"
+        copy_asset(MATHJAX / fonts, folder / "mathjax" / fonts)
     config.html_static_path.append(str(folder))
-    config.mathjax_path = "mathjax/tex-mml-chtml.js"
+    config.mathjax_path = shared(config, "mathjax/tex-mml-chtml.js")
 
 
 def place_stages(app, doctree):
@@ -60,16 +62,23 @@ def place_stages(app, doctree):
         view = json.loads(node.astext().split(">", 1)[1].rsplit("<", 1)[0])
         model = models[json.loads(view)["model_id"] if isinstance(view, str) else view["model_id"]]
         is_stage = model["state"].get("_anywidget_id") == "metacalc.stage.Stage"
-        replacement = nodes.raw("", stage_html(model) if is_stage else NEEDS_KERNEL, format="html")
+        replacement = nodes.raw("", stage_html(model) if is_stage else needs_kernel(), format="html")
         node.replace_self(replacement)
         if is_stage:
+            spoken(model["state"], notes(app.env))
             # Before MathJax: each figure changes the page's layout, which takes ten times as long once there are formulas.
             scripts["stage_host"] = ("stage-host.js", {"loading_method": "defer", "priority": 400})
 
 
+def needs_kernel():
+    words = t("The controls of this cell need a running kernel: start the course with {command} and run the cell there.",
+              command="<code>make lab</code>")
+    return f'<p class="needs-kernel">{words}</p>'
+
+
 def stage_html(model):
     """The static picture, with the data that the host script brings it to life with."""
-    state = model["state"]
+    state = spoken(model["state"])
     (table,) = (b["data"] for b in model["buffers"] if b["path"] == ["table"])
     base64.b64decode(table, validate=True)
     spec = state["spec"]
@@ -105,27 +114,31 @@ def chinese(name, rawtext, text, lineno, inliner, options=None, content=None):
 
 
 def polish(app, error):
-    """Mend four things in what the theme, docutils and Sphinx write, for which none has a setting.
+    """Mend five things in what the theme, docutils and Sphinx write, for which none has a setting.
 
     The theme's icons come from its style sheet and font as well as from a script of half a megabyte: the script goes.
     docutils gives the entries of a bibliography a role that ARIA no longer lets a list contain, and has no way to say
-    which language a phrase is in. Sphinx makes a list of definitions without terms of the parameters in a signature.
+    which language a phrase is in. Sphinx makes a list of definitions without terms of the parameters in a signature. Some words
+    of the theme have no translation.
     """
     if error or app.builder.format != "html":
         return
     output = Path(app.outdir)
     for page in output.rglob("*.html"):
+        if "zh" in page.relative_to(output).parts:  # polished already
+            continue
         text = page.read_text(encoding="utf-8")
         text = re.sub(r'<script[^>]*scripts/fontawesome\.js[^>]*></script>', "", text)
         text = text.replace('role="doc-biblioentry"', 'role="listitem"').replace('<span class="zh">', '<span lang="zh-Hans">')
         text = re.sub(r'<dt class="sig sig-object.*?</dt>', lambda m: re.sub(
             "<(/?)d[ld]>", lambda tag: "</span>" if tag[1] else '<span class="sig-line">', m[0]), text, flags=re.DOTALL)
-        page.write_text(text, encoding="utf-8")
+        page.write_text(theme_in(text), encoding="utf-8")
     for unused in {*output.glob("_static/scripts/fontawesome.js*"), *output.glob("_static/**/*.map")}:
         unused.unlink()
 
 
 def setup(app):
+    quiet_kernels()  # for who builds without book/execute.py
     app.add_role("zh", chinese)
     app.connect("config-inited", write_assets)
     app.connect("doctree-read", place_stages)

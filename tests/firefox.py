@@ -29,7 +29,7 @@ class Firefox:
     """A headless Firefox with a profile of its own and one tab; `with` ends it."""
 
     def __enter__(self):
-        self.numbers, self.troubles = itertools.count(1), []
+        self.numbers, self.troubles, self.socket = itertools.count(1), [], None
         self.profile = tempfile.TemporaryDirectory(prefix="firefox", ignore_cleanup_errors=True)
         self.process = subprocess.Popen(
             [program(), "--headless", "--no-remote", "--profile", self.profile.name, "--remote-debugging-port", "0"],
@@ -47,6 +47,8 @@ class Firefox:
         return self
 
     def __exit__(self, *_):
+        if self.socket:
+            self.socket.shutdown()  # says no goodbye: what it would wait for is being ended
         self.process.terminate()
         self.process.wait()
         self.profile.cleanup()

@@ -56,6 +56,7 @@ TESTS = {  # module: its tests, the likeliest first
     "stage": "test_stage test_stage_pictures test_defaults",
     "assignments": "test_assignments",
     "exercises": "test_exercises test_formulas",
+    "words": "test_words",
     "data/characters": "test_characters test_defaults",
     "data/languages": "test_languages test_defaults",
     "data/food": "test_ratings test_defaults",
@@ -107,6 +108,11 @@ EQUIVALENT = {  # "module: line after the change": why no test could tell
         "0/0 of a single seed leaves the freedom of the units too",
     "studies: return np.frombuffer(base64.b64decode(text), np.float16).reshape(-2, model.n_params).astype(float)":
         "NumPy works out the length for any negative number",
+    "exercises: if ratios and all((abs(ratio - ratios[1]) < 1e-09 * abs(ratio) for ratio in ratios)):":
+        "where all are one number, any of them will do",
+    "exercises: near = abs(ratios[0] - 1) <= 0.01": "no ratio of floats is just the bound",
+    "words: place = 'x=\"0\"' if +1 < legend < found.start() else f'x=\"{ends[-1] / 2 + 30:.0f}\" text-anchor=\"middle\"'":
+        "no picture begins with its legend",
     "exercises: points = [dict(zip(symbols, map(sp.Float, rng.uniform(0.3, 1.7, len(symbols))))) for _ in range(5)]":
         "how many places are tried is nowhere promised",
     "axes: LEFT, RIGHT, TOP, BOTTOM = (50.0, 8.0, 23.0, 36.0)": "a margin of a point more looks as well",

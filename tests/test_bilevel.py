@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from conftest import optional
+from conftest import NOT_OURS, optional
 from metacalc import descent, finite_difference
 from metacalc.bilevel import (
     Bilevel,
@@ -342,7 +342,7 @@ def test_a_tape_counts_by_hand():
     assert Tape(lambda x: x * x / x, [3.0]).products == 2
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", *NOT_OURS)
 def test_weights_and_losses_stand_far_out():
     """At ±1000 too, without a warning: a weight is 0 or 1, and the gradient of a lost example is its own."""
     problem = example_weights([[1.0], [1.0]], [1, 1], [[1.0]], [1], lam=0.5)

@@ -58,7 +58,7 @@ DEFAULTS = {
     "course.learned.bowls_of": {"curvature": 1.0, "size": 1.0},
     "course.learned.descend": {"falling": False, "k": 25},
     "course.learned.fit_optimiser": {"n_iters": 240, "n_tasks": 12},
-    "course.learned.train_on_waves": {"budget": 20000, "looks": 8},
+    "course.learned.train_on_waves": {"eta": 0.001, "budget": 80000, "looks": 8},
     "course.learned.tuned": {"k": 25},
     "descent.adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-08},
     "descent.adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.01},

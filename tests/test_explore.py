@@ -15,7 +15,7 @@ import sympy as sp
 from conftest import ROOT
 from metacalc import Curve, Objective, Path, Point, Readout, Slider, Stage, gradient_descent
 from metacalc.axes import Axes, level_segments, painted, ticks
-from metacalc.explore import RULES, _equal, explore
+from metacalc.explore import RULES, _equal, _heights, explore
 from metacalc.stage import panel
 
 N, ETA = 0, 1
@@ -93,8 +93,19 @@ def test_divergence_is_told():
     told, loss = field(slow, "told")[0], field(slow, "loss")
     grown = loss[-1] > loss[0]
     assert grown.any() and all(re.search("diverges|larger than at the start", word) for word in told[grown])
+    cycling = explore("log(cosh(x))", "4", "momentum")["stage"]
+    told, loss = field(cycling, "told")[0], field(cycling, "loss")
+    assert ((loss[1] < loss[-1]) & (loss[-1] <= loss[0])).any(), "above the second place is not above the start"
+    assert [word.endswith("larger than at the start") for word in told] == list((loss[-1] > loss[0]) & (np.abs(loss[-1]) < 1e5))
     assert words(explore("sqrt(x)", "0.1")["stage"], 10) == "the path leaves where f is defined"
     assert words(explore("log(x)", "0.1")["stage"], 10) == "the path leaves where f is defined"
+
+
+def test_the_picture_is_as_high_as_what_was_reached_and_a_little_of_the_rest():
+    """Three times the spread of what was reached below it, once above; all of it where the function has no more."""
+    everywhere = np.array([-100.0, 50.0, 100.0])
+    np.testing.assert_allclose(_heights(everywhere, np.array([0.0, 1.0])), (-3 - 0.06 * 5, 2 + 0.06 * 5))
+    np.testing.assert_allclose(_heights(np.array([-1.0, 1.5]), np.array([0.0, 1.0])), (-1 - 0.06 * 2.5, 1.5 + 0.06 * 2.5))
 
 
 def test_the_edge_of_stability_is_told_where_the_path_comes_to_rest():
@@ -293,6 +304,6 @@ def test_it_imports_neither_matplotlib_nor_a_widget():
 def test_the_page_offers_the_library_s_rules():
     source = (ROOT / "book/python/own.js").read_text(encoding="utf-8")
     offered = re.search(r"const RULES = \{(.*?)\};", source, re.DOTALL)[1]
-    assert re.findall(r"(\w+): \"", offered) == list(RULES)
+    assert re.findall(r"(\w+): (?:t\()?\"", offered) == list(RULES)
     for text, start, rule in json.loads(re.search(r"const EXAMPLES = (\[\[.*?\]\]);", source, re.DOTALL)[1]):
         assert explore(text, start, rule)["stage"]["spec"]["text"]

@@ -12,6 +12,7 @@ import pytest
 import sympy as sp
 
 from metacalc import Objective, gradient_descent
+from metacalc.numeric import _with_quotients, robust
 
 x, y = sp.symbols("x y")
 S, R = sp.Symbol, sp.Rational
@@ -128,6 +129,7 @@ KINKED = [
     1e-9 * sp.Abs(x - 0.3),
     sp.sqrt((x - 0.1) ** 2),
     sp.acos(1 - x**2),
+    sp.asin(sp.cos(x) ** 2 - 1),
     sp.Abs(sp.cos(x) - x),
     sp.Max(sp.exp(x), 5),
     sp.sqrt(1 - sp.sin(x)),
@@ -236,14 +238,27 @@ def test_close_to_a_removable_singularity_no_digits_are_lost(expr):
 
 def test_only_where_the_formula_is_singular_are_limits_taken_for_its_values():
     assert Objective(sp.sinc(x), x)._removable == (0,) == Objective(x * sp.csc(x), x)._removable
-    for expr in (sp.Max(0, x) ** 3, x * sp.Abs(x), sp.Max(x**2, 2 * x - 1)):
+    for expr in (sp.Max(0, x) ** 3, x * sp.Abs(x), sp.Max(x**2, 2 * x - 1), sp.SingularityFunction(x, 0, 2)):
         assert Objective(expr, x)._removable == ()
+
+
+def test_what_is_assumed_of_a_symbol_holds_for_its_kinks():
+    """A positive variable is nowhere zero; elsewhere its kinks are found as those of any other."""
+    positive = sp.Symbol("p", positive=True)
+    assert Objective(positive * sp.log(positive), positive)._removable == ()
+    assert Objective(x**2 * sp.log(x**2), x)._removable == (0,)
+    for expr in (sp.Abs(positive - 1), sp.Abs(sp.log(positive)) + positive):
+        with pytest.raises(ValueError, match="kink"):
+            Objective(expr, positive)
 
 
 def test_what_cannot_be_decided_is_taken_and_says_so():
     assert Objective(x**2, x).undecided == () == Objective(sp.log(1 + sp.exp(x)), x).undecided
     for expr in (sp.Max(0, x) ** 3, x * sp.Abs(x), sp.sqrt(x), x * sp.cot(x)):  # what was decided is not reported
         assert Objective(expr, x).undecided == ()
+    # Slopes that swing for ever, or settle so slowly that three distances cannot tell.
+    for expr in (x**2 * sp.sin(1 / x), x / sp.log(sp.Abs(x)), x * sp.Abs(x) ** R(1, 50)):
+        assert x in Objective(expr, x).undecided
     slow = Objective(x * sp.Abs(x) ** R(1, 1000), x)
     assert slow.undecided and all(e.free_symbols == {x} for e in slow.undecided)
     assert Objective(sp.exp(sp.exp(x)) + sp.sqrt(sp.exp(x) + x**2 * sp.sin(x) ** 2 + sp.Abs(sp.cos(x) + 3)), x).grad(1.0) > 0
@@ -268,6 +283,8 @@ STEADY = {
     "log-sum-exp": sp.log(sp.exp(x) + sp.exp(2 * x) + sp.exp(-x)),
     "−log softmax": -sp.log(sp.exp(x) / (sp.exp(x) + sp.exp(3) + sp.exp(-x))),
     "mish": x * sp.tanh(softplus),
+    "cosh among other terms": (x * sp.cosh(x) + 1) / (1 + sp.exp(x) + sp.exp(-x)),
+    "sinh's part": (x * sp.exp(x) + sp.cosh(x)) / (sp.exp(x) + 3 * sp.exp(-x)),
     "sum": softplus + sp.log(1 + sp.exp(1 - x)),
     "square of sigmoid": (sigmoid - R(1, 2)) ** 2,
     "sinh/cosh": sp.sinh(x) / sp.cosh(x),
@@ -286,6 +303,28 @@ def test_textbook_forms_do_not_overflow(name):
                 right = float(exact(mpmath.mpf(at)))
                 for found in (function(at), function(np.array([at, 1.0]))[0]):
                     assert abs(found - right) <= 1e-9 * abs(right) + 1e-12, (order, at, found, right)
+
+
+@pytest.mark.parametrize("expr", [sp.exp(x) / (1 + sp.exp(x)), sigmoid, 1 / (1 + sp.exp(x)), 5 / (1 + sp.exp(3 * x - 1)),
+                                  1 / (1 + sp.exp(x)) + sp.cos(x) / (1 + sp.exp(-2 * x)), 1 / (2 + sp.exp(x)),
+                                  sp.exp(2 * x) / (1 + sp.exp(x)), sp.exp(-3 * x) / (1 + sp.exp(x)) ** 2], ids=str)
+def test_single_floats_keep_their_digits_in_the_tails(expr):
+    f, exact = Objective(expr, x), sp.lambdify(x, expr, "mpmath")
+    with mpmath.workdps(900):
+        for at in (-300.0, -36.0, -1.0, 0.0, 2.5, 36.0, 300.0):
+            np.testing.assert_allclose(f(at), float(exact(mpmath.mpf(at))), rtol=1e-13, atol=1e-300)
+
+
+def test_single_floats_take_a_sigmoid_as_a_quotient():
+    """Which is quicker than a logarithm and an exponential, and as exact: its overflow is noticed."""
+    assert _with_quotients(robust(sp.diff(softplus, x))) == 1 / (1 + sp.exp(-x))
+    assert _with_quotients(robust(1 / (1 + sp.exp(2 * x)))) == 1 / (1 + sp.exp(2 * x))
+
+
+def test_a_quotient_in_a_sum_of_exponentials_keeps_its_digits():
+    """The slope of log(e^{-2x} + sigmoid(-x)) is −2 but for 4e^{2x} far on the left: its own slope there is no rounding."""
+    f = Objective(sp.log(sp.exp(-2 * x) + 1 / (1 + sp.exp(x))), x)
+    assert abs(f.hess(-40.0)) < 1e-17 and f.grad(-40.0) == -2
 
 
 def test_log_sum_exp_of_two():

@@ -135,7 +135,7 @@ def penalties(kind, t):
     t = int(t)
     validation, new, theta = learned(int(kind))
     return (f"After {number_of(t, 'outer iteration')}: validation error {validation[t]:.3f}, error on new data {new[t]:.3f}; "
-            f"with one penalty for all {new[0]:.3f}.\nThe penalties have gone from e^{theta[t].min():.2f} to "
+            f"with one penalty for all {new[0]:.3f}.\nThe penalties lie between e^{theta[t].min():.2f} and "
             f"e^{theta[t].max():.2f}.")
 
 

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 import yaml
 
+import metacalc
 from conftest import ROOT, optional
 
 CONFIG = ROOT / "hub/jupyterhub_config.py"
@@ -63,6 +64,7 @@ def test_the_settings_for_kubernetes_are_yaml_and_fit_the_container():
     assert json.dumps(single["cmd"]) in container and f"WORKDIR {single['storage']['homeMountPath']}" in container
     image = single["image"]
     assert single["defaultUrl"] in config and f"{image['name']}:{image['tag']} ." in container
+    assert image["tag"] == metacalc.__version__
     assert all(isinstance(value, str) for value in single["extraEnv"].values()) and single["networkPolicy"]["enabled"]
     assert settings["hub"]["config"]["Authenticator"]["allowed_users"] and settings["proxy"]["https"]["enabled"]
 
@@ -117,13 +119,10 @@ def hub(tmp_path):
     assert len(gone) >= 2 and not alive, "the hub left servers behind"
 
 
-def log_in(address, name, password):
-    requests = optional("requests")
-    session = requests.Session()
+def log_in(session, address, name, password):
     form = session.get(f"{address}/hub/login", timeout=30).text
     (token,) = re.findall(r'name="_xsrf" value="([^"]+)"', form)
-    answer = session.post(f"{address}/hub/login", {"username": name, "password": password, "_xsrf": token}, timeout=30)
-    return session, answer
+    return session.post(f"{address}/hub/login", {"username": name, "password": password, "_xsrf": token}, timeout=30)
 
 
 def run(session, address, server, notebook):
@@ -162,13 +161,8 @@ def run(session, address, server, notebook):
     return printed
 
 
-def test_a_student_logs_in_and_runs_a_chapter(hub):
-    address, homes = hub
-    assert log_in(address, "ada", "wrong")[1].status_code == 403
-    assert log_in(address, "mallory", PASSWORD)[1].status_code == 403, "who is not in students.txt is not let in"
-    session, answer = log_in(address, "ada", PASSWORD)
-    assert answer.ok
-
+def runs_a_chapter(session, address):
+    """What the cells of the first page print, on the server that the hub starts for a student."""
     def spawned():
         page = session.get(f"{address}/user/ada/lab/tree/intro.ipynb", timeout=60)
         return page.ok and "/user/ada/lab/tree/intro.ipynb" in page.url and "jupyter-config-data" in page.text
@@ -176,7 +170,19 @@ def test_a_student_logs_in_and_runs_a_chapter(hub):
     session.get(f"{address}/hub/spawn/ada", timeout=60)
     wait_for(spawned)
     notebook = session.get(f"{address}/user/ada/api/contents/intro.ipynb", timeout=30).json()["content"]
-    printed = run(session, address, "/user/ada/", nbformat.from_dict(notebook))
+    return run(session, address, "/user/ada/", nbformat.from_dict(notebook))
+
+
+def test_a_student_logs_in_and_runs_a_chapter(hub):
+    address, homes = hub
+    sessions = optional("requests").Session
+    with sessions() as session:
+        assert log_in(session, address, "ada", "wrong").status_code == 403
+    with sessions() as session:
+        assert log_in(session, address, "mallory", PASSWORD).status_code == 403, "who is not in students.txt is not let in"
+    with sessions() as session:
+        assert log_in(session, address, "ada", PASSWORD).ok
+        printed = runs_a_chapter(session, address)
     stored = nbformat.read(ROOT / "chapters/intro.ipynb", as_version=4)
     expected = ["".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") + "\n"
                         for o in cell.outputs if o.output_type in ("stream", "execute_result"))

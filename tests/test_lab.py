@@ -35,8 +35,8 @@ def lab(tmp_path):
     address = f"http://127.0.0.1:{port}/lab"
     for _ in range(120):
         try:
-            urllib.request.urlopen(f"{address}?token=course", timeout=1)
-            break
+            with urllib.request.urlopen(f"{address}?token=course", timeout=1):
+                break
         except OSError:
             time.sleep(0.5)
     yield address

@@ -9,6 +9,7 @@ import json
 import tarfile
 import threading
 import zipfile
+from types import SimpleNamespace
 
 import page_python  # knows where pack is
 import pytest
@@ -67,7 +68,7 @@ def test_a_build_without_it_goes_on(monkeypatch, tmp_path):
         add_css_file = add_js_file = lambda self, *args, **options: self.added.append(args)
 
     monkeypatch.setattr(pack, "lay", gone)
-    page_python.prepare(App(), None)
+    page_python.prepare(App(), SimpleNamespace(language="en"))
     assert not App.added and not list(tmp_path.rglob("python.js"))
     context = {"script_files": [], "body": "<h1>Background</h1>"}
     page_python.describe(None, "chapters/01_background", "page.html", context, None)

@@ -61,7 +61,8 @@ def test_all_files_name_the_same_addresses():
     pages, package, citation = addresses(CONFIG, PROJECT, CITATION)
     assert pages == package == citation
     options = CONFIG["sphinx"]["config"]["html_theme_options"]
-    assert "launch_buttons" not in options or options["repository_url"]  # the theme takes a wrong repository, or breaks
+    for name in ("launch_buttons", "use_repository_button"):
+        assert name not in options or options["repository_url"]  # the theme takes a wrong repository, or breaks
 
 
 def sdist(folder, source=ROOT):

@@ -88,9 +88,16 @@ def embedded(font):
     return any(key in inner["/FontDescriptor"] for key in ("/FontFile", "/FontFile2", "/FontFile3"))
 
 
-def titles(outline):
+def bookmarks(reader, outline):
+    """Titles of the bookmarks and the pages that they lead to, in their order."""
     for entry in outline:
-        yield from titles(entry) if isinstance(entry, list) else [entry.title]
+        yield from (bookmarks(reader, entry) if isinstance(entry, list)
+                    else [(entry.title, reader.get_destination_page_number(entry) + 1)])
+
+
+def spoken(heading):
+    """A heading's words, with its few formulas as they are read."""
+    return re.sub(r"\s+", " ", heading.get_text()).strip().replace(r"\(\alpha\)", "α").replace(r"\(", "").replace(r"\)", "")
 
 
 def look(output, pages):
@@ -99,7 +106,9 @@ def look(output, pages):
     root, numbers = reader.trailer["/Root"], pdf.numbers_of(output)
     assert root["/MarkInfo"]["/Marked"] and root["/Lang"] == "en" and "/StructTreeRoot" in root
     assert reader.metadata.title == pdf.BOOK and all(map(embedded, fonts(reader)))
-    assert {page.title for page in pages} | {pdf.ENDING, "Contents"} <= set(titles(reader.outline))
+    marks, document = list(bookmarks(reader, reader.outline)), pdf.made(output.with_suffix(".html").read_text(encoding="utf-8"))
+    assert [title for title, _ in marks] == [spoken(heading) for heading in document.find_all(re.compile("^h[1-6]$"))]
+    assert {page.title for page in pages} | {pdf.ENDING, "Contents"} <= {title for title, _ in marks}
     led = [link.get_object() for page in reader.pages for link in page.get("/Annots", [])]
     inner = [link["/Dest"].lstrip("/") for link in led if "/Dest" in link]
     assert len(inner) > 20 and set(inner) <= numbers.keys()
@@ -122,6 +131,8 @@ def look(output, pages):
     listed = re.findall(r"^(.+?) (\d+)$", "\n".join(texts[1:numbers[pages[0].name] - 1]), re.MULTILINE)
     for page in pages:
         assert (page.title, str(numbers[page.name])) in listed
+    named = {title for title, _ in marks}
+    assert not {(title, int(number)) for title, number in listed if title in named} - {*marks}, "contents and bookmarks differ"
     return texts
 
 
@@ -134,4 +145,4 @@ def test_a_chapter_on_paper(browser, tmp_path, pages):
 @pytest.mark.slow
 def test_the_whole_book_on_paper(browser, tmp_path, pages):
     texts = look(printed(browser, tmp_path, pages), pages)
-    assert 250 <= len(texts) <= 500
+    assert 250 <= len(texts) <= 650

@@ -4,6 +4,7 @@ import gzip
 import http.server
 import json
 import mimetypes
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nbformat
 import publish
 import pytest
 import yaml
@@ -187,6 +189,10 @@ def test_figures_live_and_search_finds_under_a_path(page, host):
     page.wait_for_function("([place, words]) => place.innerText !== words", arg=[readout.element_handle(), before])
     page.goto(f"{host.address}search.html?q=hessian")
     page.locator("#search-results ul.search li a[href*='04_meta_learning']").first.wait_for()
+    form = page.locator(".bd-search-container .bd-search")
+    glass, words = form.locator("i").bounding_box(), form.locator("input").bounding_box()
+    padding = form.locator("input").evaluate("input => parseFloat(getComputedStyle(input).paddingLeft)")
+    assert glass["x"] + glass["width"] < words["x"] + padding, "the magnifying glass lies on what is typed"
 
 
 def test_python_starts_under_a_path_and_comes_from_the_cache_the_next_time(page, host):
@@ -205,11 +211,12 @@ def test_python_starts_under_a_path_and_comes_from_the_cache_the_next_time(page,
 
 def test_a_wrong_address_leads_back(browser, host):
     page = browser.new_page()
-    for address in ("chapters/nothing.html", "nothing.html", "chapters/06_applications/nothing/at/all.html"):
+    for address in ("chapters/nothing.html", "nothing.html", "chapters/06_applications/nothing/at/all.html", "zh/nothing.html",
+                    "zh/chapters/nothing.html"):
         assert page.goto(host.address + address).status == 404
         host.lost.clear()
         assert page.get_by_role("link").evaluate_all("links => links.map(a => a.href)") == [
-            f"{host.address}index.html", f"{host.address}search.html"]
+            f"{host.address}{edition}{name}.html" for edition in ("", "zh/") for name in ("index", "search")]
     page.close()
 
 
@@ -233,6 +240,39 @@ def test_the_workflow_runs_the_readme_s_commands_and_tests_before_it_publishes()
     assert all(re.search(r"@[0-9a-f]{40}$", step["uses"]) for step in steps() if "uses" in step)
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1].split()
     assert {command.split()[1] for command in commands if command.startswith("make ")} <= set(targets)
+
+
+def lines_of_the_readme(part):
+    """What the README's table has for a part of `_config.yml`, with an address in it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| `_config.yml`, `{part}` \| `(.+?)` \|", text, re.MULTILINE)
+    return yaml.safe_load("\n".join(rows).replace("…", "example/course"))
+
+
+def test_the_readme_s_lines_lead_to_the_source_to_colab_and_to_binder(tmp_path):
+    """In a book of one chapter: Colab, which has no metacalc, gets the published notebook, which installs it."""
+    options = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]["html_theme_options"]
+    options |= lines_of_the_readme("html_theme_options")
+    assert lines_of_the_readme("html")["baseurl"].startswith("https://")
+    source, built = tmp_path / "source", tmp_path / "html"
+    (source / "chapters").mkdir(parents=True)
+    chapter = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One")], metadata={"kernelspec": {
+        "name": "python3", "display_name": "Python 3", "language": "python"}})
+    nbformat.write(chapter, source / "chapters/one.ipynb")
+    (source / "conf.py").write_text(
+        f"import downloads\nextensions = ['myst_nb', 'sphinx_book_theme']\nroot_doc = 'chapters/one'\n"
+        f"html_theme, html_theme_options = 'sphinx_book_theme', {options!r}\nnb_execution_mode = 'off'\n"
+        f"templates_path = [{str(ROOT / 'book/templates')!r}]\n"
+        "html_context = {'other_edition': {}}\n"
+        "def setup(app):\n    app.connect('html-page-context', downloads.offer, priority=600)\n")
+    done = subprocess.run([sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", source, built],
+                          env=os.environ | {"PYTHONPATH": str(ROOT / "book")}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    links = re.findall(r'href="([^"]+example/course[^"]*)"', (built / "chapters/one.html").read_text(encoding="utf-8"))
+    assert sorted(links) == ["https://colab.research.google.com/github/example/course/blob/gh-pages/_sources/chapters/one.ipynb",
+                             "https://github.com/example/course",
+                             "https://mybinder.org/v2/gh/example/course/main?urlpath=lab/tree/chapters/one.ipynb"]
+    assert "--initial-branch gh-pages" in steps()[-1]["run"] and list((built / "_sources/chapters").glob("one.ipynb*"))
 
 
 def test_the_last_step_puts_the_folder_on_its_branch(tmp_path):

@@ -14,7 +14,7 @@ from conftest import HTML, missing
 
 # Rooms that are the house's own, for other rooms and not for its users.
 OWN = {"axes", "checks", "data", "data.download", "extras", "live", "lowrank", "marks", "numeric", "spec", "tasks.base",
-       "tasks.few_shot", "tasks.letters", "tasks.ratings", "tasks.synthetic"}
+       "tasks.few_shot", "tasks.letters", "tasks.ratings", "tasks.synthetic", "words"}
 # What is public in these rooms and derived in no chapter.
 UNDERIVED = {
     "adamw": "the paper that its entry names is its only source here",

@@ -52,7 +52,7 @@ def test_the_build_marks_the_right_choice_and_warns_of_what_is_unclear(caplog):
                 nodes.rubric("", f"({letter}) so"), nodes.paragraph("", text)])
         document = new_document("chapter")
         document += question
-        selfcheck.mark(None, document)
+        selfcheck.mark(document)
         return question
 
     question = page("No.", "Yes: it is.", "No.")

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from conftest import optional
+from conftest import NOT_OURS, optional
 from metacalc import adam, clipped, momentum, nesterov, sgd, training
 from metacalc.checkpoint import described
 from metacalc.meta import Learner, adapt, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
@@ -378,7 +378,7 @@ def test_a_checkpoint_tells_rules_schedules_and_methods_apart(tmp_path, one, oth
         meta_train(**QUICK | dict(n_iters=4, checkpoint=path) | other)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", *NOT_OURS)
 def test_a_checkpoint_that_is_spoiled_is_refused_in_words(tmp_path):
     path = tmp_path / "run.npz"
     arguments = QUICK | dict(n_iters=2, checkpoint=path)

@@ -5,9 +5,9 @@ from collections import Counter
 from html import unescape
 
 import pytest
-from pages import counted, reading_minutes, terms
+from pages import reading_minutes, terms
 
-from conftest import HTML, PAGES, ROOT, missing
+from conftest import HTML, PAGES, ROOT, missing, number_of
 from live_figures import FIGURES
 from metacalc.course.figures.intro import CHAPTERS, ROUTES
 
@@ -101,7 +101,7 @@ def test_chapters_say_how_long_they_take():
             said = re.search(r'class="reading-time">About (\d+) minutes? to read', article(page))
             assert said and 1 <= int(said.group(1)) <= 90, page
     for page, figures in FIGURES.items():
-        assert f" · {counted(len(figures), 'live figure')}" in article(page), page
+        assert f" · {number_of(len(figures), 'live figure')}" in article(page), page
     assert re.search(r"· \d+ exercises</p>", article("chapters/03_gradient_descent"))
     assert reading_minutes(400, 0, 0, 0) == 2 and reading_minutes(0, 4, 4, 0) == 2 and reading_minutes(0, 0, 0, 3) == 6
 

@@ -27,7 +27,7 @@ function coloured(source) {
 function editor(source, label, { run, changed }) {
   const shown = element("div", { class: "cell-shown", "aria-hidden": "true" });
   const area = element("textarea", { "aria-label": label, spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off",
-    "aria-description": "Shift and Enter run it. Tab indents; Escape, then Tab, leaves." });
+    "aria-description": t("Shift and Enter run it. Tab indents; Escape, then Tab, leaves.") });
   let leaving = false;
   const paint = () => { shown.replaceChildren(...coloured(area.value)); area.rows = area.value.split("\n").length; };
   const put = (text) => document.execCommand("insertText", false, text);  // the one way that undo knows of
@@ -72,7 +72,7 @@ class Cell {
   }
 
   get changed() { return this.source !== this.printed; }
-  get name() { return `cell ${this.index + 1}`; }
+  get name() { return t("cell {number}", { number: this.index + 1 }); }
 
   /** What a reader changed, or what went wrong, is not left in a fold. */
   unfold() { if (this.fold) this.fold.open = true; }
@@ -83,11 +83,11 @@ class Cell {
 
   build() {
     this.runner = this.button("", () => this.run());
-    this.above = this.button("Run all above", () => this.runAbove(), { title: "Runs the cells above, then this one", hidden: this.index === 0 });
-    this.editing = this.button("Edit", () => this.edit(true), { "aria-label": `Edit ${this.name}` });
-    this.reset = this.button("Reset", () => this.putBack(), { "aria-label": `Put ${this.name} back as printed` });
+    this.above = this.button(t("Run all above"), () => this.runAbove(), { title: t("Runs the cells above, then this one"), hidden: this.index === 0 });
+    this.editing = this.button(t("Edit"), () => this.edit(true), { "aria-label": t("Edit {cell}", { cell: this.name }) });
+    this.reset = this.button(t("Reset"), () => this.putBack(), { "aria-label": t("Put {cell} back as printed", { cell: this.name }) });
     this.said = element("span", { class: "cell-said", role: "status" });
-    this.tools = element("div", { class: "cell-tools", role: "group", "aria-label": `Python, ${this.name}` },
+    this.tools = element("div", { class: "cell-tools", role: "group", "aria-label": t("Python, {cell}", { cell: this.name }) },
       this.runner, this.above, this.editing, this.reset, this.said);
     this.pre.closest(".cell_input").after(this.tools);
     document.addEventListener("metacalc-python", () => this.label());
@@ -96,18 +96,18 @@ class Cell {
 
   label() {
     const megabytes = Python.megabytes(WHOLE);
-    const loads = megabytes ? ` (loads Python, ${megabytes} MB)` : "", time = this.minutes ? `, about ${this.minutes} min` : "";
-    this.runner.replaceChildren("▶ Run", element("small", {}, `${loads}${time}`));
-    this.runner.setAttribute("aria-label", `Run ${this.name}${loads}${time}`);
+    const loads = loading(megabytes), time = this.minutes ? t(", about {minutes} min", { minutes: this.minutes }) : "";
+    this.runner.replaceChildren(`▶ ${t("Run")}`, element("small", {}, `${loads}${time}`));
+    this.runner.setAttribute("aria-label", `${t("Run {cell}", { cell: this.name })}${loads}${time}`);
     this.runner.disabled = this.above.disabled = Boolean(this.elsewhere);
-    if (this.elsewhere) this.runner.replaceChildren(`Not in the page: ${this.elsewhere}`);
+    if (this.elsewhere) this.runner.replaceChildren(t("Not in the page: {reason}", { reason: t(this.elsewhere) }));
     this.above.hidden = this.index === 0 || Boolean(this.elsewhere);
     this.reset.hidden = !this.changed && !this.ran;
   }
 
   edit(focus) {
     if (!this.editor) {
-      this.editor = editor(this.source, `Code of ${this.name}`, { run: () => this.run(), changed: (text) => this.keep(text) });
+      this.editor = editor(this.source, t("Code of {cell}", { cell: this.name }), { run: () => this.run(), changed: (text) => this.keep(text) });
       this.pre.closest("[class*='highlight-']").hidden = true;
       this.pre.closest(".cell_input").append(this.editor.node);
       this.editing.hidden = true;
@@ -138,9 +138,9 @@ class Cell {
   async runAbove() {
     for (const cell of this.all.slice(0, this.index)) {
       if (cell.elsewhere || cell.node.classList.contains(ANSWERS)) continue;
-      this.said.textContent = `running ${cell.name} …`;
+      this.said.textContent = t("running {cell} …", { cell: cell.name });
       if (!await cell.run(false)) {
-        this.said.textContent = `not run: ${cell.name} ${cell.said.textContent}`;
+        this.said.textContent = t("not run: {cell} {reason}", { cell: cell.name, reason: cell.said.textContent });
         return;
       }
     }
@@ -154,12 +154,12 @@ class Cell {
     try {
       await Python.need(WHOLE);
       if (alone && this.index && !this.all[0].ranIn(Python.worker)) await this.all[0].run(false);
-      this.said.textContent = "running …";
+      this.said.textContent = t("running …");
       const shown = new Output(this);
       const { right, solved } = await Python.ask("cell", { source: this.source }, { archives: WHOLE, hear: (event) => shown.hear(event) });
       shown.finish();
       Object.assign(this, { ran: true, home: Python.worker });
-      this.said.textContent = right ? "done" : "ended with an error";
+      this.said.textContent = right ? t("done") : t("ended with an error");
       if (!right) this.unfold();
       if (solved !== null) this.node.dispatchEvent(new CustomEvent("metacalc-verdict", { detail: solved }));
       return right;

@@ -1,8 +1,10 @@
 // The page's side of its Python: starts the worker when the reader asks, passes requests, shows what is going on. What
 // this file and its neighbours define is one script, in the order of `SCRIPTS` in page_python.py, after the constants that it writes.
 
-const CORE = ["core", "course"], WHOLE = [...CORE, "cells", "figures", "results"];
-const BASE = new URL(`${document.documentElement.dataset.content_root ?? "./"}_static/python/`, location.href).href;
+const LANGUAGE = document.documentElement.lang.replace("-", "_"), ENGLISH = LANGUAGE === "en";
+const CORE = ENGLISH ? ["core", "course"] : ["core", "course", "words"], WHOLE = [...CORE, "cells", "figures", "results"];
+const ROOT = `${document.documentElement.dataset.content_root ?? "./"}${ENGLISH ? "" : "../"}`;  // the pages of all languages
+const BASE = new URL(`${ROOT}_static/python/`, location.href).href;
 const PAGE = document.querySelector("meta[name='metacalc-page']")?.content ?? "chapters/intro";
 
 /** An element: `element("p", {class: "x"}, "text", child)`; on… are listeners. */
@@ -18,6 +20,9 @@ function element(name, attributes = {}, ...children) {
 
 class Stopped extends Error {}
 
+/** What a button says of what it would load, if that is anything. */
+const loading = (megabytes) => (megabytes ? t(" (loads Python, {megabytes} MB)", { megabytes }) : "");
+
 const Python = {
   worker: null, starting: null, loaded: new Map(), waiting: new Map(), last: 0, received: 0, expected: 0, coming: 0, note: "",
 
@@ -29,7 +34,7 @@ const Python = {
 
   async start() {
     if (location.protocol === "file:") {
-      throw new Error("Python does not run in a page that was opened from a file. Open the book through a server: make serve.");
+      throw new Error(t("Python does not run in a page that was opened from a file. Open the book through a server: make serve."));
     }
     const [manifest, kernel, code] = await Promise.all(["manifest.json", "kernel.py", "worker.js"].map(async (name) => {
       const response = await this.file(name);
@@ -42,13 +47,15 @@ const Python = {
     const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
     this.worker = new Worker(address);
     this.worker.onmessage = ({ data }) => this.heard(data);
-    this.worker.onerror = (event) => this.stop(`Python broke down: ${event.message || "its worker could not start"}.`);
-    this.begun = this.send("start", { base: BASE, manifest, kernel, page: PAGE }).finally(() => URL.revokeObjectURL(address));
+    this.worker.onerror = (event) => this.stop(
+      t("Python broke down: {reason}.", { reason: event.message || t("its worker could not start") }));
+    this.begun = this.send("start", { base: BASE, manifest, kernel, page: PAGE, language: LANGUAGE })
+      .finally(() => URL.revokeObjectURL(address));
   },
 
   async file(name) {
     const response = await fetch(BASE + name);
-    if (!response.ok) throw new Error(`Python's files are not all here: ${name} is missing.`);
+    if (!response.ok) throw new Error(t("Python's files are not all here: {name} is missing.", { name }));
     return response;
   },
 
@@ -65,7 +72,7 @@ const Python = {
     await started;
     try {
       const tar = await this.unzipped(name);
-      if (this.starting !== started) throw new Stopped("Python was stopped.");
+      if (this.starting !== started) throw new Stopped(t("Python was stopped."));
       await this.send("load", { archive: name, tar }, { transfer: [tar] });
     } finally {
       if (this.starting === started) this.coming -= 1;
@@ -84,7 +91,8 @@ const Python = {
   heard(data) {
     const request = this.waiting.get(data.id);
     if (data.event === "loaded") this.received += data.bytes;
-    else if (data.event === "importing") this.note = `loading ${data.name.replace(/-\w+\.pack$/, "")}, ${Math.round(data.bytes / 1e6)} MB`;
+    else if (data.event === "importing") this.note = t("loading {name}, {megabytes} MB", {
+      name: data.name.replace(/-\w+\.pack$/, ""), megabytes: Math.round(data.bytes / 1e6) });
     else if (data.event === "done" || data.event === "failed") {
       this.waiting.delete(data.id);
       this.note = "";
@@ -119,7 +127,7 @@ const Python = {
   },
 
   /** End the worker, whatever it is doing: on a server that sends no special headers there is no gentler way. */
-  stop(reason = "Python was stopped. What cells had defined is gone; the next run starts it anew.") {
+  stop(reason = t("Python was stopped. What cells had defined is gone; the next run starts it anew.")) {
     this.worker?.terminate();
     const waiting = [...this.waiting.values()];
     Object.assign(this, { worker: null, starting: null, loaded: new Map(), received: 0, expected: 0, coming: 0, heap: 0, note: "" });
@@ -131,24 +139,25 @@ const Python = {
 
   /** The line at the foot of the window: what Python is doing. There is none until the reader asks for Python. */
   show(words) {
-    this.bar ??= document.body.appendChild(element("div", { class: "python-bar", role: "region", "aria-label": "Python in this page" },
+    this.bar ??= document.body.appendChild(element("div", { class: "python-bar", role: "region", "aria-label": t("Python in this page") },
       this.words = element("span", { role: "status" }),
-      this.progress = element("progress", { "aria-label": "Loading Python" }),
-      this.stopper = element("button", { type: "button", onclick: () => this.stop() }, "Stop"),
-      element("button", { type: "button", "aria-label": "Hide this line", onclick: () => { this.bar.hidden = true; } }, "×")));
+      this.progress = element("progress", { "aria-label": t("Loading Python") }),
+      this.stopper = element("button", { type: "button", onclick: () => this.stop() }, t("Stop")),
+      element("button", { type: "button", "aria-label": t("Hide this line"), onclick: () => { this.bar.hidden = true; } }, "×")));
     const calls = [...this.waiting.values()].map(({ call }) => call);
-    const loading = calls.some((call) => call === "start" || call === "load") || this.coming > 0 || (this.starting && !this.worker);
+    const coming = calls.some((call) => call === "start" || call === "load") || this.coming > 0 || (this.starting && !this.worker);
     const running = calls.some((call) => call === "cell");
-    const memory = this.heap ? ` · ${Math.round(this.heap / 1e6)} MB of memory` : "";
-    if (words || loading || running) this.bar.hidden = false;
-    this.bar.dataset.state = loading ? "loading" : running ? "running" : this.worker ? "ready" : "off";
-    const said = words ?? (loading ? `Loading Python, ${Math.round(this.expected / 1e6)} MB` : running ? `Python is running${this.note && `: ${this.note}`} …`
-      : `Python is ready${memory}`);
+    const memory = this.heap ? t(" · {megabytes} MB of memory", { megabytes: Math.round(this.heap / 1e6) }) : "";
+    if (words || coming || running) this.bar.hidden = false;
+    this.bar.dataset.state = coming ? "loading" : running ? "running" : this.worker ? "ready" : "off";
+    const said = words ?? (coming ? t("Loading Python, {megabytes} MB", { megabytes: Math.round(this.expected / 1e6) })
+      : running ? t("Python is running{note} …", { note: this.note && t(": {note}", { note: this.note }) })
+        : `${t("Python is ready")}${memory}`);
     if (this.words.textContent !== said) this.words.textContent = said;  // so that a screen reader says it once
-    this.progress.hidden = !loading;
-    if (loading && this.expected) this.progress.value = Math.min(1, this.received / this.expected);
+    this.progress.hidden = !coming;
+    if (coming && this.expected) this.progress.value = Math.min(1, this.received / this.expected);
     this.stopper.hidden = !this.starting;
-    this.stopper.textContent = loading || running ? "Stop" : "Restart";
+    this.stopper.textContent = coming || running ? t("Stop") : t("Restart");
     if (this.bar.dataset.state !== this.shown) document.dispatchEvent(new CustomEvent("metacalc-python"));
     this.shown = this.bar.dataset.state;
   },

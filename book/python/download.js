@@ -43,5 +43,5 @@ document.addEventListener("click", (event) => {
 // The menu says so before it is used.
 document.addEventListener("show.bs.dropdown", () => {
   const words = document.querySelector(`${NOTEBOOK_LINK} .btn__text-container`), { size } = changesToTake();
-  if (words) words.textContent = `.ipynb${size ? ` with ${size === 1 ? "the cell" : `the ${size} cells`} you changed` : ""}`;
+  if (words) words.textContent = `.ipynb${size === 1 ? t(" with the cell you changed") : size ? t(" with the {size} cells you changed", { size }) : ""}`;
 });

@@ -26,19 +26,19 @@ class Question {
 
   build() {
     this.field = element("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", inputmode: "text",
-      maxlength: 500, "aria-label": `Your answer to ${this.title}`, placeholder: this.symbols.length ? `in ${this.symbols.join(", ")}` : "a number or formula",
+      maxlength: 500, "aria-label": t("Your answer to {exercise}", { exercise: this.title }),
+      placeholder: this.symbols.length ? t("in {symbols}", { symbols: this.symbols.join(", ") }) : t("a number or formula"),
       oninput: () => { this.verdict.textContent = ""; clearTimeout(this.timer); this.timer = setTimeout(() => this.preview(), 150); } });
     this.field.value = answerTo(this.name) ?? "";
     this.button = element("button", { type: "submit" });
     this.formula = element("div", { class: "answer-formula", "aria-live": "polite" });
     const form = element("form", { class: "answer-form", onsubmit: (event) => { event.preventDefault(); this.check(); } },
       element("div", { class: "answer-row" }, this.field, this.button), this.formula, this.verdict);
-    const details = element("details", { class: "answer-in-cell" }, element("summary", {}, "Answer in a cell"));
+    const details = element("details", { class: "answer-in-cell" }, element("summary", {}, t("Answer in a cell")));
     details.append(...this.cell.node.childNodes);
     this.cell.node.append(form, details);
     const label = () => {
-      const megabytes = Python.megabytes(CORE);
-      this.button.replaceChildren("Check", element("small", {}, megabytes ? ` (loads Python, ${megabytes} MB)` : ""));
+      this.button.replaceChildren(t("Check"), element("small", {}, loading(Python.megabytes(CORE))));
     };
     document.addEventListener("metacalc-python", label);
     label();
@@ -56,11 +56,11 @@ class Question {
 
   async check() {
     const text = this.field.value;
-    this.say(null, "Checking …");
+    this.say(null, t("Checking …"));
     let timer;
     try {
       await Python.need(CORE);
-      timer = setTimeout(() => Python.stop("Your answer takes too long to work out. Is there a simpler form?"), SECONDS * 1000);
+      timer = setTimeout(() => Python.stop(t("Your answer takes too long to work out. Is there a simpler form?")), SECONDS * 1000);
       const { right, reason } = await Python.ask("check", { name: this.name, text });
       this.keep(right ? "solved" : "tried", text);
       if (!right) this.say(false, reason);
@@ -87,7 +87,7 @@ class Question {
   }
 
   show() {
-    if (Store.get("solved", this.name) !== null) this.say(true, "Right.");
+    if (Store.get("solved", this.name) !== null) this.say(true, t("Right."));
   }
 }
 
@@ -97,15 +97,17 @@ function countSolved() {
   const place = document.querySelector(".reading-time") ?? document.querySelector(".bd-article h1");
   if (!place || (PAGE in EXERCISES ? false : !PAGE.endsWith("intro"))) return;
   document.querySelector(".solved")?.remove();
+  const counts = { n: solved(names), all: names.length };
   const line = element("p", { class: "solved" },
-    `${solved(names)} of ${names.length} exercises ${PAGE in EXERCISES ? "here" : "of the course"} solved in this browser`);
+    PAGE in EXERCISES ? t("{n} of {all} exercises here solved in this browser", counts)
+      : t("{n} of {all} exercises of the course solved in this browser", counts));
   if (kept) line.append(" · ", forgetButton(), " ", saveButton());
   place.after(line);
 }
 
 /** The answers as a file for a teacher (`metacalc.assignments` reads it). Nothing is sent. */
 function saveButton() {
-  const field = element("input", { "aria-label": "Your name", placeholder: "Your name", maxlength: 100, required: true, autocomplete: "name" });
+  const field = element("input", { "aria-label": t("Your name"), placeholder: t("Your name"), maxlength: 100, required: true, autocomplete: "name" });
   const form = element("form", { class: "save", hidden: true, onsubmit: (event) => {
     event.preventDefault();
     const saved = new Date().toISOString(), student = field.value.trim();
@@ -113,12 +115,12 @@ function saveButton() {
       exercise, right: Store.get("solved", exercise) !== null, answer: answerTo(exercise), date: Store.get("date", exercise) ?? "" }));
     const whole = { format: "metacalc-answers", version: 1, student, saved, answers };
     if (student) keepFile("answers.json", JSON.stringify(whole, null, 1), "application/json");
-  } }, field, element("button", { class: "forget" }, "Save the file"));
+  } }, field, element("button", { class: "forget" }, t("Save the file")));
   const button = element("button", { type: "button", class: "forget", onclick: () => {
     button.hidden = true;
     form.hidden = false;
     field.focus();
-  } }, "Save my answers");
+  } }, t("Save my answers"));
   return element("span", {}, button, form);
 }
 
@@ -126,12 +128,12 @@ function forgetButton() {
   const button = element("button", { type: "button", class: "forget", onclick: () => {
     if (!button.dataset.sure) {
       button.dataset.sure = "yes";
-      button.textContent = "Forget all answers and changed cells? Press again";
+      button.textContent = t("Forget all answers and changed cells? Press again");
     } else {
       for (const kind of KEPT) Store.names(kind).forEach((name) => Store.set(kind, name, null));
       location.reload();
     }
-  }, onblur: () => { delete button.dataset.sure; button.textContent = "Forget"; } }, "Forget");
+  }, onblur: () => { delete button.dataset.sure; button.textContent = t("Forget"); } }, t("Forget"));
   return button;
 }
 

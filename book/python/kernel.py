@@ -56,7 +56,7 @@ def look_again():
             finder.invalidate_caches()
 
 
-def begin(manifest, page):
+def begin(manifest, page, language=""):
     """Called once, before the other requests."""
     global _on_demand
     sys.path[:0] = manifest["path"]
@@ -66,6 +66,7 @@ def begin(manifest, page):
     folder = os.path.join(manifest["course"], os.path.dirname(page))  # a chapter reads files beside itself
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
+    os.environ["METACALC_LANGUAGE"] = language
 
 
 def loaded(loaded):
@@ -198,7 +199,9 @@ def staged(stage):
     """What the page mounts of a live figure; the picture for places without scripts is not drawn."""
     # Each figure has a class of its own, with its sliders as traits: IPython takes the name it waits for for that one alone.
     _shell.display_formatter.mimebundle_formatter.for_type(sys.modules["metacalc.stage"].Stage, staged)
-    state = {"spec": stage.spec, "pictures": stage.pictures, **{s.name: getattr(stage, s.name) for s in stage.sliders}}
+    from metacalc.words import spoken
+
+    state = spoken({"spec": stage.spec, "pictures": stage.pictures, **{s.name: getattr(stage, s.name) for s in stage.sliders}})
     return {STAGE: {"table": stage.table, "state": state, "text": repr(stage)}}
 
 

@@ -38,7 +38,7 @@ function formulaNode(latex) {
 function stages() {
   if (window.metacalcStage) return Promise.resolve(window.metacalcStage);
   stages.coming ??= new Promise((resolve, reject) => {
-    const missing = () => { stages.coming = null; reject(new Error("The live figures' script is missing from this copy of the book.")); };
+    const missing = () => { stages.coming = null; reject(new Error(t("The live figures' script is missing from this copy of the book."))); };
     document.head.append(
       element("script", { src: `${BASE}../stage-host.js`, onload: () => resolve(window.metacalcStage), onerror: missing }));
   });
@@ -85,7 +85,7 @@ class Output {
     }
     const stream = this.streams[name];
     stream.text += text;
-    if (stream.text.length > 200000) stream.text = `… (the beginning is left out)\n${stream.text.slice(-100000)}`;
+    if (stream.text.length > 200000) stream.text = `${t("… (the beginning is left out)")}\n${stream.text.slice(-100000)}`;
     stream.node.textContent = overwritten(stream.text);
   }
 
@@ -105,14 +105,15 @@ class Output {
   picture(data) {
     const kind = ["image/png", "image/jpeg", "image/svg+xml"].find((name) => data[name]);
     const source = kind === "image/svg+xml" ? `data:${kind},${encodeURIComponent(data[kind])}` : `data:${kind};base64,${data[kind]}`;
-    return element("img", { src: source, alt: this.alts.shift() ?? `Picture made by ${this.cell.name}` });
+    const alt = this.alts.shift();
+    return element("img", { src: source, alt: alt ?? t("Picture made by {cell}", { cell: this.cell.name }), class: alt === undefined && "own-picture" });
   }
 
   error({ name, value, traceback }) {
     const words = element("div", { class: "output traceback", role: "alert" },
       element("div", { class: "highlight" }, element("pre", { tabindex: "0" }, traceback)));
-    if (name === "NameError" && this.cell.index) words.append(element("p", {}, "A name is missing that a cell above defines: run all above."));
-    if (name === "MemoryError" || /too big|allowed dimension/.test(value)) words.append(element("p", {}, "Python in a page has 2 GB of memory at most. Make the arrays smaller, or run the notebook with make lab."));
+    if (name === "NameError" && this.cell.index) words.append(element("p", {}, t("A name is missing that a cell above defines: run all above.")));
+    if (name === "MemoryError" || /too big|allowed dimension/.test(value)) words.append(element("p", {}, t("Python in a page has 2 GB of memory at most. Make the arrays smaller, or run the notebook with make lab.")));
     this.add(words);
   }
 
@@ -123,7 +124,7 @@ class Output {
   }
 
   widget() {
-    this.add(element("p", { class: "needs-kernel" }, "The controls of this cell need JupyterLab: start the course with ",
-      element("code", {}, "make lab"), " and run the cell there."));
+    this.add(element("p", { class: "needs-kernel" }, t("The controls of this cell need JupyterLab: start the course with "),
+      element("code", {}, "make lab"), t(" and run the cell there.")));
   }
 }

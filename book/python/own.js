@@ -1,7 +1,7 @@
 // "f(θ) of one's own": a reader types a function, SymPy's gradient appears, and a live figure of it. A link can carry the
 // function: it fills the fields and starts nothing, and what it carries is parsed as a formula, never run.
 
-const RULES = { sgd: "gradient step", momentum: "momentum", nesterov: "Nesterov", adam: "Adam", adamw: "AdamW" };
+const RULES = { sgd: t("gradient step"), momentum: t("momentum"), nesterov: "Nesterov", adam: "Adam", adamw: "AdamW" };
 const EXAMPLES = [["x^4 - 3x^2 + x", "2", "sgd"], ["log(cosh(x))", "3", "momentum"], ["x^2 + 10y^2", "2, 1", "sgd"],
   ["(1 - x)^2 + 100(y - x^2)^2", "-1.2, 1", "adam"]];
 const LONGEST = { f: 500, start: 100, rule: 20, link: 2000 };
@@ -34,10 +34,10 @@ class OwnFunction {
     this.formulas = element("div", { class: "own-formulas" });
     this.figure = element("div", { class: "own-figure" });
     this.form = element("form", { class: "own-form", novalidate: true, onsubmit: (event) => { event.preventDefault(); this.draw(); } },
-    field("f", "your function f", { ...typed, maxlength: LONGEST.f, placeholder: "x^2 + 10y^2" }),
-    field("start", "start", { ...typed, maxlength: LONGEST.start, placeholder: "2 or 1, −1" }), field("rule", "rule", {}),
+    field("f", t("your function f"), { ...typed, maxlength: LONGEST.f, placeholder: "x^2 + 10y^2" }),
+    field("start", t("start"), { ...typed, maxlength: LONGEST.start, placeholder: t("2 or 1, −1") }), field("rule", t("rule"), {}),
     element("div", { class: "own-buttons" }, this.button,
-      element("button", { type: "button", onclick: () => this.link() }, "Copy link")));
+      element("button", { type: "button", onclick: () => this.link() }, t("Copy link"))));
     this.rule.append(...Object.entries(RULES).map(([value, words]) => element("option", { value }, words)));
     this.rule.addEventListener("change", () => { if (this.model) this.draw(); });
     place.replaceChildren(this.form, this.examples(), this.said, this.formulas, this.figure);
@@ -52,14 +52,14 @@ class OwnFunction {
       this.fill({ f, start, rule });
       if (this.model) this.draw(); else this.f.focus();
     } }, f));
-    return element("div", { class: "own-examples", role: "group", "aria-label": "Examples" }, "Examples:", ...buttons);
+    return element("div", { class: "own-examples", role: "group", "aria-label": t("Examples") }, t("Examples:"), ...buttons);
   }
 
   fill(values) { for (const [name, value] of Object.entries(values)) this[name].value = value; }
 
   /** The button says what it would load. */
   name() {
-    const size = Python.megabytes(CORE), text = size ? `Draw (loads Python, ${size} MB)` : "Draw";
+    const text = t("Draw") + loading(Python.megabytes(CORE));
     if (this.button.textContent !== text) this.button.textContent = text;
   }
 
@@ -72,16 +72,16 @@ class OwnFunction {
   async draw() {
     const turn = this.turn = (this.turn ?? 0) + 1, current = () => turn === this.turn;
     const given = { text: this.f.value, start: this.start.value, rule: this.rule.value };
-    this.say(Python.megabytes(CORE) ? "Loading Python …" : "Drawing …");
+    this.say(Python.megabytes(CORE) ? t("Loading Python …") : t("Drawing …"));
     const long = setTimeout(() => {
       if (!current()) return;
-      this.said.append(" SymPy may be long at such a function. ",
-        element("button", { type: "button", onclick: () => Python.stop() }, "Stop"));
+      this.said.append(t(" SymPy may be long at such a function. "),
+        element("button", { type: "button", onclick: () => Python.stop() }, t("Stop")));
     }, 15000);
     try {
       const [made, host] = await Promise.all([Python.ask("explore", given), stages()]);
       if (!current()) return;
-      if (made.reason) return this.say(`Not drawn: ${made.reason}.`, true);
+      if (made.reason) return this.say(t("Not drawn: {reason}.", { reason: made.reason }), true);
       await this.show(made, host);
       if (!current()) return;
       this.say("");
@@ -113,10 +113,10 @@ class OwnFunction {
     const address = location.href.split("#")[0] + this.fragment();
     try {
       await navigator.clipboard.writeText(address);
-      this.say("The link is in the clipboard.");
+      this.say(t("The link is in the clipboard."));
     } catch {
       history.replaceState(null, "", address);
-      this.say("The link is in the address bar.");
+      this.say(t("The link is in the address bar."));
     }
   }
 }
@@ -127,7 +127,7 @@ function ownFunctions() {
     const values = carried(location.hash);
     if (!values.f || !places.length) return;
     places[0].fill({ start: "", rule: "sgd", ...values });
-    places[0].say("The link brought this function. Nothing runs before you press Draw.");
+    places[0].say(t("The link brought this function. Nothing runs before you press Draw."));
     places[0].form.scrollIntoView({ block: "center" });
   };
   addEventListener("hashchange", take);

@@ -80,6 +80,12 @@ def fetched(name):
         raise Unavailable(f"{name}: {error}") from error
 
 
+def look():
+    """Raise `Unavailable` where a build would have no Python in its pages."""
+    for name in RELEASE["files"]:
+        fetched(name)
+
+
 def wheel(package):
     """The name of a package's file in the release."""
     (name,) = (name for name in RELEASE["files"] if name.split("-")[0] == package)
@@ -124,8 +130,13 @@ def sources():
 
 def package():
     """The course's own package, laid out as in the repository."""
-    paths = [p for p in (ROOT / "code/metacalc").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    paths = [p for p in (ROOT / "code/metacalc").rglob("*") if p.is_file() and not {"__pycache__", "locale"} & {*p.parts}]
     return {str(p.relative_to(ROOT)): p.read_bytes() for p in paths}
+
+
+def words():
+    """The catalogue that the package's words come from in pages of another language than English."""
+    return {str(p.relative_to(ROOT)): p.read_bytes() for p in (ROOT / "code/metacalc/locale").rglob("*.mo")}
 
 
 def results():
@@ -226,8 +237,8 @@ def lay(folder):
         standard = {name: whole.read(name) for name in whole.namelist() if not name.endswith("/")}
     library = packed("stdlib", standard, archived=zipped)
     found[library.name], archives = library, {}
-    for name, files in (sources() | {"course": package(), "results": results()}).items():
-        ours, path = name in ("course", "results"), packed(name, files)
+    for name, files in (sources() | {"course": package(), "words": words(), "results": results()}).items():
+        ours, path = name in ("course", "words", "results"), packed(name, files)
         found[path.name] = path
         archives[name] = {"file": path.name, "folder": COURSE if ours else PACKAGES,
                           "modules": [] if ours else modules(name, files)}

@@ -63,7 +63,7 @@ async function start(options) {
   });
   python.runPython(options.kernel, { filename: "kernel.py" });
   kernel = python.globals.get("answer");
-  return { manifest, page: options.page };
+  return { manifest, page: options.page, language: options.language };
 }
 
 /** Write the files of a tar archive into a folder. They stay where they lie in `tar`: nothing is copied. */

@@ -297,7 +297,7 @@ def neumann(times: Callable[[Array], Array], b: Array, n_terms: int, alpha: floa
     b : ndarray, shape (..., p)
         What A⁻¹ is applied to.
     n_terms : int
-        Number of terms r. The first needs no product, each other one.
+        Number of terms r. The first needs no product unless there is a `start`, each other one.
     alpha : float
         α, positive; the series converges if every eigenvalue of A lies between 0 and 2/α.
     start : ndarray, optional

@@ -293,7 +293,7 @@ def _checked_smooth(given: Any, expr: Any, real: tuple[sp.Symbol, ...], symbols:
         raise ValueError(f"expr must be differentiable, and {expr} is not, or SymPy does not know its derivative")
     if smooth.has(sp.Integral):
         raise ValueError(f"expr must have no integral that SymPy cannot work out, got {expr}")
-    found = examined(given, smooth, partials, real)
+    found = examined(given, smooth, partials, real, symbols)
     if found.kink is not None:
         where = found.kink.subs(dict(zip(real, symbols)))
         raise ValueError(f"expr must be differentiable; {expr} has a kink or a jump where {where} = 0")

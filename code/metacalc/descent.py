@@ -257,7 +257,7 @@ def as_rule(rule: Any) -> Rule:
     Parameters
     ----------
     rule : Rule
-        Or two functions as a `Rule` has them.
+        Its `update` takes two or three arguments.
 
     Returns
     -------

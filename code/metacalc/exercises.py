@@ -15,6 +15,7 @@ from sympy.core.function import AppliedUndef
 
 from metacalc.assignments import Answer, now, save_answers, text_of
 from metacalc.formulas import named, parsed, sympified
+from metacalc.words import t
 
 __all__ = ["Checker", "Exercise", "Verdict", "entries", "formula", "number"]
 
@@ -57,7 +58,7 @@ class Verdict(NamedTuple):
     reason: str
 
     def __repr__(self) -> str:
-        return "✓ Right." if self.right else f"✗ {self.reason}"
+        return f"✓ {t('Right.')}" if self.right else f"✗ {self.reason}"
 
     def __bool__(self) -> bool:
         return self.right
@@ -151,18 +152,18 @@ class Checker:
         if name not in self.exercises:
             raise ValueError(f"name must be one of {sorted(self.exercises)}, got {name!r}")
         if answer is ...:
-            return Verdict(False, "Put your answer in place of the dots.")
+            return Verdict(False, t("Put your answer in place of the dots."))
         if isinstance(answer, str):  # "K = 7"
             answer = re.sub(r"^\s*[^\W\d]\w*\s*=(?!=)", "", answer)
         try:
             with _time_limit():
                 reason = _reason(self.exercises[name], answer)
         except _TooLong:
-            reason = "Your answer takes too long to work out. Is there a simpler form?"
+            reason = t("Your answer takes too long to work out. Is there a simpler form?")
         except Exception as error:  # the reader's own functions and objects may raise anything
             said = str(error).strip().splitlines() or [type(error).__name__]
-            reason = f"Your answer could not be used as the exercise asks: {said[0]}"
-        return Verdict(not reason, reason)
+            reason = t("Your answer could not be used as the exercise asks: {said}", said=said[0])
+        return Verdict(not reason, t(reason))
 
 
 def entries(answer: Any, n: int, asked: str) -> tuple[Any, ...]:
@@ -184,7 +185,7 @@ def entries(answer: Any, n: int, asked: str) -> tuple[Any, ...]:
     """
     found = _as_tuple(answer)
     if found is None or len(found) != n:
-        raise ValueError(f"it asks for {asked}.")
+        raise ValueError(t("it asks for {asked}.", asked=t(asked)))
     return found
 
 
@@ -214,7 +215,7 @@ def formula(value: Any, symbols: Iterable[sp.Symbol]) -> sp.Expr:
     else:
         result = sympified(value)
     if isinstance(result, tuple) or not isinstance(result, sp.Expr) or isinstance(result, sp.MatrixBase | sp.Lambda):
-        raise ValueError(f"{value} is no formula.")
+        raise ValueError(t("{value} is no formula.", value=value))
     names = named(symbols)
     return result.subs({s: names[s.name] for s in result.free_symbols if s.name in names})
 
@@ -239,7 +240,7 @@ def number(value: Any) -> float:
     except (TypeError, ValueError, ArithmeticError):
         result = np.nan
     if not np.isfinite(result):
-        raise ValueError(f"{value} is no finite number.")
+        raise ValueError(t("{value} is no finite number.", value=value))
     return result
 
 
@@ -304,57 +305,59 @@ def _difference(expected: Any, answer: Any, tolerance: float) -> str:
     try:
         answer = parsed(answer, expected.free_symbols) if isinstance(answer, str) else sympified(answer)
         if not isinstance(answer, sp.Expr) or isinstance(answer, (sp.MatrixBase, sp.Lambda)) or given_array:
-            return "The exercise asks for one number or formula here."
+            return t("The exercise asks for one number or formula here.")
         answer = answer.removeO().doit().subs({s: known[s.name] for s in answer.free_symbols if s.name in known})
     except ValueError as error:
-        return f"This is no number or formula: {error}." if isinstance(answer, str) else "This is no number or formula."
+        none = t("This is no number or formula.")
+        return t("This is no number or formula: {error}.", error=error) if isinstance(answer, str) else none
     except (AttributeError, TypeError, SyntaxError):
-        return "This is no number or formula."
+        return t("This is no number or formula.")
     if answer.has(sp.nan, sp.zoo):
-        return "This is no number or formula."
+        return t("This is no number or formula.")
     functions = sorted({f.func.__name__ for f in answer.atoms(AppliedUndef)})
     if functions:
-        return f"Your answer has the function {functions[0]}, which SymPy does not know."
+        return t("Your answer has the function {name}, which SymPy does not know.", name=functions[0])
     unknown = sorted(s.name for s in answer.free_symbols - expected.free_symbols)
     if unknown:
-        plural = "s" if len(unknown) > 1 else ""
-        return f"Your answer has the symbol{plural} {', '.join(unknown)}, which the exercise does not have."
+        return t("Your answer has the symbol {names}, which the exercise does not have." if len(unknown) == 1 else
+                 "Your answer has the symbols {names}, which the exercise does not have.", names=", ".join(unknown))
     if any(abs(n) > 10**50 for n in answer.atoms(sp.Rational)):
-        return "Your answer has a number that is too large to be right."
+        return t("Your answer has a number that is too large to be right.")
     if tolerance and expected.is_number:
         error = abs(sp.N(answer - expected)) / (abs(sp.N(expected)) or 1)
-        return "" if error <= tolerance else f"The number is off by more than the tolerance of {tolerance:.2g} (relative)."
+        return "" if error <= tolerance else t("The number is off by more than the tolerance of {tolerance:.2g} (relative).",
+                                               tolerance=tolerance)
     if _is_zero(answer - expected):
         return ""
     if expected.is_number and answer.has(sp.Float):
         error = abs(sp.N(answer - expected)) / max(abs(sp.N(expected)), 1e-12)
         if error < 0.01:
-            return "" if error < 1e-9 else "Close, but the exercise asks for the exact number."
+            return "" if error < 1e-9 else t("Close, but the exercise asks for the exact number.")
     if _is_zero(answer + expected):
-        return "The sign is wrong."
+        return t("The sign is wrong.")
     missing = sorted(s.name for s in expected.free_symbols - answer.free_symbols)
     if missing:
-        return f"Your answer does not depend on {', '.join(missing)}. Should it?"
+        return t("Your answer does not depend on {names}. Should it?", names=", ".join(missing))
     ratios = _values(answer / expected) if expected.free_symbols else []
     if ratios and all(abs(ratio - ratios[0]) < 1e-9 * abs(ratio) for ratio in ratios):
         near = abs(ratios[0] - 1) < 0.01
-        return "Close, but a factor is rounded: give it exactly." if near else "Right up to a constant factor."
-    return "This is not equal to the right answer."
+        return t("Close, but a factor is rounded: give it exactly.") if near else t("Right up to a constant factor.")
+    return t("This is not equal to the right answer.")
 
 
 def _difference_of_entries(expected: tuple[Any, ...], answer: Any, tolerance: float) -> str:
     """As `_difference`, for several answers at once."""
     found = _as_tuple(answer, set().union(*(sp.sympify(e).free_symbols for e in expected)))
     if found is None or len(found) != len(expected):
-        return f"The exercise asks for {len(expected)} answers; give them as a tuple."
+        return t("The exercise asks for {n} answers; give them as a tuple.", n=len(expected))
     reasons = [_difference(e, a, tolerance) for e, a in zip(expected, found)]
     wrong = next((i for i, reason in enumerate(reasons) if reason), None)
     if wrong is None:
         return ""
     if len(found) < 5 and any(all(not _difference(e, a, tolerance) for e, a in zip(expected, other))
                               for other in permutations(found)):
-        return "These are the right entries, in another order than the exercise asks for."
-    return f"Entry {wrong + 1}: {reasons[wrong]}"
+        return t("These are the right entries, in another order than the exercise asks for.")
+    return t("Entry {i}: {reason}", i=wrong + 1, reason=reasons[wrong])
 
 
 def _values(expr: sp.Expr) -> list[sp.Expr]:

@@ -19,6 +19,7 @@ from metacalc.formulas import GREEK, parsed
 from metacalc.marks import Path, Point
 from metacalc.numeric import compiled, real_part
 from metacalc.spec import Readout, Slider
+from metacalc.words import spoken, t
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,8 @@ def explore(text: str, start: str = "", rule: str = "sgd") -> dict[str, Any]:
     runs = _Runs(objective, names, _start(start, names), rule)
     if not (np.isfinite(runs.loss[0, 0]) and np.all(np.isfinite(objective.grad(runs.start)))):
         where = ", ".join(f"{name} = {value:g}" for name, value in zip(names, runs.path[0, 0]))
-        raise ValueError(f"start must be where the function and its gradient are finite; at {where} they are not")
+        raise ValueError(t("start must be where the function and its gradient are finite; at {where} they are not",
+                           where=where))
     f = f"f({', '.join(map(sp.latex, _symbols(objective)))})"
     if len(names) == 1:
         gradient = f"f'{f[1:]} = {sp.latex(objective.gradient)}"
@@ -92,30 +94,32 @@ def _objective(text: str) -> tuple[Objective, list[str]]:
         short = [s for s in expr.free_symbols if len(s.name) == 1 or s.name in GREEK]
         expr = parsed(text, short)  # now xy is a product
     if isinstance(expr, tuple):
-        raise ValueError("it must be one formula, not a list of them")
+        raise ValueError(t("it must be one formula, not a list of them"))
     symbols = sorted(expr.free_symbols, key=lambda s: s.name)
     names = [GREEK[s.name] if s.name in GREEK else str(s.name) for s in symbols]
     if not symbols:
-        raise ValueError("it has no variable, such as x: there is nothing to descend on")
+        raise ValueError(t("it has no variable, such as x: there is nothing to descend on"))
     if len(symbols) > 2:
-        raise ValueError(f"it has {len(symbols)} variables, {', '.join(names)}; a picture has room for one or two")
+        raise ValueError(t("it has {n} variables, {names}; a picture has room for one or two",
+                           n=len(symbols), names=", ".join(names)))
     return Objective(expr, symbols if len(symbols) == 2 else symbols[0]), names
 
 
 def _start(text: str, names: list[str]) -> Any:
     """The start as a float, or as an array of two."""
-    wanted = "a number, such as 2" if len(names) == 1 else f"two numbers, {' and '.join(names)}, such as 1, -1"
+    wanted = t("a number, such as 2") if len(names) == 1 else t(
+        "two numbers, {x} and {y}, such as 1, -1", x=names[0], y=names[1])
     if not isinstance(text, str):
         raise ValueError(f"start must be {wanted}, in text, got {text!r}")
     try:
         values = parsed(text) if text.strip() else ((sp.Integer(2),), (sp.Integer(2), sp.Integer(1)))[len(names) - 1]
     except ValueError as error:
-        raise ValueError(f"start must be {wanted}: {error}") from None
+        raise ValueError(t("start must be {wanted}: {error}", wanted=wanted, error=error)) from None
     values = values if isinstance(values, tuple) else (values,)
     if len(values) != len(names) or any(isinstance(v, tuple) or v.free_symbols for v in values):
-        raise ValueError(f"start must be {wanted}, got {text.strip()[:40]}")
+        raise ValueError(t("start must be {wanted}, got {text}", wanted=wanted, text=text.strip()[:40]))
     if not all(v.is_extended_real and abs(v.evalf(5)) < 1e100 for v in values):
-        raise ValueError(f"start must be finite and real, got {text.strip()[:40]}")
+        raise ValueError(t("start must be finite and real, got {text}", text=text.strip()[:40]))
     theta = [float(v) for v in values]
     return np.array(theta) if len(names) == 2 else theta[0]
 
@@ -216,11 +220,11 @@ class _Runs:
             last = np.abs(np.diff(self.path[-9:], axis=0)).max(axis=(0, 2))
             still = last <= 1e-3 * np.abs(self.path - self.path[0]).max(axis=(0, 2))
             left = (np.isnan(self.loss) & (np.abs(self.path).max(axis=-1) <= 1e6)).any(axis=0)
-        ended = f"after {ITERATIONS} iterations "
         return np.select(
             [left, self.grown, higher, still],
-            ["the path leaves where f is defined", "the path diverges", ended + "f is larger than at the start",
-             "the path comes to rest"], ended + "the path still moves")
+            ["the path leaves where f is defined", "the path diverges",
+             f"after {ITERATIONS} iterations f is larger than at the start", "the path comes to rest"],
+            f"after {ITERATIONS} iterations the path still moves")
 
 
 def _around(values: Array, share: float) -> tuple[float, float]:
@@ -244,25 +248,27 @@ def _heights(everywhere: Array, reached: Array) -> tuple[float, float]:
 
 def _stage(runs: _Runs) -> dict[str, Any]:
     """The state of the live figure: the path on the function, and beside it f along the iterations."""
-    t = np.arange(ITERATIONS + 1)
+    count = np.arange(ITERATIONS + 1)
     left, right = (_graph if len(runs.names) == 1 else _plane)(runs)
     places = (runs.path[..., 0], runs.loss if len(runs.names) == 1 else runs.path[..., 1])
     start, name = [place[0, 0] for place in places], runs.names[0] if len(runs.names) == 1 else "The path"
     marks = [Path(left, places[0], places[1]), Point(left, start[0], start[1], shape="s", name="The start"),
              Point(left, places[0], places[1], color="red", name=name),
-             Path(right, t[:, None], runs.loss), Point(right, t[:, None], runs.loss, color="red", name="f")]
+             Path(right, count[:, None], runs.loss), Point(right, count[:, None], runs.loss, color="red", name="f")]
     point = ", ".join(f"{name} = {{v{i}:.4g}}" for i, name in enumerate(runs.names))
     words = "η = {eta:.3g}: {told}.\nAfter {n:d} iteration{n:s} " + point.replace("{{", "{") + ", f = {loss:.5g}."
     edge = runs.edge() if runs.rule == "sgd" else None
     if edge is not None:
-        words += f"\nAt the lowest point reached L = {2 / edge:.4g}: plain steps are stable there below η = 2/L = {edge:.4g}."
+        words += "\nAt the lowest point reached L = {L:.4g}: plain steps are stable there below η = 2/L = {edge:.4g}."
     tables = {f"v{i}": runs.path[..., i] for i in range(len(runs.names))}
-    kind = "curve of f" if len(runs.names) == 1 else "level lines of f"
-    return painted(
+    tables |= {} if edge is None else {"L": np.array(2 / edge), "edge": np.array(edge)}
+    kind = t("curve of f") if len(runs.names) == 1 else t("level lines of f")
+    return spoken(painted(
         [left, right], marks,
-        [Slider("n", t, "iterations", 20, "d"), Slider("eta", runs.rates, "learning rate η", runs.rates[runs.best], ".3g")],
+        [Slider("n", count, "iterations", 20, "d"), Slider("eta", runs.rates, "learning rate η", runs.rates[runs.best], ".3g")],
         Readout(words, told=runs.told(), loss=runs.loss, **tables),
-        alt=f"Your own function. Left: the {kind} with the path of {runs.rule}. Right: f at each iteration.")
+        alt=t("Your own function. Left: the {kind} with the path of {rule}. Right: f at each iteration.", kind=kind,
+              rule=runs.rule)))
 
 
 def _graph(runs: _Runs) -> tuple[Axes, Axes]:

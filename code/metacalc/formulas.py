@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from metacalc.words import t
+
 __all__ = ["FUNCTIONS", "GREEK", "named", "parsed", "sympified"]
 
 LONGEST, DEEPEST, DIGITS = 500, 40, 1000  # letters, brackets, and digits of a number that is worked out
@@ -105,15 +107,15 @@ def parsed(text: str, symbols: Iterable[sp.Symbol] = ()) -> sp.Expr | tuple[sp.E
     if not isinstance(text, str):
         raise ValueError(f"text must be a formula in text, got {text!r}")
     if not text.strip():
-        raise ValueError("it is empty")
+        raise ValueError(t("it is empty"))
     if len(text) > LONGEST:
-        raise ValueError(f"it is longer than {LONGEST} letters")
+        raise ValueError(t("it is longer than {n} letters", n=LONGEST))
     known = named(symbols)
     code, names = _code(_tokens(text), known)
     try:
         tree = ast.parse(code, mode="eval")
     except (SyntaxError, MemoryError, RecursionError, ValueError):
-        raise ValueError("it cannot be read as a formula: look at its brackets and signs") from None
+        raise ValueError(t("it cannot be read as a formula: look at its brackets and signs")) from None
     return _built(tree.body, names, 0)
 
 
@@ -143,7 +145,7 @@ def sympified(value: Any) -> sp.Basic | sp.MatrixBase:
     if hasattr(value, "_sympy_") and not isinstance(value, type):
         made = value._sympy_()  # pyright: ignore[reportAttributeAccessIssue]  (hasattr has seen it)
     if not isinstance(made, sp.Basic):
-        raise ValueError(f"it must be a number or a SymPy expression, got {value!r}")
+        raise ValueError(t("it must be a number or a SymPy expression, got {value!r}", value=value))
     return made
 
 
@@ -156,7 +158,7 @@ def _tokens(text):
         text = text.replace(written, meant)
     for match in _TOKEN.finditer(text):
         if match.lastgroup == "other":
-            raise ValueError(f"it has “{match['other']}”, which no formula has")
+            raise ValueError(t("it has “{sign}”, which no formula has", sign=match["other"]))
         if match.lastgroup:
             yield match.lastgroup, match[match.lastgroup]
 
@@ -169,11 +171,11 @@ def _code(tokens, known):
     def write(piece, kind):
         nonlocal before
         if before == "function" and kind != "(":
-            raise ValueError("it has a function without its argument in brackets")
+            raise ValueError(t("it has a function without its argument in brackets"))
         starts = kind in ("number", "value", "function", "(")
         if starts and before in ("number", "value", ")"):
             if kind == before == "number":
-                raise ValueError("it has two numbers with nothing between them")
+                raise ValueError(t("it has two numbers with nothing between them"))
             code.append("*")
         code.append(piece)
         before = kind
@@ -202,7 +204,7 @@ def _code(tokens, known):
         else:
             depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token, 0)
             if depth > DEEPEST:
-                raise ValueError(f"it has more than {DEEPEST} brackets within one another")
+                raise ValueError(t("it has more than {n} brackets within one another", n=DEEPEST))
             opening = token in "(["
             if opening and before in ("function", "root"):  # its argument
                 code.append("(")
@@ -228,7 +230,7 @@ def _is_function(meant):
 
 def _number(token):
     if len(token) > 50:
-        raise ValueError("it has a number with more than 50 digits")
+        raise ValueError(t("it has a number with more than 50 digits"))
     return sp.Integer(token) if token.isdigit() else sp.Float(token)
 
 
@@ -241,7 +243,7 @@ def _meant(token, known):
     if token in CONSTANTS:
         return [CONSTANTS[token]]
     if len(token) > 30 or "__" in token:
-        raise ValueError(f"it has the name {token[:30]}, which no formula has")
+        raise ValueError(t("it has the name {name}, which no formula has", name=token[:30]))
     parts = _split(token, {n: s for n, s in (CONSTANTS | known).items() if n not in ("E",)})
     return parts or [sp.Symbol(token)]
 
@@ -261,12 +263,12 @@ def _split(token, known):
 def _built(node, names, depth):
     """The expression of a syntax tree, of allowed nodes only."""
     if depth > 3 * DEEPEST:
-        raise ValueError("it is nested too deep")
+        raise ValueError(t("it is nested too deep"))
     deeper = lambda part: _built(part, names, depth + 1)
     if isinstance(node, ast.Name) and node.id in names:
         value = names[node.id]
         if _is_function(value):
-            raise ValueError("it has a function without its argument in brackets")
+            raise ValueError(t("it has a function without its argument in brackets"))
         return value
     if isinstance(node, ast.Tuple):
         entries = tuple(map(deeper, node.elts))
@@ -282,18 +284,18 @@ def _built(node, names, depth):
             return _small(_OPERATORS[type(node.op)](left, right))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords and 1 <= len(node.args) <= 4:
         return _applied(names.get(node.func.id), [_single(deeper(a)) for a in node.args])
-    raise ValueError("it cannot be read as a formula")
+    raise ValueError(t("it cannot be read as a formula"))
 
 
 def _single(value):
     if isinstance(value, tuple):
-        raise ValueError("it has a list of numbers where one belongs")
+        raise ValueError(t("it has a list of numbers where one belongs"))
     return value
 
 
 def _small(value):
     if value.is_Rational and max(abs(value.p), value.q) > 10**DIGITS:
-        raise ValueError("it has a number that is too large to work out")
+        raise ValueError(t("it has a number that is too large to work out"))
     return value
 
 
@@ -303,16 +305,16 @@ def _power(base, exponent):
         size = abs(exponent.evalf(5))
         digits = len(str(max(abs(base.p), base.q))) if base.is_Rational and base not in (0, 1, -1) else 0
         if not size.is_comparable or size > 10**4 or size * digits > DIGITS:
-            raise ValueError("it has a number that is too large to work out")
+            raise ValueError(t("it has a number that is too large to work out"))
     return base**exponent
 
 
 def _applied(function, arguments):
     if function is None or not _is_function(function):
-        raise ValueError("it has brackets behind what is no function")
+        raise ValueError(t("it has brackets behind what is no function"))
     if any(a.is_number and not abs(a.evalf(5)) <= 10**4 for a in arguments):
-        raise ValueError("it has a number that is too large to work out")
+        raise ValueError(t("it has a number that is too large to work out"))
     try:
         return function(*arguments)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"it has a function of {len(arguments)} arguments that takes others") from error
+        raise ValueError(t("it has a function of {n} arguments that takes others", n=len(arguments))) from error

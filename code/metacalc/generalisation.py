@@ -115,7 +115,7 @@ class QuadraticFamily:
 
     @property
     def new(self) -> float:
-        """The mean loss of a new task, started from there."""
+        """The mean loss of a new task from the start with the least training loss."""
         return self.floor + self.gap / 2
 
     def sample(self, rng: np.random.Generator, m: float = 0.0) -> Batch:
@@ -192,7 +192,7 @@ def kl_inverse(p: ArrayLike, bound: ArrayLike) -> Numbers:
 def pac_bayes(risk: ArrayLike, divergence: ArrayLike, n: int, eps: float = 0.05) -> Numbers:
     """A bound on the mean loss of new tasks, from that of n training tasks; losses are between 0 and 1.
 
-    With probability 1 − ε over the n tasks it holds for all distributions of θ at once: kl(risk‖bound) is
+    With probability at least 1 − ε over the n tasks it holds for all distributions of θ at once: kl(risk‖bound) is
     (divergence + log(C_n/ε))/n, where C_n = Σ_j binom(n, j) (j/n)^j (1 − j/n)^{n−j} ≤ 2√n (Maurer 2004, for n ≥ 8).
 
     Parameters

@@ -218,13 +218,13 @@ def maml(model: Model, theta: ArrayLike, batch: Batch, alpha: ArrayLike, k: int 
     only : slice or array of indices, optional
         The entries of θ that the inner loop moves; all unless given.
     fast : bool
-        Take the model's own faster way where it has one that suits, unless truncated. That of an `MLP`, for one inner rate
-        of all entries or the head, is `metacalc.lowrank`: the same to rounding, in about half the time; it keeps its
-        memory for the next call.
+        Take the model's own faster way where it has one that suits, unless truncated. That of an `MLP`, where all
+        entries or those of the head move with one rate, is `metacalc.lowrank`: the same to rounding, in about half the
+        time; it keeps its arrays for the next call.
     truncate : int, optional
         Go back through the last `truncate` inner steps only, and take the factors of the steps before for the identity:
-        0 is `fomaml`, k or more is exact. No more steps than these are kept in memory. (Shaban et al. 2019 truncate
-        where a parameter enters at every step, by leaving out the terms of the earlier ones. Ours enters at the first only.).
+        0 is `fomaml`, k or more is exact. No more steps than these are kept in memory. Shaban et al. 2019 truncate
+        where a parameter enters at every step, by leaving out the terms of the earlier ones; ours enters at the first only.
 
     Returns
     -------

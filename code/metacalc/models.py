@@ -137,7 +137,7 @@ class MLP:
         return f"MLP({self.sizes}, activation={self.activation!r}, criterion={self.criterion!r})"
 
     def init(self, rng: np.random.Generator, dtype: DTypeLike = np.float64) -> Array:
-        """Random θ, shape (p,): weights normal with variance g/d_in, g = 2 for ReLU and 1 for tanh; biases 0.
+        """Random θ, shape (p,): weights normal with mean 0 and variance g/d_in, g = 2 for ReLU and 1 for tanh; biases 0.
 
         `rng` is a `numpy.random.Generator`. Before the outputs g is 1. Source: He et al. 2015, equation 10.
         """

@@ -100,7 +100,8 @@ def differentiated(expr: sp.Expr, symbols: Sequence[sp.Symbol]) -> list[sp.Expr]
     return [sp.diff(expr, s).replace(sp.DiracDelta, lambda *_: sp.S.Zero) for s in symbols]
 
 
-def examined(given: sp.Expr, expr: sp.Expr, partials: list[sp.Expr], symbols: tuple[sp.Symbol, ...]) -> Kinks:
+def examined(given: sp.Expr, expr: sp.Expr, partials: list[sp.Expr], symbols: tuple[sp.Symbol, ...],
+             named: tuple[sp.Symbol, ...] | None = None) -> Kinks:
     """What is known of the kinks of a function.
 
     Parameters
@@ -113,6 +114,8 @@ def examined(given: sp.Expr, expr: sp.Expr, partials: list[sp.Expr], symbols: tu
         Its partial derivatives.
     symbols : tuple of sympy.Symbol
         Real ones.
+    named : tuple of sympy.Symbol, optional
+        The reader's own symbols that these stand for. What is assumed of them holds: a positive one is nowhere zero.
 
     Returns
     -------
@@ -122,9 +125,9 @@ def examined(given: sp.Expr, expr: sp.Expr, partials: list[sp.Expr], symbols: tu
     undecided = [f for f in expr.atoms(sp.Function) if not isinstance(f, SMOOTH) and f.free_symbols]
     removable, seen = set(), set()
     entries = [expr, *partials]
-    own = given if given.has(sp.Eq, sp.Ne) else None
+    own, assumed = given if given.has(sp.Eq, sp.Ne) else None, dict(zip(symbols, named or symbols))
     for switch, is_pole in _switches(given):
-        if switch in seen or not switch.free_symbols or switch.is_positive or switch.is_negative or switch.is_nonzero:
+        if switch in seen or not switch.free_symbols or switch.is_nonzero or switch.xreplace(assumed).is_nonzero:
             continue
         seen.add(switch)
         places, complete = _places(switch, symbols)

@@ -113,6 +113,15 @@ const SVG = "http://www.w3.org/2000/svg";
 const READERS = { float16: Uint16Array, uint32: Uint32Array, float64: Float64Array };
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
+/**
+ * An English text in the language of the page, if that has brought other words, with values in place of its {names}.
+ * @param {string} text @param {Record<string, string | number>} [values]
+ */
+function t(text, values = {}) {
+  const words = /** @type {any} */ (globalThis).metacalcWords?.[text] ?? text;
+  return words.replace(/\{(\w+)\}/g, (/** @type {string} */ whole, /** @type {string} */ name) => values[name] ?? whole);
+}
+
 /** @param {number} bits */
 function fromHalf(bits) {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023;
@@ -241,7 +250,7 @@ function rounded(value, n, write) {
  */
 function format(value, spec) {
   if (spec === "s") return value === 1 ? "" : "s";
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "not a number" : value > 0 ? "∞" : "−∞";
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? t("not a number") : value > 0 ? "∞" : "−∞";
   const kind = spec.at(-1), digits = Number(spec.slice(1, -1));
   const fixed = (/** @type {number} */ n) => (Math.abs(value) < 1e21 ? rounded(value, n, (v) => v.toFixed(n))
     : BigInt(value) + (n ? "." + "0".repeat(n) : ""));
@@ -333,7 +342,7 @@ function point(spec, canvas) {
     const [u, v] = entries(canvas.sources, index);
     if (Number.isNaN(u) || Number.isNaN(v)) {
       shape.setAttribute("d", "");
-      return `${spec.name} is no longer a number`;
+      return t("{name} is no longer a number", { name: spec.name });
     }
     const edge = [u, v].map((fraction) => Math.min(0.5, Math.max(-0.5, fraction)));
     const away = [u - edge[0], v - edge[1]];
@@ -345,7 +354,7 @@ function point(spec, canvas) {
     const inset = [1 - 2 * radius / width, 1 - 2 * radius / height];
     shape.setAttribute("d", shapePath(">", across(edge[0] * inset[0]), down(edge[1] * inset[1]), radius * 1.3,
       Math.atan2(-away[1] * height, away[0] * width)));
-    return `${spec.name} has left the picture`;
+    return t("{name} has left the picture", { name: spec.name });
   };
 }
 
@@ -368,7 +377,7 @@ function arrow(spec, canvas) {
     const neck = [to[0] - 1.2 * size * Math.cos(angle), to[1] - 1.2 * size * Math.sin(angle)];
     shaft.setAttribute("d", visible ? `M${from}L${neck}` : "");
     head.setAttribute("d", visible ? shapePath(">", neck[0], neck[1], size, angle) : "");
-    return stay < 1 ? `${spec.name} points out of the picture` : "";
+    return stay < 1 ? t("{name} points out of the picture", { name: spec.name }) : "";
   };
 }
 
@@ -494,7 +503,7 @@ function makeToggles(spec, panels, controls, draw) {
   const hidden = /** @type {Set<string | undefined>} */ (new Set());
   if (!labels.length) return { hidden, showAll: () => {} };
   const row = htmlElement("fieldset", { className: "stage-toggles" }, controls);
-  htmlElement("legend", { textContent: "show" }, row);
+  htmlElement("legend", { textContent: t("show") }, row);
   const boxes = labels.map((name) => {
     const label = htmlElement("label", {}, row);
     const box = htmlElement("input", { type: "checkbox", checked: true, name }, label);
@@ -519,16 +528,16 @@ function makePlayer(spec, position, moveTo, stopped, showAll) {
   const slider = spec.sliders[spec.play], last = slider.values.length - 1;
   const bar = htmlElement("div", { className: "stage-player" });
   const button = htmlElement("button", { type: "button", className: "stage-play" }, bar);
-  const reset = htmlElement("button", { type: "button", className: "stage-reset", textContent: "Reset" }, bar);
+  const reset = htmlElement("button", { type: "button", className: "stage-reset", textContent: t("Reset") }, bar);
   const label = htmlElement("label", { className: "stage-speed" }, bar);
-  htmlElement("span", { textContent: "speed" }, label);
+  htmlElement("span", { textContent: t("speed") }, label);
   const speed = htmlElement("select", {}, label);
   for (const s of SPEEDS) htmlElement("option", { value: s, textContent: `${s}×`, selected: s === 1 }, speed);
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   let frame = 0, since = 0;
   const show = () => {
-    button.textContent = frame ? "❚❚ Pause" : "▶ Play";
-    button.setAttribute("aria-label", `${frame ? "Pause" : "Play"} ${slider.label}`);
+    button.textContent = frame ? `❚❚ ${t("Pause")}` : `▶ ${t("Play")}`;
+    button.setAttribute("aria-label", `${frame ? t("Pause") : t("Play")} ${slider.label}`);
   };
   const pause = () => {
     if (!frame) return;
@@ -580,10 +589,10 @@ function makeGuess(guess, pictures, groups, sourceOf, bar, position, changed) {
   const button = htmlElement("button", { type: "button", className: "stage-guess" });
   bar.querySelector(".stage-reset")?.after(button);
   const label = htmlElement("label", { className: "stage-slider" });
-  htmlElement("span", { className: "stage-label", textContent: "your guess" }, label);
+  htmlElement("span", { className: "stage-label", textContent: t("your guess") }, label);
   const input = htmlElement("input", { type: "range", min: 0, max: LAST, step: 1, value: LAST / 2, name: "guess" }, label);
   const value = htmlElement("span", { className: "stage-value" }, label);
-  input.setAttribute("aria-label", `Your guess: ${guess.question}`);
+  input.setAttribute("aria-label", t("Your guess: {question}", { question: guess.question }));
   input.dataset.lmSuppressShortcuts = "true";
   let state = "off";
   const guessed = () => {
@@ -595,7 +604,7 @@ function makeGuess(guess, pictures, groups, sourceOf, bar, position, changed) {
     groups.forEach((group, i) => group.classList.toggle("stage-hidden", state === "asked" && guess.hides.includes(i)));
     frame.style.display = state === "off" ? "none" : "";
     pad.style.display = state === "asked" ? "" : "none";
-    button.textContent = state === "asked" ? "Show what is true" : "Predict first";
+    button.textContent = state === "asked" ? t("Show what is true") : t("Predict first");
     if (state !== "asked") label.remove();
     else if (!label.isConnected) bar.after(label);  // to move it would take the keyboard from it
     const at = Number(input.value) / LAST;
@@ -619,8 +628,9 @@ function makeGuess(guess, pictures, groups, sourceOf, bar, position, changed) {
   return {
     end: () => show("off"),
     asking: () => state === "asked",
-    said: () => (state === "asked" ? `${guess.question} Click in the picture or move the slider, then look.`
-      : state === "told" ? `You guessed ${format(guessed(), guess.format)}; it is ${format(answer.at(position()), guess.format)}.` : ""),
+    said: () => (state === "asked" ? t("{question} Click in the picture or move the slider, then look.", { question: guess.question })
+      : state === "told" ? t("You guessed {guess}; it is {answer}.", {
+        guess: format(guessed(), guess.format), answer: format(answer.at(position()), guess.format) }) : ""),
   };
 }
 
@@ -693,7 +703,7 @@ function render({ model, el }) {
   const pictures = makePictures(model.get("pictures"), panels);
   const controls = htmlElement("div", { className: "stage-controls" }, el);
   controls.setAttribute("role", "group");
-  controls.setAttribute("aria-label", `Controls of the figure: ${spec.alt.split(".")[0]}`);
+  controls.setAttribute("aria-label", t("Controls of the figure: {figure}", { figure: spec.alt.split(/[.。]/)[0] }));
 
   const positionOf = (/** @type {Slider} */ slider) => {
     const value = model.get(slider.name), distance = slider.values.map((v) => Math.abs(v - value));
@@ -725,7 +735,7 @@ function render({ model, el }) {
     const all = draws.map((drawMark) => drawMark(index));
     const remarks = new Set(all.filter((remark, i) => remark && !hidden.has(spec.marks[i].toggle)));
     readout.setAttribute("aria-live", player.playing() ? "off" : "polite");
-    const told = guess?.asking() ? [guess.said()] : [textAt(index), guess?.said(), ...[...remarks].map((remark) => `${remark}.`)];
+    const told = guess?.asking() ? [guess.said()] : [textAt(index), guess?.said(), ...[...remarks].map((remark) => t("{remark}.", { remark }))];
     readout.textContent = told.filter(Boolean).join("\n");
     shows.forEach((show, i) => show(index[i]));
   }

@@ -19,7 +19,7 @@ __all__ = ["Stepwise", "WithContext", "cavia", "stabilised"]
 
 
 class WithContext:
-    """A net with context parameters z: its first layer's biases are b_1 + Bz (Zintgraf et al. 2019, section 3).
+    """A net with context parameters z: its first layer's biases are b_1 + zB (Zintgraf et al. 2019, section 3).
 
     To hand z to the first layer as further inputs, as the paper does, adds zB to what the layer adds up, the same for every
     example: it moves the biases within the subspace that B spans.

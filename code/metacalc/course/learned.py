@@ -16,12 +16,13 @@ from metacalc.tasks import Batch, Quadratics
 from metacalc.training import Training, evaluate, meta_train
 from metacalc.variants import Stepwise, WithContext, cavia, stabilised
 
-__all__ = ["BUDGET", "CLIP", "CONTENDERS", "NET", "SIZE", "Contender", "Tuned", "bowls_of", "choices", "descend",
+__all__ = ["BUDGET", "CLIP", "CONTENDERS", "ETAS", "NET", "SIZE", "Contender", "Tuned", "bowls_of", "choices", "descend",
            "fit_optimiser", "regressions", "score", "train_on_waves", "tuned"]
 
 # --- sine waves -------------------------------------------------------------------------------------------------------
 
-BUDGET = 20_000  # gradients for each task of the batch, a Hessian-vector product counted as two
+BUDGET = 80_000  # gradients for each task of the batch, a Hessian-vector product counted as two
+ETAS = 0.0003, 0.001, 0.003  # outer rates among which validation chooses
 K, N_CONTEXT, CLIP, STARTS = 5, 5, 10.0, (0.002, 0.005, 0.01)
 EVEN, LAST = [1 / K] * K, [0.0] * (K - 1) + [1.0]
 BETWEEN = [(a + b) / 2 for a, b in zip(EVEN, LAST)]
@@ -66,8 +67,8 @@ CONTENDERS = {
 }
 
 
-def train_on_waves(name: str, seed: int, alpha: float, budget: int = BUDGET, looks: int = 8) -> tuple[
-        float, Learner]:
+def train_on_waves(name: str, seed: int, alpha: float, eta: float = 1e-3, budget: int = BUDGET,
+                   looks: int = 8) -> tuple[float, Learner]:
     """Train a contender on sine waves, and keep that of its θ's which validates best.
 
     The outer loop is Adam with meta-gradients clipped at the length 10, for every contender alike.
@@ -79,6 +80,8 @@ def train_on_waves(name: str, seed: int, alpha: float, budget: int = BUDGET, loo
     seed : int
     alpha : float
         Inner rate, or where all rates start.
+    eta : float
+        Outer rate.
     budget : int
         Gradients for each task.
     looks : int
@@ -105,8 +108,8 @@ def train_on_waves(name: str, seed: int, alpha: float, budget: int = BUDGET, loo
                 errors = np.where((found.diverged > 0) | np.isnan(found.mean), np.inf, found.mean)
                 best = (float(errors.min()), learner) if errors.min() < best[0] else best
 
-        theta = meta_train(method, contender.model, TASKS, n_iters, theta0=theta, seed=1000 * number + seed, callback=look,
-                           rule=clipped(adam(), CLIP), progress=False, **settings).theta
+        theta = meta_train(method, contender.model, TASKS, n_iters, eta=eta, theta0=theta, seed=1000 * number + seed,
+                           callback=look, rule=clipped(adam(), CLIP), progress=False, **settings).theta
         if not np.isfinite(theta).all():
             break
     return best[0], best[1] or _learner(contender, theta, alpha)

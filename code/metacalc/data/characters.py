@@ -106,7 +106,7 @@ class Characters:
         Raises
         ------
         ValueError
-            If a script does not occur, or stands on two sides.
+            If a script does not occur, or stands on more than one side.
         """
         for name, scripts in (("test", list(test)), ("validation", list(validation))):
             if not set(scripts) <= set(self.scripts):
@@ -197,7 +197,7 @@ def script_of(label: str) -> str:
     Returns
     -------
     str
-        The part before the stroke.
+        The part before the slash.
 
     Examples
     --------

@@ -32,7 +32,7 @@ SIMILAR = 0.6   # two languages that spell this share of their names alike, or m
 STEM, SHARE, COMMON = 4, 0.3, 12  # see `entity_groups`
 
 #: Every locale without script or territory in its name that has 250 different words or more, at least nine tenths of
-#: them in the letters a-z, but for `COPIES`. Families are those of Glottolog (Hammarström et al. 2024), Indo-European and
+#: them in the letters a–z, but for `COPIES`. Families are those of Glottolog (Hammarström et al. 2024), Indo-European and
 #: Atlantic-Congo by their branches. Latin stands with Romance; creoles and constructed languages stand with the family
 #: that most of their words come from, so that no one's vocabulary is on two sides.
 FAMILIES = {family: codes.split() for family, codes in {

@@ -90,7 +90,7 @@ class FewShotClassification:
         return train, test
 
     def sample(self, rng: np.random.Generator, n_tasks: int) -> Batch:
-        """Draw a `Batch`: x of shape (n_tasks, N·K or N·n_query, d_in), class by class; y integers, (n_tasks, N·K)."""
+        """Draw a `Batch`: x of shape (n_tasks, N·K or N·n_query, d_in), class by class; y integers, one for each."""
         rng, n_tasks = generator(rng), count(n_tasks, "n_tasks", 1)
         classes = distinct(rng, np.full(n_tasks, len(self.classes)), self.n_way)
         chosen = distinct(rng, self._counts[classes], self.k_shots + self.n_query)

@@ -28,8 +28,9 @@ def _disagreeing(answer):
     if not slope * other < -1e-9:
         return "At your point the two gradients do not point against each other."
     if not abs(slope + other) < 1e-9:
-        nearly = " exactly: give the point as a fraction" if abs(slope + other) < 0.01 * abs(slope) else ""
-        return f"At your point the gradient of the sum is not zero{nearly}."
+        if abs(slope + other) < 0.01 * abs(slope):
+            return "At your point the gradient of the sum is not zero exactly: give the point as a fraction."
+        return "At your point the gradient of the sum is not zero."
     if not _has_minimum(f + g, variable, place):
         return "At your point the sum has no minimum."
     return "" if all(_is_bounded_below(loss, variable) for loss in (f, g)) else "One of your losses is not bounded below."

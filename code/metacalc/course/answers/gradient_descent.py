@@ -106,7 +106,7 @@ EXERCISES = {
         (8, "The factor 3 makes the curvature larger."))),
     "gd-ex-count": Exercise((R(461), R(65)), mistakes=(
         ((R(65), R(461)), "The two are swapped: plain descent first, then momentum."),
-        ((R(921), R(130)), "The error falls by 10⁸, not its square."),
+        ((R(921), R(130)), "It is the error that falls by 10⁸, not its square."),
         *(((plain, heavy), "After 460.5 iterations, and 64.7: round up.")
           for plain in map(R, ("460", "461", "460.5", "460.46", "460.456"))
           for heavy in map(R, ("64", "65", "64.7", "64.69", "64.690")) if (plain, heavy) != (461, 65)))),

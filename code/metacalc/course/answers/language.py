@@ -5,6 +5,7 @@ import re
 import sympy as sp
 
 from metacalc.exercises import Exercise
+from metacalc.words import t
 
 nu, N, p, s = sp.symbols("nu N p s", positive=True)
 R = sp.Rational
@@ -23,7 +24,8 @@ def _not_apart(answer):
         return "Give the codes of two different languages of families()."
     if family[one] == family[other]:
         return "These two are of one family."
-    return "" if overlap(one, other) >= SIMILAR else f"Only {overlap(one, other):.0%} of their names agree."
+    return "" if overlap(one, other) >= SIMILAR else t(
+        "Only {share:.0%} of their names agree.", share=overlap(one, other))
 
 EXERCISES = {
     "la-ex-task": Exercise((R(81), R(27), R(80)), mistakes=(

@@ -4,6 +4,7 @@ import numpy as np
 import sympy as sp
 
 from metacalc.exercises import Exercise, entries, number
+from metacalc.words import t
 
 a, alpha, b, c, d, k, lam, theta, w = sp.symbols("a alpha b c d k lam theta w", positive=True)
 R = sp.Rational
@@ -25,7 +26,7 @@ def _disagreement(answer):
     gap = abs(maml[1] / maml.sum() - reptile[1] / reptile.sum())
     if np.allclose(np.sort(curvatures), [0.2, 4]):
         return ""
-    return f"For your curvatures the distance is {gap:.6f}. There are larger ones."
+    return t("For your curvatures the distance is {gap:.6f}. There are larger ones.", gap=gap)
 
 
 EXERCISES = {

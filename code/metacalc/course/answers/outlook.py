@@ -39,7 +39,7 @@ EXERCISES = {
                                                                       "the query set takes one more."),
                                         ((R(3100), R(1550), R(1033)), "The query set takes a gradient too."),
                                         ((R(2818), R(1937), R(1476)), "A Hessian-vector product counts as two gradients."))),
-    "out-ex-crossover": Exercise(R(4), mistakes=((R(2), "The gap Δ is halved, but n* is divided by its square."),
+    "out-ex-crossover": Exercise(R(4), mistakes=((R(2), "Δ is halved, and n* has Δ² in its denominator."),
                                                  (R(1, 4), "A smaller gap between the aims is harder to see: n* grows."))),
     "out-ex-convex": Exercise(_convex_and_then_not, program=True),
     "out-ex-even": Exercise((sp.sqrt(3) - 1) / (3 * sp.sqrt(3) - 1),

@@ -10,6 +10,7 @@ from metacalc.meta import Learner
 from metacalc.models import MLP
 from metacalc.tasks import Batch, Sinusoids
 from metacalc.training import Training, evaluate
+from metacalc.words import t
 
 a, alpha, c, K, o, p = sp.symbols("a alpha c K o p", positive=True)
 R = sp.Rational
@@ -40,9 +41,11 @@ def _lines(answer):
         return "The points of a task do not lie on one line, support and query alike."
     with extra("studies"):
         from scipy import stats
-    for values, name, end in ((x[:, 0], "points x", 5), (x.ravel(), "points x", 5), (m, "slopes", 1), (c, "intercepts", 2)):
+    points = "The points x are not uniform in [−5, 5]."
+    for values, end, wrong in ((x[:, 0], 5, points), (x.ravel(), 5, points), (m, 1, "The slopes are not uniform in [−1, 1]."),
+                               (c, 2, "The intercepts are not uniform in [−2, 2].")):
         if np.abs(values).max() > end + 1e-4 or stats.kstest(values, stats.uniform(-end, 2 * end).cdf).pvalue < 1e-6:
-            return f"The {name} are not uniform in [−{end}, {end}]."
+            return wrong
     return "" if abs(np.corrcoef(m, c)[0, 1]) < 0.25 else "Slope and intercept depend on each other: draw them independently."
 
 
@@ -54,9 +57,10 @@ def _meta_trained(answer):
     theta = np.asarray(answer)
     theta = theta if theta.dtype.kind in "iuf" else np.zeros(0)
     if theta.shape != (model.n_params,):
-        return f"θ must be a vector of {model.n_params} numbers."
+        return t("θ must be a vector of {n} numbers.", n=model.n_params)
     error = evaluate(Learner(model, theta, 0.01), Sinusoids(), steps=(0, 1), n_tasks=300, seed=77).mean
-    return "" if error[1] < 1.1 else f"After one step the error is {error[1]:.2f}, before it {error[0]:.2f}."
+    return "" if error[1] < 1.1 else t(
+        "After one step the error is {after:.2f}, before it {before:.2f}.", before=error[0], after=error[1])
 
 
 def _group_of_rates(answer):

@@ -39,7 +39,7 @@ EXERCISES = {
                                        "The curvature of the mean squared error is 2."),
                                       (sp.log(K / (K + lam)) / sp.log(1 - 2 * alpha),
                                        "(1 − 2α)^k is what is left of the way, K/(K + λ) what has been gone."))),
-    "rc-ex-taylor": Exercise(k * (k + 1) * alpha**2 / 2, mistakes=((k * alpha, "That is the term without h."),
+    "rc-ex-taylor": Exercise(k * (k + 1) * alpha**2 / 2, mistakes=((k * alpha, "That is the term without λ_j."),
                                                                    (k * (k - 1) * alpha**2 / 2,
                                                                     "The exponent is −k, not k: "
                                                                     "mind the signs of the binomial coefficient."))),

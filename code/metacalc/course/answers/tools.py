@@ -4,6 +4,7 @@ import numpy as np
 import sympy as sp
 
 from metacalc.exercises import Exercise
+from metacalc.words import t
 
 a, alpha, c, f, s, theta = sp.symbols("a alpha c f s theta", positive=True)
 R = sp.Rational
@@ -21,10 +22,10 @@ def _hessian_from_gradients(answer):
 
     result = np.asarray(answer(grad, q.copy(), v.copy()), float)
     if len(calls) != 2:
-        return f"Your function takes {len(calls)} gradients. Two are enough."
+        return t("Your function takes {n} gradients. Two are enough.", n=len(calls))
     exact = 3 * q**2 * v + v.sum()
     if result.shape != exact.shape:
-        return f"For three parameters the result should have the shape (3,), not {result.shape}."
+        return t("For three parameters the result should have the shape (3,), not {shape}.", shape=result.shape)
     apart, middle = np.linalg.norm(calls[1] - calls[0]), (calls[0] + calls[1]) / 2
     if np.allclose(result, exact, rtol=1e-5, atol=apart**2 if apart < 0.5 else 0):  # the error is of order h²
         return "" if np.linalg.norm(middle - q) < 1e-3 * apart else (

@@ -134,7 +134,7 @@ def penalties(n_iters: int = 100, seed: int = 12) -> Stage:
         [Slider("kind", [0, 1], "features that matter", 0, "d", names=("10", "all 200")),
          Slider("t", ts, "outer iterations t", 10, "d")],
         Readout("After {t:d} outer iteration{t:s}: validation error {validation:.3f}, error on new data {new:.3f}; with one "
-                "penalty for all {one:.3f}.\nThe penalties have gone from e^{low:.2f} to e^{high:.2f}.", validation=validation,
+                "penalty for all {one:.3f}.\nThe penalties lie between e^{low:.2f} and e^{high:.2f}.", validation=validation,
                 new=new, one=new[:, :1], low=theta.min(axis=-1), high=theta.max(axis=-1)),
         play="t",
         guess=Guess(left, "x", "After how many iterations is the error on new data least?", best[:, None], new_marks, "d"),

@@ -177,7 +177,7 @@ def learned_schedule(k_max: int = 5, n_iters: int = 150, every: int = 5) -> Stag
          Slider("kappa", kappas, "curvature ratio κ", 16, "d")],
         Readout("After {n:d} outer iteration{n:s} the rates are {words}.\nMean loss left: {loss:.3g}; with equal rates "
                 "{single:.3g}; the least possible {least:.3g}.", words=words, loss=loss, single=single, least=least),
-        guess=Guess(rest, "x", f"Where is the leftmost zero of p after {n_iters} iterations: 1/α of the longest rate?",
+        guess=Guess(rest, "x", f"Where is the leftmost zero of p after {n_iters} iterations: 1/α of the largest rate?",
                     np.nanmin(roots[-1:], axis=-1), marks[4:7], ".3f"),
         alt="Left: the mean loss that k steps leave falls over the outer iterations, below a level line for equal rates, "
             "towards one for the least possible. Right: what is left of the start for every curvature, a polynomial whose "
