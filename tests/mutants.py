@@ -42,6 +42,7 @@ TESTS = {  # module: its tests, the likeliest first
     "variants": "test_variants test_defaults",
     "meta": "test_meta test_meta_closed_forms test_defaults",
     "amortised": "test_amortised test_defaults",
+    "prototypes": "test_prototypes test_defaults",
     "generalisation": "test_generalisation test_defaults",
     "representation": "test_generalisation",
     "training": "test_training test_defaults",

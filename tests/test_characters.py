@@ -1,5 +1,6 @@
 """Characters: what is drawn, and that no split lets a class or a look-alike of one on both sides."""
 
+import hashlib
 import io
 import itertools
 import zipfile
@@ -11,7 +12,7 @@ from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw
 
 from metacalc.data import characters as module
-from metacalc.data.characters import CONFUSABLES, omniglot, printed_characters, script_of
+from metacalc.data.characters import CONFUSABLES, omniglot, omniglot_background, printed_characters, script_of
 from metacalc.tasks import Batch, Shifted
 
 PRINTED = printed_characters()
@@ -200,10 +201,141 @@ def test_omniglot_is_the_data_set_that_the_chapter_describes():
             assert not characters.alike[np.ix_([names.index(c) for c in one], [names.index(c) for c in other])].any()
 
 
+def drawn(character, rng):
+    """An L, a cross, a bar with a hook or a T: ink on a sheet of 105 × 105, its strokes of random lengths."""
+    page, (long, wide) = np.zeros((105, 105), bool), rng.integers(50, 75, 2)
+    if character == 0:
+        page[20:20 + long, 20:28] = page[12 + long:20 + long, 20:20 + wide // 2] = True
+    elif character == 1:
+        page[20:20 + long, 48:56] = page[16 + long // 2:24 + long // 2, 52 - wide // 2:52 + wide // 2] = True
+    elif character == 2:
+        page[20:20 + long, 20:28] = page[20:40, 20:20 + wide // 3] = True
+    else:
+        page[20:28, 20:20 + long] = page[20:20 + wide, 16 + long // 2:24 + long // 2] = True
+    return page
+
+
+def background(path, scripts=("Aa", "Bb"), top="images_background/", backwards=False, extra=True):
+    """An archive like that of the background set: the characters of its second alphabet are those of the first, turned."""
+    rng, entries = np.random.default_rng(0), {}
+    for i, script in enumerate(scripts):
+        for character in range(4):
+            for drawing in range(4):
+                page = ~np.rot90(drawn((character + i) % 4, rng), i)
+                image = io.BytesIO()
+                Image.fromarray(page).save(image, "png")
+                entries[f"{top}{script}/character{character:02d}/{drawing:04d}_{drawing:02d}.png"] = image.getvalue(), page
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if backwards else zipfile.ZIP_STORED) as archive:
+        for name in sorted(entries, reverse=backwards):
+            archive.writestr(name, entries[name][0])
+        if extra:
+            archive.writestr(f"{top}notes.txt", "not a drawing")
+    names = sorted(entries)
+    return hashlib.sha256(b"".join(name.removeprefix(top).encode() + np.packbits(~entries[name][1]).tobytes()
+                                   for name in names)).hexdigest()
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    monkeypatch.setenv("METACALC_DATA", str(tmp_path))
+    (tmp_path / "omniglot").mkdir()
+    return tmp_path / "omniglot/images_background.zip"
+
+
+def test_the_background_set_is_known_by_its_drawings_however_they_are_packed(mirror, monkeypatch):
+    digest = background(mirror)
+    monkeypatch.setattr(module, "BACKGROUND", digest)
+    first = omniglot_background.__wrapped__(7)
+    assert first.x.shape == (32, 49) and first.scripts == ["Aa", "Bb"] and len(first.classes) == 8
+    assert first.turns.shape == (3, 8, 8) and not first.x.flags.writeable
+    assert background(mirror, backwards=True, extra=False) == digest
+    np.testing.assert_array_equal(omniglot_background.__wrapped__(7).x, first.x)
+    background(mirror, scripts=("Aa", "Bc"))
+    with pytest.raises(FileNotFoundError, match="background.zip is damaged: the SHA-256 of its drawings.*put there what"):
+        omniglot_background.__wrapped__(7)
+    mirror.write_bytes(b"no archive")
+    with pytest.raises(FileNotFoundError, match="damaged: it cannot be read"):
+        omniglot_background.__wrapped__(7)
+
+
+def test_without_the_file_the_message_says_where_to_put_it(mirror):
+    if (module.fetch.__globals__["MIRROR"], mirror.exists()) == ("METACALC_DATA", False):
+        try:
+            omniglot_background(download=False)
+        except FileNotFoundError as error:
+            for word in ("is not on this machine", "brendenlake/omniglot", "METACALC_DATA", "omniglot/images_background.zip"):
+                assert word in str(error)
+
+
+def brute_turns(drawings, labels, turn, share=0.2):
+    """One pair of classes after the other: is a turned, is as near to b as to its own, or is b to a turned back?"""
+    names = sorted(set(labels))
+    still = [module._fitted(d) for d in drawings]
+    likeness = lambda a, b: np.corrcoef(a.ravel(), b.ravel())[0, 1]
+    found = np.zeros((len(names),) * 2, bool)
+    for (i, a), (j, b) in itertools.product(enumerate(names), repeat=2):
+        for one, other, by, place in ((a, b, turn, (i, j)), (b, a, -turn, (i, j))):
+            mine = [k for k, label in enumerate(labels) if label == one]
+            theirs = [k for k, label in enumerate(labels) if label == other]
+            wrong = [max(likeness(np.rot90(still[k], by), still[m]) for m in theirs)
+                     >= max(likeness(still[k], still[m]) for m in mine if m != k) for k in mine]
+            found[place] |= np.mean(wrong) >= share
+    return found
+
+
+def test_turned_classes_are_new_and_none_looks_like_a_held_out_one(mirror, monkeypatch):
+    monkeypatch.setattr(module, "BACKGROUND", background(mirror))
+    characters = omniglot_background.__wrapped__(7)
+    with zipfile.ZipFile(mirror) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith("png"))
+        drawings = [Image.open(io.BytesIO(archive.read(name))).convert("L") for name in names]
+    for turn in (1, 2, 3):
+        np.testing.assert_array_equal(characters.turns[turn - 1], brute_turns(drawings, characters.labels.tolist(), turn))
+    assert characters.turns.any() and not characters.turns.all()
+    classes = characters.classes.tolist()
+    train, _, test = characters.split(["Bb"])
+    x, labels = characters.turned(train, test)
+    assert labels[:len(train) * 4].tolist() == [label for label in characters.labels if label in train]
+    for label in set(labels):
+        name, _, degrees = label.partition(" ")
+        own = x[labels == label].reshape(-1, 7, 7)
+        plain = characters.x[characters.labels == name].reshape(-1, 7, 7)
+        turn = int(degrees[:-1] or 0) // 90 if degrees else 0
+        np.testing.assert_array_equal(own, np.rot90(plain, turn, axes=(1, 2)))
+        if turn:
+            place = classes.index(name)
+            assert not characters.turns[turn - 1][place, place]
+            assert not characters.turns[turn - 1][place, [classes.index(c) for c in test]].any()
+    kept = {f"{name} {90 * turn}°" for turn in (1, 2, 3) for i, name in enumerate(classes) if name in train
+            and not characters.turns[turn - 1][i, [i] + [classes.index(c) for c in test]].any()}
+    assert set(labels) == {*train, *kept} and {script_of(label) for label in labels} == {"Aa"}
+
+
+def test_the_background_set_is_what_the_study_says():
+    """All 30 alphabets, and what `omniglot` has of them pixel by pixel; no split of the study's leaks."""
+    try:
+        characters = omniglot_background(download=False)
+    except FileNotFoundError as error:
+        pytest.skip(f"the whole background set was not tested: {error}")
+    assert len(characters.x) == 19280 and len(characters.classes) == 964 and len(characters.scripts) == 30
+    assert set(np.unique(characters.labels, return_counts=True)[1]) == {20} and characters.x.shape[1] == 784
+    assert (characters.alike == characters.alike.T).all() and not characters.alike.diagonal().any()
+    np.testing.assert_array_equal(characters.turns[1], characters.turns[1].T)  # half a turn there is half a turn back
+    np.testing.assert_array_equal(characters.turns[0], characters.turns[2].T)
+    small = omniglot(28, download=False)
+    np.testing.assert_array_equal(characters.x[np.isin(characters.labels, small.classes)], small.x)
+    places = {c: i for i, c in enumerate(characters.classes)}
+    for fold in range(3):
+        train, validation, test = characters.split(characters.scripts[fold::3])
+        assert not validation and {script_of(c) for c in test} == set(characters.scripts[fold::3]) and len(train) > 300
+        assert not characters.alike[np.ix_([places[c] for c in train], [places[c] for c in test])].any()
+
+
 @pytest.mark.parametrize("make, message", [
     (lambda: PRINTED.split(["Klingon"]), "test must be"), (lambda: PRINTED.split(["Greek"], ["Klingon"]), "validation must be"),
     (lambda: PRINTED.split(["Greek"], ["Greek"]), "validation must not"), (lambda: printed_characters(0), "size must be"),
-    (lambda: omniglot(size=1.5), "size must be"), (lambda: Shifted(None, 0), "pixels must be"),
+    (lambda: omniglot(size=1.5), "size must be"), (lambda: omniglot_background(0), "size must be"),
+    (lambda: PRINTED.turned(["Greek/α"]), "turns must be known"), (lambda: Shifted(None, 0), "pixels must be"),
     (lambda: Shifted(Flat()).sample(np.random.default_rng(0), 1), "tasks must have square"),
     (lambda: PRINTED.tasks(["Greek/α"]), "n_way must be"), (lambda: PRINTED.pool(PRINTED.classes, 1), "n_examples must be"),
 ])

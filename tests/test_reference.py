@@ -26,8 +26,8 @@ UNDERIVED = {
     "clipped_square": "an integral of the bound's example", "normal_mean": "a table of moments",
     "Derivative": "a result", "Recorded": "a number on the tape",
 }
-DERIVED_ROOMS = ("amortised", "bilevel", "calculus", "descent", "generalisation", "learned", "meta", "representation", "tape",
-                 "variants")
+DERIVED_ROOMS = ("amortised", "bilevel", "calculus", "descent", "generalisation", "learned", "meta", "prototypes",
+                 "representation", "tape", "variants")
 # What the docstrings need not do, of all that numpydoc's validation asks for.
 TASTE = {
     "ES01": "a summary may say all there is to say",

@@ -137,6 +137,14 @@ def test_validation_looks_at_every_tenth_iteration_and_the_last_and_the_first_of
     assert best.iteration == iteration and best.score == min(scores) and next(upcoming, None) is None
 
 
+@pytest.mark.parametrize("every, looks", [([3, 12], [3, 12, 25]), ((25,), [25]), ([], [25]), (7, [7, 14, 21, 25])])
+def test_validation_may_look_at_iterations_of_one_s_choice(every, looks):
+    best = choose(maml, MODEL, TASKS, score, [{"alpha": 0.2}], n_iters=25, every=every, progress=False)
+    assert [look.iteration for look in best.curve] == looks
+    with pytest.raises(ValueError, match="every must be"):
+        choose(maml, MODEL, TASKS, score, [{"alpha": 0.2}], n_iters=25, every=[0, 3], progress=False)
+
+
 def test_a_baseline_has_its_rate_and_its_end_chosen_too_and_a_score_that_is_nan_loses():
     rates = []
 

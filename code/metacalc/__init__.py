@@ -38,6 +38,7 @@ from metacalc.generalisation import QuadraticFamily, pac_bayes
 from metacalc.learned import CoordinateNet, evolution, learned_optimiser, path_gradient
 from metacalc.meta import Learner, adapt, anil, fomaml, imaml, joint, maml, meta_sgd, rate_schedule, reptile, with_rates
 from metacalc.models import MLP, Quadratic, linear_regression, logistic_regression, sharpness
+from metacalc.prototypes import Prototypes, protonet
 from metacalc.studies import Interval, interval
 from metacalc.tasks import Batch, FewShotClassification, LinearTasks, Quadratics, RatingTasks, Sinusoids, VariedShots
 from metacalc.training import Evaluation, Training, evaluate, in_parallel, meta_train
@@ -54,13 +55,14 @@ _LATER = {"printed_characters": "metacalc.data.characters"} | dict.fromkeys(
 
 __all__ = [
     "Arrow", "Batch", "Bilevel", "Checker", "CoordinateNet", "Curve", "Evaluation", "Exercise", "FewShotClassification",
-    "Interval", "Learner", "LinearTasks", "MLP", "NeuralProcess", "Objective", "Path", "Point", "Quadratic",
-    "QuadraticFamily", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Stepwise",
+    "Interval", "Learner", "LinearTasks", "MLP", "NeuralProcess", "Objective", "Path", "Point", "Prototypes",
+    "Quadratic", "QuadraticFamily", "Quadratics", "RatingTasks", "Readout", "Rule", "Sinusoids", "Slider", "Stage", "Stepwise",
     "Training", "VariedShots", "WithContext", "adam", "adamw", "adapt", "anil", "backtracking", "bilevel_descent", "cavia",
     "clipped", "conjugate_gradients", "convergence_factor", "diverged", "evaluate", "evolution", "example_weights",
     "finite_difference", "fomaml", "gradient_descent", "imaml", "implicit_gradient", "in_parallel", "interval", "joint",
     "learned_optimiser", "linear_regression", "logistic_regression", "maml", "meta_sgd", "meta_train", "momentum",
-    "nesterov", "neumann", "neural_process", "newton", "pac_bayes", "path_gradient", "printed_characters", "rate_schedule",
+    "nesterov", "neumann", "neural_process", "newton", "pac_bayes", "path_gradient", "printed_characters", "protonet",
+    "rate_schedule",
     "reptile", "ridge_penalties", "sgd", "sharpness", "stabilised", "step", "unrolled", "with_rates",
 ]
 

@@ -94,7 +94,8 @@ class Learner:
         """
         function, settings = unwrapped(method, settings)
         only = function.only(model) if hasattr(function, "only") else settings.get("only")
-        return cls(model, theta, settings.get("alpha"), only, settings.get("lam", 0.0))
+        kind: Any = getattr(function, "learner", cls) or cls
+        return kind(model, theta, settings.get("alpha"), only, settings.get("lam", 0.0))
 
     @np.errstate(all="ignore")
     def adapt(self, x: ArrayLike, y: ArrayLike, k: int = 1) -> Array:
@@ -141,7 +142,8 @@ def unwrapped(method: Any, settings: dict[str, Any]) -> tuple[Any, dict[str, Any
 
 def _adapts(**how: Any) -> Callable[[F], F]:
     """Says of a method what `Learner.of` and `meta_train` have to know: `only`, a function from the model to the entries of
-    θ that it adapts; `start`, one from the model's own start to that of the method; `learner=False` if its θ is none."""
+    θ that it adapts; `start`, one from the model's own start to that of the method; `learner`, the class of `Learner` that
+    adapts as it does, or False if its θ is none."""
     def marked(method):
         for name, value in how.items():
             setattr(method, name, value)

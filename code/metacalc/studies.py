@@ -266,9 +266,9 @@ def best_adaptation(learner: Learner, score: Callable[[Learner], ArrayLike],
 
 
 def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner], ArrayLike],
-           settings: Sequence[dict[str, Any]], *, n_iters: int, every: int, rates: Sequence[float | None] | None = None,
-           theta0: Callable[[dict[str, Any]], ArrayLike] | None = None, judge: Callable[[Choice], Any] | None = None,
-           **training: Any) -> Choice:
+           settings: Sequence[dict[str, Any]], *, n_iters: int, every: int | Sequence[int],
+           rates: Sequence[float | None] | None = None, theta0: Callable[[dict[str, Any]], ArrayLike] | None = None,
+           judge: Callable[[Choice], Any] | None = None, **training: Any) -> Choice:
     """Train with every setting, and keep the θ, the setting, the inner rate and the number of steps that validate best.
 
     Every baseline goes through the same choice as every meta-learner; that includes when to stop.
@@ -285,8 +285,10 @@ def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner]
         As in `best_adaptation`; the learner is what the method has trained so far.
     settings : sequence of dict
         Settings of the method to try, such as `[{"alpha": 0.1, "k": 3}]`; `[{}]` if it has none.
-    n_iters, every : int
-        Outer iterations, and after how many of them θ is validated.
+    n_iters : int
+        Outer iterations.
+    every : int or sequence of int
+        After how many of them θ is validated, again and again; or after which ones. After the last one it always is.
     rates : sequence of float, optional
         Inner rates to adapt with; that of the setting unless given.
     theta0 : callable, optional
@@ -310,13 +312,14 @@ def choose(method: Method, model: Model, tasks: Tasks, score: Callable[[Learner]
     best: Choice | None = None
     if not len(settings):
         raise ValueError("settings must not be empty; [{}] for a method without settings")
-    every = count(every, "every", 1)
+    several = isinstance(every, Sequence)
+    looks = {count(t, "every", 1) for t in every} if several else range(0, n_iters, count(every, "every", 1))
     for setting in settings:
         curve: list[Look] = []
 
         def validate(t, loss, theta):
             nonlocal best
-            if (t + 1) % every and t + 1 != n_iters:
+            if t + 1 not in looks and t + 1 != n_iters:
                 return
             found = best_adaptation(Learner.of(method, model, theta, **setting), score, rates)
             found = found._replace(setting=setting, iteration=t + 1)

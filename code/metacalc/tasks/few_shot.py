@@ -201,9 +201,9 @@ class Shifted:
         if size**2 != x.shape[-1]:
             raise ValueError(f"tasks must have square images, got {x.shape[-1]} pixels")
         sheets = np.pad(x.reshape(-1, size, size), ((0, 0), (p, p), (p, p)), mode="edge")
-        down, right = rng.integers(0, 2 * p + 1, size=(2, len(sheets), 1, 1))
-        row, column = np.ogrid[:size, :size]
-        return sheets[np.arange(len(sheets))[:, None, None], row + down, column + right].reshape(x.shape)
+        down, right = rng.integers(0, 2 * p + 1, size=(2, len(sheets), 1, 1))[..., 0, 0]
+        windows = np.lib.stride_tricks.sliding_window_view(sheets, (size, size), axis=(1, 2))
+        return windows[np.arange(len(sheets)), down, right].reshape(x.shape)
 
 
 def nearest_mean(x_support: ArrayLike, y_support: ArrayLike, x_query: ArrayLike) -> Integers:

@@ -11,14 +11,16 @@ from matplotlib.transforms import Affine2D
 
 from metacalc.arrays import Array, ArrayLike
 from metacalc.course.figures import picture
-from metacalc.course.vision import episodes
+from metacalc.course.vision import Scale, episodes
 from metacalc.data.characters import printed_characters, script_of
 from metacalc.meta import Learner
 from metacalc.stage import COLORS, Curve, Guess, Path, Point, Readout, Slider, Stage, panel
 from metacalc.studies import interval
 
-__all__ = ["accuracies", "outline", "pictures", "recognition"]
+__all__ = ["accuracies", "learning_curves", "outline", "pictures", "recognition"]
 
+CURVES = (("green", "-", "s"), ("green", "--", "p"), ("orange", "-", "o"), ("blue", "-", "D"), ("blue", "--", "v"),
+          ("blue", ":", "^"), ("ink", "--", "P"), ("ink", ":", "X"), ("grey", "-", "."))
 LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
 
 
@@ -33,6 +35,37 @@ def accuracies(one: Mapping[str, Array], five: Mapping[str, Array]) -> Figure:
                         label=label if row == 0 else None)
     ax.set_yticks(range(len(one)), one)
     ax.legend(loc="upper left", ncols=2)
+    return picture(ax.figure)
+
+
+def learning_curves(scale: Scale, k_shots: int) -> Figure:
+    """Accuracy on held-out alphabets against the outer iterations, of every method: the mean over alphabets, first seed.
+
+    Parameters
+    ----------
+    scale : Scale
+        As `metacalc.course.vision.load_scale` returns it.
+    k_shots : int
+        1 or 5.
+    """
+    shown = [name for name in scale.methods if scale.usual(name)]
+    curves = {name: [(n, scale.accuracy(name, k_shots, n)[0].mean()) for n in scale.budgets(name, k_shots)] for name in shown}
+    ends = [points[-1][0] for points in curves.values()]
+    starts = [points[0][0] for points in curves.values()]
+    heights = [height for points in curves.values() for _, height in points]
+    ax = panel("outer iterations", f"accuracy, {k_shots} shot" + "s" * (k_shots > 1), (0.8 * min(starts), 1.25 * max(ends)),
+               (min(heights) - 0.03, max(heights) + 0.03), size=(6.2, 3.6))
+    ax.set_xscale("log")
+    ticks = [n for n in (100, 200, 400, 800, 1600, 4000, 8000) if n < 1.25 * max(ends)]
+    ax.set_xticks(ticks, [f"{n}" for n in ticks])
+    ax.set_xticks([], minor=True)
+    for (name, points), (color, dash, marker) in zip(curves.items(), CURVES):
+        ax.plot(*zip(*points), dash, color=COLORS[color], marker=marker, ms=5, lw=1.5, label=name)
+    level = scale.accuracy("pixels", k_shots).mean()
+    if ax.get_ylim()[0] < level:
+        ax.axhline(level, color=COLORS["grey"], lw=0.8)
+        ax.annotate("pixels", (ax.get_xlim()[1], level), (-2, 2), textcoords="offset points", ha="right", color=COLORS["grey"])
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return picture(ax.figure)
 
 
