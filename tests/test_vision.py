@@ -54,6 +54,8 @@ def answers(name, task, K):
     """Probabilities of the 35 query images after 0, ..., 50 steps: shape (51, 35, 5)."""
     learner, _ = starts()[0][name]
     theta, alpha = learner.theta, learner.alpha
+    if name == "prototypes":
+        return to_the_nearest_mean(theta, task, K)
     x, y = LETTERS.x[examples()[task - 1]].astype(float), np.repeat(np.arange(5), K)
     support, query = x[:, :K].reshape(5 * K, -1), x[:, 5:].reshape(35, -1)
     gradient = autograd.grad(lambda theta: -anp.mean(anp.log(net(theta, support)[np.arange(5 * K), y])))
@@ -62,6 +64,17 @@ def answers(name, task, K):
         theta = theta - alpha * gradient(theta)
         found.append(net(theta, query))
     return np.array(found)
+
+
+def to_the_nearest_mean(theta, task, K):
+    """The same by the distances of features to class means, from the first step on; before it all letters are alike."""
+    f = LETTERS.x[examples()[task - 1]].astype(float)
+    for start, (m, n) in ((0, (196, 64)), (196 * 64 + 64, (64, 32))):
+        f = np.maximum(0, f @ theta[start:start + m * n].reshape(m, n) + theta[start + m * n:start + m * n + n])
+    distances = ((f[:, 5:].reshape(35, 1, -1) - f[:, :K].mean(axis=1)) ** 2).sum(axis=-1)
+    e = np.exp(-distances + distances.min(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    return np.array([np.full((35, 5), 0.2), *[p] * STEPS[-1]])
 
 
 def right_and_sure(name, task, K):
@@ -74,16 +87,16 @@ def figure():
 
 
 def vision_readout(task, K, k):
-    (maml, maml_own), (joint, joint_own) = ([values[int(k)] for values in right_and_sure(name, task, K)]
-                                            for name in ("MAML", "pre-trained"))
+    found = {name: [values[int(k)] for values in right_and_sure(name, task, K)] for name in starts()[0]}
     script = script_of(LETTERS.labels[examples()[int(task) - 1][0, 0]])
+    right = ", ".join(f"{name} {n}" for name, (n, _) in found.items())
+    own = ", ".join(f"{name} {p:.2f}" for name, (_, p) in found.items())
     return (f"Task {task:.0f}, five letters of {script}, K = {K:.0f}, after {number_of(k, 'step')}.\n"
-            f"Of 35 query images, right: MAML {maml}, pre-trained "
-            f"{joint}.\nProbability of the right letter, on average: MAML {maml_own:.2f}, pre-trained {joint_own:.2f}.")
+            f"Of 35 query images, right: {right}.\nProbability of the right letter, on average: {own}.")
 
 
 def check_vision(stage):
-    *support, query, bars, dashed, path, point, joint_path, joint_point = stage.marks
+    *support, query, bars, dashed, dotted, path, point, joint_path, joint_point, mean_path, mean_point = stage.marks
     np.testing.assert_allclose(35 * stage.guess.answer, 35 * point.y, atol=1e-9)
     assert len(support) == 5 and [len(s.values) for s in stage.sliders] == [8, 5, len(STEPS)]
     for r, mark in enumerate((*support, query)):
@@ -96,9 +109,10 @@ def check_vision(stage):
                     there = r == 5 or r <= K
                     for coordinate, expected in zip((mark.x, mark.y), drawn.T):
                         np.testing.assert_allclose(coordinate[t, K, 0, span], expected if there else np.full(96, np.nan))
-    for name, mark, growing, end in (("MAML", bars, path, point), ("pre-trained", dashed, joint_path, joint_point)):
+    for name, mark, growing, end, shift in (("MAML", bars, path, point, 0.2), ("pre-trained", dashed, joint_path, joint_point, 0),
+                                            ("prototypes", dotted, mean_path, mean_point, -0.2)):
         assert {m.label for m in (mark, growing, end)} == {name} and all(m.toggle for m in (mark, growing, end))
-        height = 4.5 - np.arange(5)[:, None, None] + (0.12 if name == "MAML" else -0.12)
+        height = 4.5 - np.arange(5)[:, None, None] + shift
         np.testing.assert_allclose(mark.y.reshape(5, 5, 3), np.broadcast_to(height, (5, 5, 3)))
         for t in range(1, 9):
             for K in SHOTS:

@@ -9,6 +9,7 @@ from metacalc.arrays import Array, Integers, PathLike
 from metacalc.data.characters import Characters, printed_characters, script_of
 from metacalc.meta import Learner
 from metacalc.models import MLP
+from metacalc.prototypes import Prototypes
 from metacalc.studies import Both, both_intervals, interval, load, unpacked
 
 __all__ = [
@@ -113,7 +114,8 @@ def load_starts(path: PathLike) -> tuple[dict[str, tuple[Learner, int]], list[st
     Returns
     -------
     starts : dict
-        "MAML" and "pre-trained" → (`Learner` in double precision with the rate to adapt with, number of steps).
+        "MAML" and "pre-trained" → (`Learner` in double precision with the rate to adapt with, number of steps); "prototypes"
+        are those of the pre-trained features, which take one step.
     test : list of str
         The classes that no start has seen, or any look-alike of theirs.
     """
@@ -122,8 +124,9 @@ def load_starts(path: PathLike) -> tuple[dict[str, tuple[Learner, int]], list[st
     model = MLP((settings["size"] ** 2, *settings["hidden"], settings["n_way"]), criterion="cross-entropy")
     chosen = {name: results[f"printed/0/1/{key}/start"] for name, key in (("MAML", "MAML"), ("pre-trained", "joint"))}
     _, _, test = printed_characters(settings["size"]).split(*settings["folds"][0])
-    return {name: (Learner(model, unpacked(run["theta"], model)[0], run["alpha"]), run["steps"])
-            for name, run in chosen.items()}, test
+    starts = {name: (Learner(model, unpacked(run["theta"], model)[0], run["alpha"]), run["steps"])
+              for name, run in chosen.items()}
+    return starts | {"prototypes": (Prototypes(model, starts["pre-trained"][0].theta), 1)}, test
 
 
 def episodes(characters: Characters, classes: Sequence[str], n_tasks: int, n_way: int = 5, n_examples: int = 12,

@@ -21,7 +21,7 @@ __all__ = ["accuracies", "learning_curves", "outline", "pictures", "recognition"
 
 CURVES = (("green", "-", "s"), ("green", "--", "p"), ("orange", "-", "o"), ("blue", "-", "D"), ("blue", "--", "v"),
           ("blue", ":", "^"), ("ink", "--", "P"), ("ink", ":", "X"), ("grey", "-", "."))
-LOOKS = (("blue", "-", "D"), ("orange", "--", "s"))
+LOOKS = (("blue", "-", "D"), ("orange", "--", "s"), ("green", ":", "o"))
 
 
 def accuracies(one: Mapping[str, Array], five: Mapping[str, Array]) -> Figure:
@@ -127,7 +127,7 @@ def _thinned(corners, n):
 
 def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], n_tasks: int = 8, shots: int = 5,
                 steps: Sequence[int] = (0, 1, 2, 3, 5, 10, 15, 20, 30, 50)) -> Stage:
-    """Five letters of an unseen script: the support images, and what two starts make of five query images.
+    """Five letters of an unseen script: the support images, and what three learners make of five query images.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], 
     _table(left, columns, rows)
     marks, tables = _examples(left, characters, chosen, shots, columns, rows), {}
     still = len(marks)
-    for (name, (learner, _)), (color, dash, shape), shift in zip(starts.items(), LOOKS, (0.12, -0.12)):
+    for (name, (learner, _)), (color, dash, shape), shift in zip(starts.items(), LOOKS, (0.2, 0.0, -0.2)):
         p = np.stack([_probabilities(learner, characters.x[chosen], K, shots, steps) for K in range(1, shots + 1)], axis=1)
         truth = np.repeat(np.arange(n_way), n_query)
         right_answers = (p.argmax(axis=-1) == truth).mean(axis=-1)
@@ -166,18 +166,19 @@ def recognition(starts: Mapping[str, tuple[Learner, int]], test: Sequence[str], 
     telling = marks[still:]
     marks.sort(key=lambda mark: mark.ax is right)
     words = np.array([script_of(str(characters.labels[task[0, 0]])) for task in chosen])[:, None, None]
-    first, second = starts
+    first, second, third = starts
     return Stage(
         [left.figure, right.figure], marks,
-        [Slider("task", np.arange(1, n_tasks + 1), "task", 1, "d"), Slider("K", np.arange(1, shots + 1), "shots K", 1, "d"),
-         Slider("k", steps, "gradient steps k", 3, "d")],
+        [Slider("task", np.arange(1, n_tasks + 1), "task", 2, "d"), Slider("K", np.arange(1, shots + 1), "shots K", 1, "d"),
+         Slider("k", steps, "gradient steps k", 10, "d")],
         Readout("Task {task:d}, five letters of {script}, K = {K:d}, after {k:d} step{k:s}.\nOf {n:d} query images, right: "
-                + first + " {D_right:d}, " + second + " {s_right:d}.\nProbability of the right letter, on average: "
-                + first + " {D_own:.2f}, " + second + " {s_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
+                + first + " {D_right:d}, " + second + " {s_right:d}, " + third + " {o_right:d}.\n"
+                "Probability of the right letter, on average: " + first + " {D_own:.2f}, " + second + " {s_own:.2f}, " + third
+                + " {o_own:.2f}.", n=n_way * n_query, script=words, **tables), play="k",
         guess=Guess(right, "y", f"What fraction of the query images will {first}’s start get right?",
                     tables["D_right"] / (n_way * n_query), telling),
         alt="Left: above, the support images of five letters, one column for each; below, five query images, one row for each, "
-            "with a bar in each column for the probability that either start gives to that letter. The right letter is on the "
+            "with a bar in each column for the probability that each learner gives to that letter. The right letter is on the "
             "diagonal. Right: the fraction of right answers after each number of gradient steps.")
 
 
