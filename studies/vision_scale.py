@@ -40,7 +40,7 @@ SETTINGS = {
         "ANIL": [{"alpha": 0.4, "k": 1}, {"alpha": 0.4, "k": 3}],
         "Reptile": [{"alpha": 0.03, "k": 5}, {"alpha": 0.1, "k": 5}],
         "Meta-SGD": [{"start": 0.05, "k": 1}, {"start": 0.2, "k": 1}],
-        "iMAML": [{"alpha": 0.1, "k": 5, "lam": 0.5, "cg_steps": 3}, {"alpha": 0.1, "k": 5, "lam": 2.0, "cg_steps": 3}]},
+        "iMAML": [{"alpha": 0.3, "k": 15, "lam": 0.1, "cg_steps": 3}, {"alpha": 0.3, "k": 15, "lam": 0.1, "cg_steps": 1}]},
     "n_iters": {"MAML": 1600, "joint": 1600, "ProtoNet": 1600, "FOMAML": 1600, "ANIL": 1600,
                 "Reptile": 320, "Meta-SGD": 560, "iMAML": 200},  # an iteration of these three takes several times as long
     "looks": [4, 2, 1], "compete": 8,  # a look after each of these parts of the iterations

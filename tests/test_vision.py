@@ -109,8 +109,9 @@ def check_vision(stage):
                     there = r == 5 or r <= K
                     for coordinate, expected in zip((mark.x, mark.y), drawn.T):
                         np.testing.assert_allclose(coordinate[t, K, 0, span], expected if there else np.full(96, np.nan))
-    for name, mark, growing, end, shift in (("MAML", bars, path, point, 0.2), ("pre-trained", dashed, joint_path, joint_point, 0),
-                                            ("prototypes", dotted, mean_path, mean_point, -0.2)):
+    for name, mark, growing, end, shift in (
+            ("MAML", bars, path, point, 0.2), ("pre-trained", dashed, joint_path, joint_point, 0),
+            ("prototypes", dotted, mean_path, mean_point, -0.2)):
         assert {m.label for m in (mark, growing, end)} == {name} and all(m.toggle for m in (mark, growing, end))
         height = 4.5 - np.arange(5)[:, None, None] + shift
         np.testing.assert_allclose(mark.y.reshape(5, 5, 3), np.broadcast_to(height, (5, 5, 3)))
