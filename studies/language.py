@@ -1,16 +1,18 @@
 """Learning a language from a few words, languages and whole families held out: writes chapters/results/language.json.
 
-`python studies/language.py language_counts` runs counts that back off alone, in a few minutes; the other part takes an hour
-on one processor. Two seeds, and five folds for each design.
+`python studies/language.py language_counts` runs counts that back off alone, in a few minutes, `language_growth` what fewer
+training languages make of three contenders, in half an hour; the first part takes an hour on one processor, for two seeds.
+Five folds for each design.
 """
 
 import sys
+from copy import copy
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from metacalc.course.language import MODEL, RATES, STEPS, TRAINING, Counted, bits, contenders, prior_mean
+from metacalc.course.language import MODEL, RATES, STEPS, TRAINING, Counted, bits, contenders, load_study, prior_mean
 from metacalc.data.languages import folds, split
 from metacalc.meta import Learner, joint, maml
 from metacalc.studies import Results, best_adaptation, choose, packed
@@ -32,6 +34,10 @@ COUNTING = {
     "designs": SETTINGS["designs"], "n_folds": 5, "shots": SETTINGS["shots"], "trained_shots": 10, "n_valid": 2, "n_test": 8,
     "orders": [1, 2, 3], "pooled": SETTINGS["bigrams"]["pooled"],
     "strengths": [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, "inf"], "sweeps": 3,
+}
+GROWTH = {
+    "designs": SETTINGS["designs"], "n_folds": 5, "seeds": [0, 1, 2], "n_languages": [8, 16, 32, 64], "shots": [2, 10, 50],
+    "contenders": ["joint", "FOMAML", "MAML"],  # 64 are all: a fold has 55 to 64
 }
 
 
@@ -182,6 +188,19 @@ def stopped(sides, method, setting, rates):
     return dict(zip(("valid", "rate", "steps", "bits"), zip(*rows)))
 
 
+def fewer(settings, sides, chosen, n_languages, seed):
+    """Each contender with its setting in `chosen`, trained on so many languages: for a seed, fewer are among the more."""
+    sides, words, found = copy(sides), sides.words[0], {}
+    drawn = np.random.default_rng(seed).permutation(sorted(words))[:n_languages]
+    sides.train = NextLetter({code: words[code] for code in drawn}, sides.settings["trained_shots"])
+    for name in settings["contenders"]:
+        best = best_of(sides, name, [chosen[name]], seed, TRAINING["eta"])
+        rates = with_own(sides.settings["rates"], chosen[name])
+        _, at = tested(sides, best.learner, rates, sides.settings["n_steps"], settings["shots"])
+        found[name] = {"iteration": best.iteration, "bits": at.round(4)}
+    return found
+
+
 # Of the parts of a fold, in seconds or so.
 COSTS = {"languages": 1, "bigrams": 6, "scratch": 150, "joint": 25, "MAML": 55, "FOMAML": 55, "Reptile": 40, "ANIL": 45,
          "stopped": 60, "outer rates": 70, "counts": 10}
@@ -229,11 +248,26 @@ def run(settings, results, study="language"):
     results.each(todo, study, costs)
 
 
-STUDIES = {"language": SETTINGS, "language_counts": COUNTING}
+def run_growth(settings, results, study="language_growth"):
+    """The third study, seed by seed, with the settings that the first one chose."""
+    @lru_cache(maxsize=1)
+    def fold_of(design, fold):
+        runs = load_study(ROOT / "chapters/results/language.json", design).runs[fold]
+        return Sides(SETTINGS, design, fold), {name: runs[name]["setting"] for name in settings["contenders"]}
+
+    def work(design, fold, n_languages, seed):
+        return fewer(settings, *fold_of(design, fold), n_languages, seed)
+
+    results.each({f"{design}/{fold}/{n}/{seed}": partial(work, design, fold, n, seed)
+                  for seed in settings["seeds"] for design in settings["designs"] for fold in range(settings["n_folds"])
+                  for n in settings["n_languages"]}, study)
+
+
+STUDIES = {"language": SETTINGS, "language_counts": COUNTING, "language_growth": GROWTH}
 
 
 if __name__ == "__main__":
     for study in sys.argv[1:] or STUDIES:
         results = Results(ROOT / f".studies/{study}.json", STUDIES[study])
-        run(STUDIES[study], results, study)
+        (run_growth if study == "language_growth" else run)(STUDIES[study], results, study)
         results.finish(ROOT / f"chapters/results/{study}.json")
