@@ -19,7 +19,7 @@ from docutils import nodes
 from translation import is_source, shared
 
 import metacalc
-from metacalc.words import t
+from metacalc.words import listed, t
 
 ROOT, PACKAGE = Path(__file__).resolve().parent.parent, Path(metacalc.__file__).parent
 ABOUT = metadata("metacalc")
@@ -93,7 +93,7 @@ def beginning(title, files, address, wheel=None):
              t("In a clone of the course nothing is missing, and theorems look as on the page: `make lab` opens it there.")]
     if files and not wheel:
         lines[2] += t(" This chapter runs as a whole only there, for it reads {files}, which the package does not bring.",
-                      files=", ".join(f"`{name}`" for name in files))
+                      files=listed(f"`{name}`" for name in files))
     package = f"{wheel}[course]" if wheel else f"metacalc[course] @ {where}" if address else f"./{WHEEL}[course]"
     install = f'try:\n    import metacalc\nexcept ImportError:\n    %pip install --quiet "{package}"'
     return [nbformat.v4.new_markdown_cell("\n\n".join(lines), id="about-this-copy"),

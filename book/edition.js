@@ -9,7 +9,16 @@ function sectionRead() {
 
 function followSection(event) {
   const link = event.target.closest?.("a.edition");
-  if (link) link.hash = sectionRead() || location.hash;
+  if (!link) return;
+  link.search = location.search;  // what is searched for
+  link.hash = sectionRead() || location.hash;
 }
 
 for (const kind of ["pointerdown", "focusin", "click"]) document.addEventListener(kind, followSection);
+
+// What scripts of Sphinx and of the theme say.
+document.addEventListener("DOMContentLoaded", () => {
+  const t = globalThis.metacalcT, label = t("Toggle hidden content"), said = Documentation.TRANSLATIONS;
+  for (const button of document.querySelectorAll(".toggle-button")) button.setAttribute("aria-label", label);
+  for (const text of Object.keys(said)) said[text] = globalThis.metacalcWords[text] ?? said[text];
+});

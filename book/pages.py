@@ -15,7 +15,7 @@ from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
-from translation import HAN
+from translation import CLOSING, HAN, MARKS
 
 import metacalc
 from metacalc.words import t
@@ -23,6 +23,8 @@ from metacalc.words import t
 GLOSSARY = Path(__file__).parent.parent / "chapters/glossary.md"
 LOCALE = GLOSSARY.parent / "locale"
 CHECK_IT = "Check it"  # the name of every cell that only verifies
+# What belongs to the formula before it; a Chinese mark ends a word without a space.
+BEHIND = re.compile(rf"([^\s–—\u3400-\u9fff{MARKS}]*[”’{CLOSING}]*)(.*)", re.DOTALL)
 WORDS_A_MINUTE, SECONDS_A_FORMULA, SECONDS_A_CELL, MINUTES_A_FIGURE = 200, 15, 15, 2
 
 
@@ -51,11 +53,11 @@ def words(text):
 
 
 def terms(language="en"):
-    """The glossary's terms in lower case → as they stand there, in the language of the pages."""
+    """The glossary's terms in lower case → as they stand there, in the language of the pages: `{term}` has the English one."""
     block = GLOSSARY.read_text(encoding="utf-8").split(":::{glossary}")[1].split("\n:::")[0]
     words = translation("chapters/glossary", LOCALE, [language], fallback=True)
-    listed = [words.gettext(line) for line in block.splitlines() if line and not line[0].isspace()]
-    return {term.lower(): term for term in listed}
+    listed = {line: words.gettext(line) for line in block.splitlines() if line and not line[0].isspace()}
+    return {name.lower(): term for own, term in listed.items() for name in (own, term.split("（")[0])}
 
 
 def _beside(node):
@@ -154,12 +156,18 @@ def unfold(translator, node):
 
 
 class OneWord(SphinxPostTransform):
-    """Keeps a formula, and a short phrase that ends with one, in the line together with the punctuation or ending at it."""
+    """Keeps a formula, and a short phrase that ends with one, in the line together with the punctuation or ending at it.
+
+    And a number with the ± before it.
+    """
 
     default_priority = 900  # when links have their text
     longest = 24  # letters of a phrase that may not break
 
     def run(self):
+        for text in list(self.document.findall(nodes.Text)):
+            if "± " in text and not isinstance(text.parent, nodes.literal_block):
+                text.parent.replace(text, nodes.Text(text.replace("± ", "±\u00a0")))
         for node in list(self.document.findall(nodes.math)):
             while self._ends_a_short_phrase(node):
                 node = node.parent
@@ -174,7 +182,7 @@ class OneWord(SphinxPostTransform):
         place = next(i for i, sibling in enumerate(parent) if sibling is node)  # texts that are equal have one index()
         before, after = "", ""
         if place + 1 < len(parent) and isinstance(parent[place + 1], nodes.Text):
-            after, rest = re.fullmatch(r"([^\s–—\u3400-\u9fff]*)(.*)", parent[place + 1], re.DOTALL).groups()
+            after, rest = BEHIND.fullmatch(parent[place + 1]).groups()
             parent[place + 1] = nodes.Text(rest)
         if place and isinstance(parent[place - 1], nodes.Text):
             rest, before = re.fullmatch(r"(.*?)([(\[“‘（《]*)", parent[place - 1], re.DOTALL).groups()

@@ -214,7 +214,7 @@ class Derived(SphinxPostTransform):
         line = nodes.paragraph("", t("In the package: "), classes=["in-the-package"])
         for i, (full, page, anchor) in enumerate(places):
             name = full.rsplit(".", 1)[-1]
-            line += [nodes.Text(", " if i else ""), self._link(page, anchor, nodes.literal("", name))]
+            line += [nodes.Text(t(", ") if i else ""), self._link(page, anchor, nodes.literal("", name))]
         return line
 
     def _derived_in(self, page, anchor, title):

@@ -76,7 +76,8 @@ def package_texts():
     mistakes = [reason for exercise in EXERCISES.values() for _, reason in exercise.mistakes]
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     options = [config["sphinx"]["config"]["html_theme_options"][name] for name in translation.OPTIONS]
-    return [*mistakes, *own, *translation.script_texts(), *options, config["title"], config["author"], *translation.THEME]
+    theme = [*translation.ASKED, *translation.THEME]
+    return [*mistakes, *own, *translation.script_texts(), *options, config["title"], config["author"], *theme]
 
 
 def read(path):

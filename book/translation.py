@@ -1,8 +1,8 @@
 """Sphinx extension: the book in another language, from catalogues in gettext's form (`make zh-texts`).
 
-The pages' texts are Sphinx's own to translate (`chapters/locale`). Here is what it does not reach: titles of exercises, the
-words of outputs, of the theme's options and of our scripts (`metacalc.words` has their catalogue), links to the other
-language, an index by sound, and a search that finds Chinese words.
+The pages' texts are Sphinx's own to translate (`chapters/locale`). Here is what it does not reach: titles of exercises, tables
+in theorems, the words of outputs, of the theme and its options and of our scripts (`metacalc.words` has their catalogue), links
+to the other language, an index and a glossary by sound, a search that finds Chinese words, and spaces that Chinese has not.
 """
 
 import hashlib
@@ -13,11 +13,16 @@ from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.locale import init
+from sphinx import addnodes
+from sphinx.locale import init, translators
 from sphinx.search import SearchLanguage
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.i18n import docname_to_domain
 from sphinx.util.nodes import extract_messages
+from sphinxcontrib.bibtex.plugin import register_plugin
+from sphinxcontrib.bibtex.style.referencing import PersonStyle
+from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
 from metacalc.stage import Stage
 from metacalc.words import LOCALE, reworded, t, use
@@ -29,12 +34,21 @@ EDITIONS = {"en": ("", "en", "English"), "zh_CN": ("zh/", "zh-Hans", "中文")} 
 CATALOGUE = LOCALE / "zh_CN/LC_MESSAGES/metacalc.po"
 FUNCTION = re.compile(r"^function t\(.*?^}\n", re.MULTILINE | re.DOTALL)
 HAN = re.compile("[\u3400-\u9fff]")
+CLOSING = "，。；：？！、）》"
+MARKS = f"{CLOSING}（《"
+# A space that a Chinese page does not have: at its marks, and between two letters or quotes.
+GAP = re.compile(rf"(?<=[{MARKS}]) +| +(?=[{MARKS}])|(?<=[\u3400-\u9fff“”…—]) +(?=[\u3400-\u9fff“”…—])")
+OTHER = (nodes.literal, nodes.math, nodes.raw)  # what is no text
 # Where in the order of GB 2312, by sound for its 3,755 common letters, those begin that are spelt with a letter of ours.
 SOUNDS = dict(zip("ABCDEFGHJKLMNOPQRSTWXYZ", "啊芭擦搭蛾发噶哈击喀垃妈拿哦啪期然撒塌挖昔压匝"))
 RARE = str.maketrans("熵轭", "商俄")  # letters that have their place by another rule, and common ones of their sound
-# What the theme and its extensions say and have no Chinese word for: the text of an element, or its name for screen readers.
-THEME = ("Color mode", "Hide code cell source", "Link to this equation", "Link to this heading", "Main", "Page", "Proof Index",
-         "Show code cell source", "System Settings", "Table of contents", "Toggle primary sidebar", "Toggle secondary sidebar")
+# What Sphinx and its extensions ask gettext for, where they have no Chinese word, or not ours.
+ASKED = ("%s (in module %s)", "%s() (%s method)", "%s() (in module %s)", "© Copyright %(copyright)s.", "Color mode",
+         "Link to this definition", "Link to this equation", "Link to this heading", "Link to this term", "Print to PDF",
+         "System Settings", "Search finished, found ${resultCount} page(s) matching the search query.")
+# What they say without asking: the text of an element, or its name for screen readers; and the names of folded cells.
+THEME = ("Hide code cell output", "Hide code cell source", "Main", "Page", "Show code cell output", "Show code cell source",
+         "Table of contents", "Toggle primary sidebar", "Toggle secondary sidebar")
 SAID = re.compile(rf'(?<=["\n>])(\s*)({"|".join(THEME)})(?=\s*["<])')
 
 
@@ -69,12 +83,18 @@ def forget(app, env, docname):
 def choose(app, config):
     """Speak the language of the build from here on, in the theme's options too."""
     use(config.language)
+    for translator in translators.values():
+        vars(translator).get("_catalog", {}).update({text: t(text) for text in ASKED if not is_source(config)})
+    config.togglebutton_hint, config.togglebutton_hint_hide = t("Click to show"), t("Click to hide")
     options = config.html_theme_options
     for name in OPTIONS:
         options[name] = t(options[name])
     config.html_title = t(config.html_title or config.project)
     config.author = t(config.author)
-    if not is_source(config):  # pages keep the words of their figures: another catalogue makes them anew
+    if not is_source(config):
+        register_plugin("sphinxcontrib.bibtex.style.referencing", "chinese", Citations)
+        config.bibtex_reference_style = "chinese"
+        # Pages keep the words of their figures: another catalogue makes them anew.
         config.words_digest = hashlib.sha256(CATALOGUE.read_bytes()).hexdigest()
 
 
@@ -83,7 +103,7 @@ def write_words(app, config):
     words = {}
     if not is_source(config):
         catalogue = translation("metacalc", LOCALE, [config.language])
-        words = {text: catalogue.gettext(text) for text in script_texts()}
+        words = {text: catalogue.gettext(text) for text in [*script_texts(), *ASKED]}
     (function,) = FUNCTION.findall(Stage._esm)
     edition = (HERE / "edition.js").read_text(encoding="utf-8")
     parts = [f"globalThis.metacalcWords = {json.dumps(words, ensure_ascii=False, separators=(',', ':'))};",
@@ -103,8 +123,18 @@ def script_texts():
     return list(texts | {known[0]: None for page in cells.values() for known in page.values() if known[0]})
 
 
+class Citations(AuthorYearReferenceStyle):
+    """Names of authors as a Chinese sentence has them."""
+
+    def __init__(self):
+        super().__init__(person=PersonStyle(sep="、", sep2=" 和 ", last_sep=" 和 ", other=" 等"), author_year_sep="，")
+
+
 class Titles(SphinxTransform):
-    """Gives the titles of exercises what Sphinx asks of a text to translate it: where it stands, and how it was written."""
+    """Gives the titles of exercises what Sphinx asks of a text to translate it: where it stands, and how it was written.
+
+    MyST says it of no cell of a table, and Jupyter Book only of tables outside directives.
+    """
 
     default_priority = 5  # before texts are translated
 
@@ -116,6 +146,9 @@ class Titles(SphinxTransform):
                 title.rawsource = "".join(_written(part) for part in title)
             elif kind in ("exercise_title", "solution_title"):
                 title["translatable"] = False  # it begins with "Exercise", which has its translation
+        for cell in self.document.findall(nodes.entry):
+            for text in cell.findall(nodes.paragraph):
+                text.source, text.line = text.source or self.document["source"], text.line or 0
 
 
 def _written(part):
@@ -153,6 +186,63 @@ class Outputs(SphinxTransform):
                     text.parent.replace(text, nodes.Text(reworded(str(text), lambda said: t(note(said)))))
 
 
+class Glossary(SphinxTransform):
+    """Puts the terms into the order of a Chinese dictionary."""
+
+    default_priority = 30  # once they are Chinese
+
+    def apply(self):
+        for glossary in self.document.findall(addnodes.glossary):
+            for terms in glossary.findall(nodes.definition_list) if not is_source(self.config) else ():
+                terms[:] = sorted(terms, key=lambda item: sound(item.next_node(nodes.term).astext()))
+
+
+class Modules(SphinxTransform):
+    """Calls a module so in the index, where Sphinx has the English word in every language."""
+
+    default_priority = 5
+
+    def apply(self):
+        for index in self.document.findall(addnodes.index):
+            index["entries"] = [(kind, re.sub("^module(?=; )", t("module"), text), *rest)
+                                for kind, text, *rest in index["entries"]]
+
+
+class Spaces(SphinxPostTransform):
+    """Takes away the spaces that markup needs between Chinese letters, and those at Chinese marks, which have their own.
+
+    The brackets that proofs and exercises put around their names are Chinese then, too.
+    """
+
+    default_priority = 890  # when links have their text, and before formulas and marks are joined
+
+    def run(self):
+        if is_source(self.config):
+            return
+        for block in self.document.findall(nodes.TextElement):
+            if isinstance(block, nodes.title) and isinstance(block.parent, nodes.Admonition):
+                self._put_brackets(block)
+            elif not isinstance(block, (nodes.Inline, nodes.FixedTextElement)):
+                self._close(block)
+
+    def _put_brackets(self, title):
+        texts = list(title.findall(nodes.Text))
+        opening = next((text for text in texts if re.match(r" ?\(", text)), None)
+        if opening and HAN.search(title.astext()) and texts[-1].endswith(")"):
+            opening.parent.replace(opening, nodes.Text(re.sub(r"^ ?\(", "（", opening)))
+            last = list(title.findall(nodes.Text))[-1]
+            last.parent.replace(last, nodes.Text(f"{last[:-1]}）"))
+
+    def _close(self, block):
+        leaves = [leaf for leaf in block.findall() if not leaf.children and not isinstance(leaf, nodes.Invisible)]
+        texts = [str(leaf) if isinstance(leaf, nodes.Text) and not isinstance(leaf.parent, OTHER) else "" for leaf in leaves]
+        for leaf, before, text, after in zip(leaves, ["", *texts], texts, [*texts[1:], ""]):
+            closed = GAP.sub("", f"{before[-1:].strip() or '$'}{text}{after[:1].strip() or '$'}")[1:-1]
+            if closed != text != " ":  # a space alone keeps a label from a link
+                place = next(i for i, sibling in enumerate(leaf.parent) if sibling is leaf)  # equal texts have one index()
+                leaf.parent[place] = nodes.Text(closed)
+
+
 def keep_titles(app, doctree):
     """What refers to an exercise names it as its page does: sphinx-exercise has kept a copy from before the translation."""
     for node in doctree.findall(nodes.Admonition):
@@ -171,6 +261,7 @@ def note_prompts(app, doctree):
 
 def theme_in(text):
     """The HTML of a page with the theme's words in the chosen language."""
+    text = re.sub(r' (?=</span>(<span class="one-word">)?（)', "", text)  # between the number of a theorem and its name
     return SAID.sub(lambda said: said[1] + t(said[2]), text)
 
 
@@ -247,5 +338,8 @@ def setup(app):
     app.add_transform(Titles)
     app.add_transform(Formulas)
     app.add_transform(Outputs)
+    app.add_transform(Glossary)
+    app.add_transform(Modules)
+    app.add_post_transform(Spaces)
     app.add_search_language(Pairs)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -83,6 +83,7 @@ def test_axes_that_python_paints_are_said_anew():
 
 def test_a_language_without_a_catalogue_is_english():
     words.use("xx")
+    assert words.listed("ab") == "a, b"
     assert words.t("Right.") == "Right." and words.t("{n} of {n}", n=3) == "3 of 3" and words.t("{n}") == "{n}"
     assert words.spoken({"spec": {}, "pictures": []}) == {"spec": {}, "pictures": []}
     words.use(None)

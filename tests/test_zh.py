@@ -8,6 +8,8 @@ import pytest
 import texts
 import translation
 from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from docutils import nodes
 
 from conftest import DESK, HTML, PAGES, missing, python_in_pages
 from metacalc import words
@@ -42,7 +44,7 @@ def parts(text):
         for found in re.findall(pattern, rest):
             role = re.match(r"\{([\w:]+)\}`(?:[^`<]*<)?([^`>]*)", found)
             if role is None:
-                kept[re.sub(r"\s+", "", found)] += 1
+                kept[formula(found)] += 1
             elif role[1] not in ("term", "zh"):
                 kept[f"{role[1]} {role[2]}"] += 1
             else:
@@ -121,6 +123,7 @@ def test_a_verdict_speaks_chinese(chinese):
         verdict = check.verdict("bg-ex-derivative", answer)
         assert not verdict and HAN.search(verdict.reason), verdict
     assert HAN.search(repr(check.verdict("bg-ex-derivative", 12)))
+    assert "a、b" in check.verdict("bg-ex-derivative", "a + b").reason
 
 
 def test_the_readout_of_one_s_own_function_speaks_chinese(chinese):
@@ -142,20 +145,64 @@ def test_english_is_what_the_code_says():
 def test_the_index_is_in_the_order_of_sounds():
     in_order = ["Adam", "动量", "熵", "适应", "梯度", "学习率"]
     assert sorted(in_order[::-1], key=translation.sound) == in_order
-    if not (HTML / "zh").exists():
-        missing("the Chinese pages are not built: run `make book`")
-    index = (HTML / "zh/genindex.html").read_text(encoding="utf-8")
+    index = chinese_page("genindex")
+    assert "COLORS（" in index and not re.search(r"module<|COLORS\(\)", index)
     letters = re.findall(r'<h2 id="([^"]*)"', index)
     assert letters == sorted(letters) and len(letters) > 20 and not any(map(HAN.match, letters))
+
+
+def chinese_page(name):
+    if not (HTML / "zh").exists():
+        missing("the Chinese pages are not built: run `make book`")
+    return (HTML / f"zh/{name}.html").read_text(encoding="utf-8")
+
+
+def test_the_glossary_is_in_the_order_of_sounds():
+    page = chinese_page("chapters/glossary")
+    terms = re.findall('(?:<dl[^>]*>|</dd>)\\s*<dt id="term-[^>]*>([^<]+)', page)  # the first of those that share an entry
+    assert len(terms) > 50 and terms == sorted(terms, key=translation.sound)
+
+
+@pytest.mark.parametrize("page_name", [*PAGES, "search", "py-modindex"])
+def test_the_theme_says_nothing_in_english(page_name):
+    page = chinese_page(page_name)
+    asked = [text for text in translation.ASKED if "%" not in text and "$" not in text]
+    assert not translation.SAID.search(page)
+    assert not re.search("|".join([*asked, "Click to", "Copyright [0-9]", "prf-prf", "列印"]), page)
+
+
+@pytest.mark.parametrize("page_name", PAGES)
+def test_tables_in_theorems_are_translated(page_name):
+    article = BeautifulSoup(chinese_page(page_name), "html.parser").article
+    for cell in article.select(":is(.proof, .exercise, .solution) table :is(th, td)"):
+        for other in cell.select(".math, code"):
+            other.decompose()
+        assert HAN.search(cell.text) or not re.search(r"\b[a-z]{3}", cell.text), cell.text  # names begin with a capital
+
+
+@pytest.mark.parametrize("page_name", PAGES)
+def test_chinese_words_have_no_spaces_between_them(page_name):
+    page = re.sub("<(pre|script|svg).*?</\\1>", "", chinese_page(page_name), flags=re.DOTALL)
+    article = re.sub('<p class="admonition-title".*?</p>', "", page[page.index("<article"):page.index("</article>")])
+    letter, tags = "[\u3400-\u9fff]", "(?:</?(?:em|strong|a|span|cite)\\b[^>]*>)+"
+    assert not re.search("<(p|td)>[^<]*± ", article)
+    assert not re.findall(f".{{9}}{letter}(?:{tags} | {tags}|[，。；：]{tags} | (?=[，。；：])){letter}", article)
+
+
+def test_only_spaces_between_chinese_words_go():
+    said = [nodes.Text("学习 "), nodes.emphasis("", "就是"), nodes.Text(" 下降。 沿 "), nodes.math("", "x"), nodes.Text(" 的 "),
+            nodes.literal("", "step"), nodes.Text("， 见 MAML "), nodes.strong("", "梯度"), nodes.Text(" "),
+            nodes.emphasis("", "一步："), nodes.Text("再 "), nodes.emphasis("", "（“反向”）"), nodes.Text("。")]
+    block = nodes.paragraph("", "", *said)
+    translation.Spaces._close(None, block)
+    assert block.astext() == "学习就是下降。沿 x 的 step，见 MAML 梯度 一步：再（“反向”）。"
 
 
 @pytest.mark.parametrize("page_name", PAGES)
 def test_displayed_formulas_are_those_of_the_english_page(page_name):
     """But for the words in them, which are Chinese."""
-    if not (HTML / "zh").exists():
-        missing("the Chinese pages are not built: run `make book`")
-    texts_of = [(HTML / f"{folder}{page_name}.html").read_text(encoding="utf-8") for folder in ("", "zh/")]
-    english, chinese = (re.findall(r"\\\[(.*?)\\\]", text, re.DOTALL) for text in texts_of)
+    texts_of = [chinese_page(page_name), (HTML / f"{page_name}.html").read_text(encoding="utf-8")]
+    chinese, english = (re.findall(r"\\\[(.*?)\\\]", text, re.DOTALL) for text in texts_of)
     assert list(map(formula, english)) == list(map(formula, chinese))
     assert not any(re.search(r"\\text\{[^}]*[a-z]{2} [^}]*}", shown) for shown in chinese)  # single ones name letters
 
@@ -227,7 +274,15 @@ def test_the_search_finds_chinese_terms(browser, server):
         page.locator("#search-results li a").first.wait_for()
         found = page.locator("#search-results li a").evaluate_all("links => links.map(link => link.pathname)")
         assert any(path.endswith(f"zh/chapters/{name}.html") for path in found), (term, found)
+    page.wait_for_function("document.querySelector('#search-results .search-summary').textContent.includes('条结果')")
+    page.locator("a.edition").evaluate("link => link.click()")
+    page.wait_for_url(lambda url: "/search.html?q=" in url and "/zh/" not in url, wait_until="domcontentloaded")
     page.close()
+
+
+def test_a_fold_says_what_it_does(visit):
+    button = visit(f"zh/{PAGE}").locator(".solution .toggle-button").first
+    assert button.get_attribute("aria-label") == "显示或隐藏解答" and button.get_attribute("data-toggle-hint") == "点击显示"
 
 
 def test_an_exercise_answers_in_chinese(tab):

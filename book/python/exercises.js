@@ -27,7 +27,7 @@ class Question {
   build() {
     this.field = element("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", inputmode: "text",
       maxlength: 500, "aria-label": t("Your answer to {exercise}", { exercise: this.title }),
-      placeholder: this.symbols.length ? t("in {symbols}", { symbols: this.symbols.join(", ") }) : t("a number or formula"),
+      placeholder: this.symbols.length ? t("in {symbols}", { symbols: this.symbols.join(t(", ")) }) : t("a number or formula"),
       oninput: () => { this.verdict.textContent = ""; clearTimeout(this.timer); this.timer = setTimeout(() => this.preview(), 150); } });
     this.field.value = answerTo(this.name) ?? "";
     this.button = element("button", { type: "submit" });

@@ -15,7 +15,7 @@ from sympy.core.function import AppliedUndef
 
 from metacalc.assignments import Answer, now, save_answers, text_of
 from metacalc.formulas import named, parsed, sympified
-from metacalc.words import t
+from metacalc.words import listed, t
 
 __all__ = ["Checker", "Exercise", "Verdict", "entries", "formula", "number"]
 
@@ -320,7 +320,7 @@ def _difference(expected: Any, answer: Any, tolerance: float) -> str:
     unknown = sorted(s.name for s in answer.free_symbols - expected.free_symbols)
     if unknown:
         return t("Your answer has the symbol {names}, which the exercise does not have." if len(unknown) == 1 else
-                 "Your answer has the symbols {names}, which the exercise does not have.", names=", ".join(unknown))
+                 "Your answer has the symbols {names}, which the exercise does not have.", names=listed(unknown))
     if any(abs(n) > 10**50 for n in answer.atoms(sp.Rational)):
         return t("Your answer has a number that is too large to be right.")
     if tolerance and expected.is_number:
@@ -337,7 +337,7 @@ def _difference(expected: Any, answer: Any, tolerance: float) -> str:
         return t("The sign is wrong.")
     missing = sorted(s.name for s in expected.free_symbols - answer.free_symbols)
     if missing:
-        return t("Your answer does not depend on {names}. Should it?", names=", ".join(missing))
+        return t("Your answer does not depend on {names}. Should it?", names=listed(missing))
     ratios = _values(answer / expected) if expected.free_symbols else []
     if ratios and all(abs(ratio - ratios[0]) < 1e-9 * abs(ratio) for ratio in ratios):
         near = abs(ratios[0] - 1) < 0.01

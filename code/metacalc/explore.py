@@ -19,7 +19,7 @@ from metacalc.formulas import GREEK, parsed
 from metacalc.marks import Path, Point
 from metacalc.numeric import compiled, real_part
 from metacalc.spec import Readout, Slider
-from metacalc.words import spoken, t
+from metacalc.words import listed, spoken, t
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def explore(text: str, start: str = "", rule: str = "sgd") -> dict[str, Any]:
     objective, names = _objective(text)
     runs = _Runs(objective, names, _start(start, names), rule)
     if not (np.isfinite(runs.loss[0, 0]) and np.all(np.isfinite(objective.grad(runs.start)))):
-        where = ", ".join(f"{name} = {value:g}" for name, value in zip(names, runs.path[0, 0]))
+        where = listed(f"{name} = {value:g}" for name, value in zip(names, runs.path[0, 0]))
         raise ValueError(t("start must be where the function and its gradient are finite; at {where} they are not",
                            where=where))
     f = f"f({', '.join(map(sp.latex, _symbols(objective)))})"
@@ -101,7 +101,7 @@ def _objective(text: str) -> tuple[Objective, list[str]]:
         raise ValueError(t("it has no variable, such as x: there is nothing to descend on"))
     if len(symbols) > 2:
         raise ValueError(t("it has {n} variables, {names}; a picture has room for one or two",
-                           n=len(symbols), names=", ".join(names)))
+                           n=len(symbols), names=listed(names)))
     return Objective(expr, symbols if len(symbols) == 2 else symbols[0]), names
 
 
@@ -255,7 +255,7 @@ def _stage(runs: _Runs) -> dict[str, Any]:
     marks = [Path(left, places[0], places[1]), Point(left, start[0], start[1], shape="s", name=t("The start")),
              Point(left, places[0], places[1], color="red", name=name),
              Path(right, count[:, None], runs.loss), Point(right, count[:, None], runs.loss, color="red", name="f")]
-    point = ", ".join(f"{name} = {{v{i}:.4g}}" for i, name in enumerate(runs.names))
+    point = listed(f"{name} = {{v{i}:.4g}}" for i, name in enumerate(runs.names))
     words = t("η = {eta:.3g}: {told}.\nAfter {n:d} iteration{n:s} {point}, f = {loss:.5g}.").replace("{point}", point)
     edge = runs.edge() if runs.rule == "sgd" else None
     if edge is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["reworded", "spoken", "t", "template", "use"]
+__all__ = ["listed", "reworded", "spoken", "t", "template", "use"]
 
 LOCALE = Path(__file__).with_name("locale")
 # What matplotlib writes of a text: itself in a comment, shapes that other texts use too, and the letters as uses of these.
@@ -67,6 +67,25 @@ def t(text: str, /, **values: Any) -> str:
     """
     found = _catalogue.gettext(text) if text else text
     return found.format(**values) if values else found
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names one after the other, as the chosen language separates them.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> listed(["h", "theta"])
+    'h, theta'
+    """
+    return t(", ").join(names)
 
 
 def reworded(text: str, say: Callable[[str], str] = t) -> str:
