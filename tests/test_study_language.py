@@ -2,13 +2,14 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from conftest import ROOT
 from metacalc import adam, clipped, gradient_descent
-from metacalc.course.language import TRAINING, load_study
+from metacalc.course.language import TRAINING, load_growth, load_study
 from metacalc.data.languages import families, folds
 from metacalc.studies import Results
 from test_languages import studied
@@ -77,3 +78,42 @@ def test_training_clips_gradients_as_the_settings_say():
         TRAINING["rule"], clipped(adam(), 1.0)))
     np.testing.assert_array_equal(found, expected)
     assert study.SETTINGS["training"]["rule"] == "adam, gradients clipped to 1"
+
+
+def test_fewer_languages_are_drawn_the_same_way_and_their_gains_are_read(tmp_path, monkeypatch):
+    """A short version; what is read of it is worked out a second way, from its file alone."""
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    short = study.GROWTH | {"designs": ["language"], "seeds": [0, 1], "n_languages": [2, 3], "shots": [2]}
+    asked = []
+
+    def brief(settings, sides, chosen, n_languages, seed):
+        assert set(chosen) == {"joint", "FOMAML", "MAML"}
+        rng = np.random.default_rng([n_languages, seed, *map(ord, sides.test.codes[0])])
+        asked.append((n_languages, seed))
+        return {name: {"iteration": 1, "bits": rng.normal(4, 0.1, (1, len(sides.test.codes)))} for name in chosen}
+
+    monkeypatch.setattr(study, "fewer", brief)
+    results = Results(tmp_path / "language_growth.json", short)
+    study.run_growth(short, results)
+    assert asked == [(n, seed) for seed in (0, 1) for _ in range(5) for n in (2, 3)]
+    for name in ("language.json", "language_counts.json"):
+        (tmp_path / name).write_text(PATH.with_name(name).read_text())
+    found = load_growth(tmp_path / "language_growth.json", "language", 2)
+    values = {(n, name, seed): np.concatenate([results.stored[f"language/{i}/{n}/{seed}"][name]["bits"][0] for i in range(5)])
+              for n in (2, 3) for name in ("joint", "MAML") for seed in (0, 1)}
+    for n in (2, 3):
+        own = np.mean([values[n, "joint", seed] - values[n, "MAML", seed] for seed in (0, 1)])
+        more = np.mean([values[2, "joint", seed] - values[n, "joint", seed] for seed in (0, 1)])
+        assert found[n]["MAML"].by_unit.mean == pytest.approx(own, abs=1e-6)
+        assert found[n]["joint"].by_unit.mean == pytest.approx(more, abs=1e-6)
+
+
+def test_of_fewer_languages_the_fewest_are_among_the_more(monkeypatch):
+    sides, drawn = study.Sides(study.SETTINGS, "language", 0), []
+    monkeypatch.setattr(study, "best_of", lambda sides, *_: drawn.append(set(sides.train.codes)) or SimpleNamespace(
+        learner=None, iteration=0))
+    monkeypatch.setattr(study, "tested", lambda *_: ([], np.zeros((1, 1))))
+    for n in (8, 16, 64):
+        study.fewer(study.GROWTH | {"contenders": ["joint"]}, sides, {"joint": {}}, n, 0)
+    eight, sixteen, every = drawn
+    assert (len(eight), len(sixteen)) == (8, 16) and eight < sixteen < every == set(sides.words[0]) == set(sides.train.codes)

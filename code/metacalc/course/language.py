@@ -17,7 +17,8 @@ from metacalc.tasks.letters import ALPHABET, CONTEXT, encode, one_hot
 from metacalc.training import one_thread
 
 __all__ = [
-    "MODEL", "TRAINING", "Counted", "Study", "bits", "contenders", "load_study", "posterior_mean", "prior_mean", "spell",
+    "MODEL", "TRAINING", "Counted", "Study", "bits", "contenders", "load_growth", "load_study", "posterior_mean",
+    "prior_mean", "spell",
 ]
 
 SIZE = len(ALPHABET)
@@ -349,3 +350,38 @@ def load_study(path: PathLike, design: str) -> Study:
     codes, family = sum((run["languages"] for run in runs), []), families()
     return Study(settings, codes, bits, runs, [family[code] if design == "family" else code for code in codes],
                  [fold for fold, run in enumerate(runs) for _ in run["languages"]])
+
+
+def load_growth(path: PathLike, design: str, shots: int) -> dict[int, dict[str, Both]]:
+    """What more training languages are worth, from language_growth.json and, beside it, language.json.
+
+    Parameters
+    ----------
+    path : path
+        Of the first.
+    design : {"language", "family"}
+        What was held out.
+    shots : int
+        Words seen.
+
+    Returns
+    -------
+    dict
+        Number of training languages → the bits per letter that contenders save on joint training; under "joint" those that it
+        saves on itself with the fewest languages. Units and seeds together, as `both_intervals` has them.
+    """
+    settings, results = load(path)
+    study, place = load_study(Path(path).with_name("language.json"), design), settings["shots"].index(shots)
+    fold = list(dict(zip(study.units, study.folds)).values())
+
+    def bits_of(name, n):
+        """Of each seed and each unit."""
+        return np.array([study.by_unit(np.concatenate([results[f"{design}/{i}/{n}/{seed}"][name]["bits"][place]
+                                                       for i in range(settings["n_folds"])])) for seed in settings["seeds"]])
+
+    fewest, found = bits_of("joint", settings["n_languages"][0]), {}
+    for n in settings["n_languages"]:
+        joint_bits = bits_of("joint", n)
+        saved = {name: joint_bits - bits_of(name, n) for name in settings["contenders"] if name != "joint"}
+        found[n] = {name: both_intervals(values, fold) for name, values in ({"joint": fewest - joint_bits} | saved).items()}
+    return found
