@@ -25,7 +25,8 @@ sys.path.insert(0, str(HERE))
 import pack  # noqa: E402
 
 SCRIPTS = ("client.js", "output.js", "cells.js", "exercises.js", "own.js", "download.js")  # order: the last ones start them
-STYLES = ("python.css", "own.css")
+STYLES = ("python.css", "own.css", "draw.css")
+ALONE = {"draw.js": "draw-character"}  # scripts that only pages load which have a part of that class, after the others
 CHECK = re.compile(r'^check\("([\w-]+)", \.\.\.\)\s*\Z', re.MULTILINE)
 SYMBOLS = re.compile(r'= sp\.symbols?\("([^"]+)"')
 log = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ def page_script(constants):
     lines += [f"const {name} = {json.dumps(value, separators=(',', ':'))};" for name, value in constants.items()]
     lines += [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
     return '(() => {\n"use strict";\n' + "\n".join(lines) + "})();\n"
+
+
+def single_script(name):
+    """A script that some pages load, in a scope of its own."""
+    return f'(() => {{\n"use strict";\nconst t = window.metacalcT;\n{(HERE / name).read_text(encoding="utf-8")}}})();\n'
 
 
 def exercises():
@@ -75,6 +81,8 @@ def lay(folder):
     (folder / "python.css").write_text(style, encoding="utf-8")
     constants = {"SIZES": megabytes(manifest), "EXERCISES": exercises()}
     (folder / "python.js").write_text(page_script(constants), encoding="utf-8")
+    for name in ALONE:
+        (folder / name).write_text(single_script(name), encoding="utf-8")
 
 
 def copy_again(app, error):
@@ -108,7 +116,11 @@ def describe(app, pagename, templatename, context, doctree):
     metas = {"metacalc-page": pagename, "metacalc-cells": json.dumps(listed, separators=(",", ":"))}
     tags = [f'<meta name="{name}" content="{html.escape(value)}">' for name, value in metas.items()]
     context["metatags"] = context.get("metatags", "") + policy + "".join(tags)
-    if listed and "python.js" not in {Path(str(getattr(file, "filename", file))).name for file in context["script_files"]}:
+    has_python = "python.js" in {Path(str(getattr(file, "filename", file))).name for file in context["script_files"]}
+    for name, part in ALONE.items():
+        if has_python and re.search(rf'class="[^"]*\b{part}\b', context.get("body", "")):
+            app.add_js_file(shared(app.config, name), loading_method="defer")
+    if listed and not has_python:
         words = t("This copy of the book was built without Python in its pages.")
         context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="reading-time">{words}</p>', 1)
 

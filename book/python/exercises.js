@@ -146,4 +146,4 @@ function mountExercises() {
 
 mountCells();
 mountExercises();
-window.metacalc = { Python };  // for whoever opens the browser's console, and for the tests
+window.metacalc = { Python, CORE, element, loading };  // for scripts of single pages, the browser's console, and the tests

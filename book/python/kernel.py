@@ -1,11 +1,14 @@
-"""The Python of a page, in its worker: runs cells as IPython does, checks answers, draws a reader's own function.
+"""The Python of a page, in its worker: runs cells as IPython does, checks answers, draws a reader's own function, and lets
+learners judge a reader's own character.
 
 Results go to the page as events in JSON, pictures and tables with them; a live figure goes as its data, and the page mounts it.
 """
 
+import functools
 import io
 import json
 import logging
+import math
 import os
 import pathlib
 import sys
@@ -46,7 +49,7 @@ class OnDemand(MetaPathFinder):
         return None  # now the others find it
 
 
-_on_demand = None
+_on_demand, _course = None, None
 
 
 def look_again():
@@ -58,12 +61,13 @@ def look_again():
 
 def begin(manifest, page, language=""):
     """Called once, before the other requests."""
-    global _on_demand
+    global _on_demand, _course
+    _course = manifest["course"]
     sys.path[:0] = manifest["path"]
     time.process_time = time.perf_counter  # a worker has no clock of its own: there it stands still
     _on_demand = OnDemand(manifest["archives"])
     sys.meta_path.insert(0, _on_demand)
-    folder = os.path.join(manifest["course"], os.path.dirname(page))  # a chapter reads files beside itself
+    folder = os.path.join(_course, os.path.dirname(page))  # a chapter reads files beside itself
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
     os.environ["METACALC_LANGUAGE"] = language
@@ -79,7 +83,8 @@ def answer(request, call, arguments):
     """Answer a request of the page; its result as JSON."""
     global _request
     _request = request
-    calls = {"start": begin, "load": loaded, "check": checked, "cell": run, "typeset": typeset, "explore": explored}
+    calls = {"start": begin, "load": loaded, "check": checked, "cell": run, "typeset": typeset, "explore": explored,
+             "judge": judgement}
     return json.dumps(calls[call](**json.loads(arguments)))
 
 
@@ -112,6 +117,30 @@ def explored(text, start, rule):
     except (ValueError, ImportError) as error:  # a function may need a package that this page has not
         return {"reason": str(error)}
     return made | {"stage": made["stage"] | {"table": _base64(made["stage"]["table"])}}
+
+
+@functools.cache
+def drawing_starts():
+    """What the learners start from who judge drawings: it came with the archive of results."""
+    from metacalc.course.drawing import load_drawing_starts
+
+    return load_drawing_starts(os.path.join(_course, "chapters/results/drawing.json"))
+
+
+def judgement(support, query):
+    """What the learners say of a drawing after each step, null where a path diverges; or what is wrong with the drawings."""
+    from metacalc.course.drawing import judged
+    from metacalc.data.strokes import ink
+
+    starts, n_steps = drawing_starts()
+    try:
+        found = judged(starts, support, query, n_steps)
+    except ValueError as error:
+        return {"reason": str(error)}
+    answers = {name: [[p if math.isfinite(p) else None for p in row] for row in table.tolist()] for name, table in found.items()}
+    image = ink(query)
+    return {"answers": answers, "seen": image.reshape(math.isqrt(image.size), -1).tolist(),
+            "steps": {name: steps for name, (_, steps) in starts.items()}}
 
 
 def run(source):
