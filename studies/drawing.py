@@ -22,7 +22,7 @@ SETTINGS = {name: CHOSEN[name] for name in ("size", "hidden", "n_way", "n_tasks"
     "test alphabets": ["Alphabet_of_the_Magi", "Balinese", "Cyrillic", "Gujarati", "Korean",
                        "Ojibwe_(Canadian_Aboriginal_Syllabics)"],  # every fifth
     "validation alphabets": ["Arcadian", "Burmese_(Myanmar)", "Hebrew", "Mkhedruli_(Georgian)"],
-    "methods": {"MAML": {"alpha": 0.2, "k": 5, "eta": 0.003}, "joint": {"eta": 0.003}},
+    "methods": {"MAML": {"alpha": 0.2, "k": 5, "eta": 0.003}, "joint": {"eta": 0.01}},
     "k_shots": 1, "n_steps": 20, "seed": 0}
 
 

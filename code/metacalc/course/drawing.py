@@ -53,7 +53,7 @@ def judged(starts: Mapping[str, tuple[Learner, int]], support: Sequence[Sequence
     query : sequence of array_like
         The strokes of the drawing that is asked about.
     k : int
-        Steps.
+        Steps, at least one.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def judged(starts: Mapping[str, tuple[Learner, int]], support: Sequence[Sequence
         If there are not as many classes as the learners have outputs, a class has no example or too many, or `ink` cannot
         paint a drawing.
     """
-    k, sizes = count(k, "k"), next(iter(starts.values()))[0].model.sizes
+    k, sizes = count(k, "k", 1), next(iter(starts.values()))[0].model.sizes
     n_way, side = sizes[-1], int(np.sqrt(sizes[0]))
     if len(support) != n_way or not all(1 <= len(examples) <= MOST_EXAMPLES for examples in support):
         raise ValueError(f"support must be {n_way} classes, each with 1 to {MOST_EXAMPLES} examples")
