@@ -6,15 +6,18 @@ const { Python, CORE, element, loading } = window.metacalc;
 const COLUMNS = 5, EXAMPLES = 5, STROKES = 40, POINTS = 1500;  // Python takes no more than a little above this
 const NEAR = 1;  // a point so close to the last one says nothing new
 const LEARNERS = { MAML: "MAML", "pre-trained": t("pre-trained"), prototypes: t("prototypes") };
-const GIVEN = [  // signs of no alphabet, each drawn twice
-  [t("zigzag"), [[[10, 25], [37, 78], [62, 24], [90, 76]]], [[[14, 18], [20, 34], [41, 83], [58, 30], [66, 22], [84, 82]]]],
-  [t("fork"), [[[50, 48], [50, 92]], [[20, 10], [20, 48], [80, 48], [80, 10]]],
-    [[[17, 16], [21, 30], [22, 53], [50, 55], [77, 51], [75, 12]], [[49, 54], [47, 70], [48, 88]]]],
-  [t("hook"), [[[76, 32], [66, 15], [46, 10], [28, 22], [22, 45], [26, 70], [44, 86], [64, 80], [74, 62], [66, 48], [50, 50]]],
-    [[[82, 28], [70, 17], [52, 14], [34, 22], [26, 42], [28, 64], [42, 80], [60, 79], [72, 66], [69, 53], [57, 48], [47, 55]]]],
-  [t("ladder"), [[[26, 10], [26, 90]], [[74, 10], [74, 90]], [[26, 36], [74, 36]], [[26, 66], [74, 66]]],
-    [[[30, 8], [27, 50], [24, 93]], [[70, 12], [73, 48], [72, 90]], [[28, 33], [72, 38]], [[26, 68], [73, 63]]]],
-  [t("flag"), [[[30, 92], [30, 10], [82, 28], [30, 48]]], [[[27, 88], [32, 48], [33, 14]], [[33, 14], [78, 34], [31, 52]]]],
+const GIVEN = [  // invented signs, each drawn twice
+  [t("lightning"), [[[62, 8], [28, 46], [70, 50], [36, 92]]], [[[57, 10], [46, 26], [30, 42], [48, 48], [69, 44], [58, 64], [40, 90]]]],
+  [t("fork"), [[[50, 10], [50, 54]], [[20, 92], [20, 54], [80, 54], [80, 92]]],
+    [[[23, 86], [20, 70], [22, 50], [50, 48], [77, 52], [79, 88]], [[48, 50], [50, 30], [49, 12]]]],
+  [t("spiral"), [[[50, 50], [58, 46], [62, 55], [54, 64], [42, 62], [36, 50], [42, 36], [58, 30], [74, 38], [80, 56], [70, 76], [48, 84],
+    [26, 76], [16, 54], [22, 30]]],
+  [[[48, 54], [54, 47], [62, 50], [60, 62], [46, 66], [36, 58], [36, 42], [50, 32], [68, 34], [79, 48], [76, 70], [58, 84], [34, 82],
+    [18, 64], [18, 38]]]],
+  [t("ladder"), [[[28, 8], [28, 92]], [[72, 8], [72, 92]], [[28, 28], [72, 28]], [[28, 50], [72, 50]], [[28, 72], [72, 72]]],
+    [[[32, 6], [29, 50], [26, 94]], [[70, 10], [74, 50], [73, 91]], [[31, 24], [71, 30]], [[29, 53], [74, 48]], [[27, 74], [73, 71]]]],
+  [t("boat"), [[[12, 60], [26, 86], [74, 86], [88, 60], [12, 60]], [[50, 60], [50, 12], [78, 46]]],
+    [[[14, 56], [30, 82], [72, 88], [86, 62], [60, 58], [14, 56]], [[46, 57], [50, 34], [48, 14], [62, 30], [73, 48]]]],
 ];
 const OTHERS = [
   [t("ring with a tail"), [[[48, 12], [28, 20], [22, 38], [32, 56], [52, 58], [68, 46], [68, 26], [48, 12]], [[52, 58], [60, 74], [80, 90]]]],
@@ -105,7 +108,7 @@ class OwnCharacter {
     this.said = element("p", { class: "draw-said", role: "status" });
     this.columns = element("div", { class: "draw-columns", role: "group", "aria-label": t("The five characters to choose among") });
     this.result = element("div", { class: "draw-result", hidden: true });
-    place.replaceChildren(element("div", { class: "draw-desk" }, this.tools(), this.columns), this.button, this.said, this.result);
+    place.replaceChildren(this.tools(), element("div", { class: "draw-side" }, this.columns, this.button, this.said, this.result));
     this.restart();
     this.name();
     document.addEventListener("metacalc-python", () => this.name());
@@ -118,7 +121,7 @@ class OwnCharacter {
     this.ready = element("select", { id, onchange: () => { if (this.ready.value) this.take(JSON.parse(this.ready.value)); } },
       element("option", { value: "" }, t("none")), ...GIVEN.map(again), ...OTHERS.map(option));
     const button = (words, onclick) => element("button", { type: "button", onclick }, words);
-    return element("div", { class: "draw-tools" }, this.pad.node,
+    return element("div", { class: "draw-tools" }, element("span", { "aria-hidden": "true" }, t("Draw here")), this.pad.node,
       element("div", { class: "draw-buttons" },
         button(t("Undo stroke"), () => this.pad.put(this.pad.strokes.slice(0, -1))),
         button(t("Clear"), () => this.pad.put([])),
@@ -223,9 +226,9 @@ class OwnCharacter {
       ...this.cells.map((cells) => cells[i])));
     this.result.replaceChildren(
       element("div", { class: "draw-steps" }, element("label", { for: id }, t("gradient steps")), this.steps, this.shown),
-      element("div", { class: "draw-answer" },
-        element("table", {}, element("caption", {}, t("Probability of each column")), element("thead", {}, head), element("tbody", {}, ...rows)),
-        element("figure", {}, pixels(seen), element("figcaption", {}, t("What the nets see of your drawing")))));
+      element("table", { class: "draw-table" }, element("caption", {}, t("Probability of each column")), element("thead", {}, head),
+        element("tbody", {}, ...rows)),
+      element("figure", {}, pixels(seen), element("figcaption", {}, t("What the nets see of your drawing"))));
     this.result.hidden = false;
     this.look();
   }
