@@ -87,13 +87,14 @@ def test_ink_does_not_depend_on_place_size_or_order(strokes):
     np.testing.assert_allclose(ink(moved), usual, atol=1e-9)
     back = [np.asarray(stroke, float)[::-1] for stroke in strokes[::-1]]
     assert np.abs(ink(back) - usual).max() < 0.01
-    finer = [np.insert(np.asarray(s, float), 1, (np.asarray(s[0], float) + np.asarray(s[1], float)) / 2, axis=0) for s in strokes]
+    finer = [np.insert(np.asarray(s, float), 1, np.add(s[0], s[1]) / 2, axis=0) for s in strokes]
     assert np.abs(ink(finer) - usual).max() < 0.01
 
 
 @pytest.mark.parametrize("strokes, words", [
     ([], "1 to 100 strokes"), ([[[0, 0]]] * 101, "1 to 100 strokes"), (None, "1 to 100 strokes"), ("abc", "1 to 100 strokes"),
-    ([[]], "points"), ([[[0, np.nan]]], "finite"), ([[[0, np.inf]]], "finite"), ([[[0, 1, 2]]], "points"), ([[["a", "b"]]], "points"),
+    ([[]], "points"), ([[[0, np.nan]]], "finite"), ([[[0, np.inf]]], "finite"), ([[[0, 1, 2]]], "points"),
+    ([[["a", "b"]]], "points"),
     ([[0, 1]], "points"), ([[[0, 1], [2]]], "points"), ([[None]], "points"), ([[[1e10, 0]]], "finite"),
     ([np.zeros((2001, 2))], "2000 points"),
 ])
@@ -201,7 +202,8 @@ def test_the_study_runs_in_short_on_print(tmp_path):
     results.finish(tmp_path / "drawing.json")
     learners, n_steps = load_drawing_starts(tmp_path / "drawing.json")
     assert n_steps == 3 and results.stored["data"]["to learn from"] == 5
-    fold = study.Fold(printed_characters(), printed_characters().split(["Georgian", "Lao"], ["Hebrew", "Old Italic"]), 1, settings)
+    split = printed_characters().split(settings["test alphabets"], settings["validation alphabets"])
+    fold = study.Fold(printed_characters(), split, 1, settings)
     for name, result in (("MAML", results.stored["MAML"]), ("pre-trained", results.stored["joint"]),
                          ("prototypes", results.stored["joint"]["prototypes"])):
         learner, steps = learners[name]  # what is stored is what was tested

@@ -84,7 +84,8 @@ def judge(page):
 
 def shown(page):
     """Percentages in the table, a column for each learner."""
-    rows = page.locator(".draw-table tbody tr").evaluate_all("rows => rows.map((row) => [...row.cells].slice(1).map((c) => c.innerText))")
+    rows = page.locator(".draw-table tbody tr").evaluate_all(
+        "rows => rows.map((row) => [...row.cells].slice(1).map((cell) => cell.innerText))")
     return np.array([[int(cell.strip().removesuffix("%")) for cell in row] for row in rows])
 
 
@@ -214,8 +215,8 @@ def test_an_answer_to_another_drawing_is_not_left_standing(anew):
 
 def test_divergence_is_told(anew):
     nothing = [[0.2] * 5, [None] * 5]
-    made = {"answers": {"MAML": nothing, "pre-trained": nothing, "prototypes": [[0.2] * 5, [0, 0, 1, 0, 0]]}, "seen": [[0, 1], [1, 0]],
-            "steps": {"MAML": 1}}
+    made = {"answers": {"MAML": nothing, "pre-trained": nothing, "prototypes": [[0.2] * 5, [0, 0, 1, 0, 0]]},
+            "seen": [[0, 1], [1, 0]], "steps": {"MAML": 1}}
     other = anew.context.new_page()
     other.goto(anew.url)
     other.locator(".draw-character select").select_option(label="cross")
@@ -245,14 +246,16 @@ def test_a_finger_draws_on_a_phone(opened):
     swipe(page, box["x"] + 160, box["y"] + 30, -10, 12)
     swipe(page, box["x"] + box["width"] / 2, box["y"] + 20, 0, 12)
     assert len(strokes(page)) == 3
-    sizes = page.locator(".draw-character :is(button, select)").evaluate_all("all => all.map((one) => one.getBoundingClientRect().toJSON())")
-    assert min(min(size["width"], size["height"]) for size in sizes) >= 44
+    sizes = page.locator(".draw-character :is(button, select)").evaluate_all(
+        "all => all.map((one) => one.getBoundingClientRect()).map((box) => Math.min(box.width, box.height))")
+    assert min(sizes) >= 44
     put(page, 0)
     page.locator(".draw-character select").select_option(label="boat, drawn again")
     judge(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     outside = page.locator(".draw-character *").evaluate_all(
-        "parts => parts.filter(p => { const b = p.getBoundingClientRect(); return b.left < -0.5 || b.right > 360.5; }).map(p => p.outerHTML)")
+        "parts => parts.filter(p => { const b = p.getBoundingClientRect(); return b.left < -0.5 || b.right > 360.5; })"
+        ".map(p => p.outerHTML)")
     assert not outside and not violations(page)
     assert page.locator(".draw-bar").first.evaluate("bar => getComputedStyle(bar).transitionDuration") == "0s"
 

@@ -7,20 +7,23 @@ const COLUMNS = 5, EXAMPLES = 5, STROKES = 40, POINTS = 1500;  // Python takes n
 const NEAR = 1;  // a point so close to the last one says nothing new
 const LEARNERS = { MAML: "MAML", "pre-trained": t("pre-trained"), prototypes: t("prototypes") };
 const GIVEN = [  // invented signs, each drawn twice
-  [t("lightning"), [[[62, 8], [28, 46], [70, 50], [36, 92]]], [[[57, 10], [46, 26], [30, 42], [48, 48], [69, 44], [58, 64], [40, 90]]]],
+  [t("lightning"), [[[62, 8], [28, 46], [70, 50], [36, 92]]],
+    [[[57, 10], [46, 26], [30, 42], [48, 48], [69, 44], [58, 64], [40, 90]]]],
   [t("fork"), [[[50, 10], [50, 54]], [[20, 92], [20, 54], [80, 54], [80, 92]]],
     [[[23, 86], [20, 70], [22, 50], [50, 48], [77, 52], [79, 88]], [[48, 50], [50, 30], [49, 12]]]],
-  [t("spiral"), [[[50, 50], [58, 46], [62, 55], [54, 64], [42, 62], [36, 50], [42, 36], [58, 30], [74, 38], [80, 56], [70, 76], [48, 84],
-    [26, 76], [16, 54], [22, 30]]],
-  [[[48, 54], [54, 47], [62, 50], [60, 62], [46, 66], [36, 58], [36, 42], [50, 32], [68, 34], [79, 48], [76, 70], [58, 84], [34, 82],
-    [18, 64], [18, 38]]]],
+  [t("spiral"), [[[50, 50], [58, 46], [62, 55], [54, 64], [42, 62], [36, 50], [42, 36], [58, 30], [74, 38], [80, 56], [70, 76],
+    [48, 84], [26, 76], [16, 54], [22, 30]]],
+  [[[48, 54], [54, 47], [62, 50], [60, 62], [46, 66], [36, 58], [36, 42], [50, 32], [68, 34], [79, 48], [76, 70], [58, 84],
+    [34, 82], [18, 64], [18, 38]]]],
   [t("ladder"), [[[28, 8], [28, 92]], [[72, 8], [72, 92]], [[28, 28], [72, 28]], [[28, 50], [72, 50]], [[28, 72], [72, 72]]],
-    [[[32, 6], [29, 50], [26, 94]], [[70, 10], [74, 50], [73, 91]], [[31, 24], [71, 30]], [[29, 53], [74, 48]], [[27, 74], [73, 71]]]],
+    [[[32, 6], [29, 50], [26, 94]], [[70, 10], [74, 50], [73, 91]], [[31, 24], [71, 30]], [[29, 53], [74, 48]],
+      [[27, 74], [73, 71]]]],
   [t("boat"), [[[12, 60], [26, 86], [74, 86], [88, 60], [12, 60]], [[50, 60], [50, 12], [78, 46]]],
     [[[14, 56], [30, 82], [72, 88], [86, 62], [60, 58], [14, 56]], [[46, 57], [50, 34], [48, 14], [62, 30], [73, 48]]]],
 ];
 const OTHERS = [
-  [t("ring with a tail"), [[[48, 12], [28, 20], [22, 38], [32, 56], [52, 58], [68, 46], [68, 26], [48, 12]], [[52, 58], [60, 74], [80, 90]]]],
+  [t("ring with a tail"), [[[48, 12], [28, 20], [22, 38], [32, 56], [52, 58], [68, 46], [68, 26], [48, 12]],
+    [[52, 58], [60, 74], [80, 90]]]],
   [t("arrow"), [[[12, 50], [88, 50]], [[62, 24], [88, 50], [62, 76]]]],
   [t("cross"), [[[50, 10], [50, 90]], [[14, 44], [86, 44]]]],
 ];
@@ -31,7 +34,8 @@ const SVG = "http://www.w3.org/2000/svg";
 function lines(strokes) {
   return strokes.map((stroke) => {
     const line = document.createElementNS(SVG, "polyline");
-    line.setAttribute("points", (stroke.length > 1 ? stroke : [stroke[0], stroke[0]]).map((point) => point.join(",")).join(" "));
+    const points = stroke.length > 1 ? stroke : [stroke[0], stroke[0]];
+    line.setAttribute("points", points.map((point) => point.join(",")).join(" "));
     return line;
   });
 }
@@ -106,9 +110,10 @@ class OwnCharacter {
     this.pad = new Pad(() => this.changed());
     this.button = element("button", { type: "button", class: "draw-judge", onclick: () => this.judge() });
     this.said = element("p", { class: "draw-said", role: "status" });
-    this.columns = element("div", { class: "draw-columns", role: "group", "aria-label": t("The five characters to choose among") });
+    this.columns = element("div",
+      { class: "draw-columns", role: "group", "aria-label": t("The five characters to choose among") });
     this.result = element("div", { class: "draw-result", hidden: true });
-    place.replaceChildren(this.tools(), element("div", { class: "draw-side" }, this.columns, this.button, this.said, this.result));
+    place.replaceChildren(this.tools(), element("div", {}, this.columns, this.button, this.said, this.result));
     this.restart();
     this.name();
     document.addEventListener("metacalc-python", () => this.name());
@@ -219,15 +224,16 @@ class OwnCharacter {
     this.steps = element("input", { id, type: "range", min: 0, max: last, step: 1, oninput: () => this.look() });
     this.steps.value = this.at ?? steps.MAML;
     this.shown = element("output", { for: id });
-    this.cells = names.map(() => shown.map(() => element("td", {}, element("span", { class: "draw-bar" }), element("span", {}))));
+    const cell = () => element("td", {}, element("span", { class: "draw-bar" }), element("span", {}));
+    this.cells = names.map(() => shown.map(cell));
     const head = element("tr", {}, element("th", { scope: "col" }, t("column")),
       ...names.map((name) => element("th", { scope: "col" }, LEARNERS[name])));
     const rows = shown.map((sign, i) => element("tr", {}, element("th", { scope: "row" }, String(i + 1), sign),
       ...this.cells.map((cells) => cells[i])));
     this.result.replaceChildren(
       element("div", { class: "draw-steps" }, element("label", { for: id }, t("gradient steps")), this.steps, this.shown),
-      element("table", { class: "draw-table" }, element("caption", {}, t("Probability of each column")), element("thead", {}, head),
-        element("tbody", {}, ...rows)),
+      element("table", { class: "draw-table" }, element("caption", {}, t("Probability of each column")),
+        element("thead", {}, head), element("tbody", {}, ...rows)),
       element("figure", {}, pixels(seen), element("figcaption", {}, t("What the nets see of your drawing"))));
     this.result.hidden = false;
     this.look();

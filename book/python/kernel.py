@@ -137,9 +137,10 @@ def judgement(support, query):
         found = judged(starts, support, query, n_steps)
     except ValueError as error:
         return {"reason": str(error)}
-    answers = {name: [[p if math.isfinite(p) else None for p in row] for row in table.tolist()] for name, table in found.items()}
-    image = ink(query)
-    return {"answers": answers, "seen": image.reshape(math.isqrt(image.size), -1).tolist(),
+    side = math.isqrt(starts["MAML"][0].model.sizes[0])
+    return {"answers": {name: [[p if math.isfinite(p) else None for p in row] for row in table.tolist()]
+                        for name, table in found.items()},
+            "seen": ink(query, side).reshape(side, side).tolist(),
             "steps": {name: steps for name, (_, steps) in starts.items()}}
 
 

@@ -1,6 +1,8 @@
 """Characters that a reader draws on the vision page, judged by learners that have stored starts. It needs NumPy alone."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -66,8 +68,8 @@ def judged(starts: Mapping[str, tuple[Learner, int]], support: Sequence[Sequence
         If there are not as many classes as the learners have outputs, a class has no example or too many, or `ink` cannot
         paint a drawing.
     """
-    k, sizes = count(k, "k", 1), next(iter(starts.values()))[0].model.sizes
-    n_way, side = sizes[-1], int(np.sqrt(sizes[0]))
+    model: Any = next(iter(starts.values()))[0].model
+    k, n_way, side = count(k, "k", 1), model.sizes[-1], math.isqrt(model.sizes[0])
     if len(support) != n_way or not all(1 <= len(examples) <= MOST_EXAMPLES for examples in support):
         raise ValueError(f"support must be {n_way} classes, each with 1 to {MOST_EXAMPLES} examples")
     x = np.array([ink(drawing, side) for examples in support for drawing in examples])

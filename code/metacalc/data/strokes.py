@@ -69,7 +69,7 @@ def _checked(strokes) -> list[Array]:
             line = np.asarray(stroke, float)
         except (TypeError, ValueError):
             line = np.empty(0)
-        if line.ndim != 2 or line.shape[1] != 2 or not len(line) or not (np.abs(line) < 1e9).all():
+        if line.shape[1:] != (2,) or not len(line) or not (np.abs(line) < 1e9).all():
             raise ValueError("strokes must each be a list of points (x, y), of finite numbers")
         lines.append(line)
     if sum(map(len, lines)) > MOST_POINTS:
