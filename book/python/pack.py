@@ -40,10 +40,12 @@ ARCHIVES = {
 }
 # What hardly a page imports of these has an archive of its own.
 RARE = ("fontTools", "matplotlib/backends/backend_pdf", "matplotlib/backends/backend_pgf", "matplotlib/backends/backend_ps",
-        "numpy/f2py", *(f"sympy/{name}" for name in """categories crypto diffgeom holonomic liealgebras parsing/autolev
-        parsing/c parsing/fortran parsing/latex parsing/mathematica printing/aesaracode printing/fortran printing/llvmjitcode
-        printing/rust printing/theanocode stats tensor/array/expressions testing unify utilities/autowrap utilities/codegen
-        vector""".split()), r"sympy/physics/(?!units|__init__)\w+")
+        "numpy/f2py", *(f"sympy/{name}" for name in """categories combinatorics/homomorphisms combinatorics/testutil
+        concrete/guess crypto diffgeom holonomic liealgebras matrices/common parsing/autolev parsing/c parsing/fortran
+        parsing/latex parsing/mathematica plotting/pygletplot polys/multivariate_resultants polys/subresultants_qq_zz
+        polys/numberfields/resolvent_lookup printing/aesaracode printing/fortran printing/llvmjitcode printing/rust
+        printing/theanocode stats tensor/array/expressions testing unify utilities/_compilation utilities/autowrap
+        utilities/codegen utilities/matchpy_connector vector""".split()), r"sympy/physics/(?!__init__)\w+")
 AS_SOURCE = {"data", "rare", "scipy"}  # so seldom asked for that a build does not wait for compiling and packing them well
 FONTS = re.compile(r"mpl-data/fonts/ttf/(DejaVuSansMono|DejaVuSerif|STIX)")  # beside the one that figures are written in
 PACKAGES, COURSE = "/packages", "/course"  # where the archives are unpacked
