@@ -301,7 +301,7 @@ def scale_table(scale: Scale, k_shots: int, reference: str = "joint") -> str:
         cells = ["–", "–"]
         if name != reference:
             gain = scale.gain(name, reference, k_shots)
-            cells = [gain.by_unit.markdown("+.3f"), f"±\N{NO-BREAK SPACE}{gain.by_fold.half_width:.3f}"]
+            cells = [gain.by_unit.markdown("+.3f"), f"± {gain.by_fold.half_width:.3f}"]
         seeds = "–" if name == "pixels" else len(values)
         seconds = f"{scale.seconds(name, k_shots):.0f}" if scale.usual(name) else "–"
         lines.append(f"| {name} | {n_iters} | {seconds} | {seeds} | {values.mean():.3f} | {cells[0]} | {cells[1]} |")
