@@ -85,8 +85,9 @@ def distributions(requirements):
 def distribution_of(module):
     """Named like the module, but for these; tensorflow goes by another name on some machines. (To ask `importlib.metadata`
     for all is to read the lists of files of frameworks.)"""
-    other = {"PIL": "pillow", "bs4": "beautifulsoup4", "mathjax": "django-static-mathjax", "sphinxcontrib": "sphinxcontrib-bibtex",
-             "websocket": "websocket-client", "xdist": "pytest-xdist", "yaml": "pyyaml"}
+    other = {"PIL": "pillow", "bs4": "beautifulsoup4", "mathjax": "django-static-mathjax",
+             "sphinxcontrib": "sphinxcontrib-bibtex", "websocket": "websocket-client", "xdist": "pytest-xdist",
+             "yaml": "pyyaml"}
     if module in other:
         return other[module]
     if module != "tensorflow":
