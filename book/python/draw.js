@@ -251,9 +251,9 @@ class OwnCharacter {
         cell.classList.toggle("draw-best", c === best);
       });
       const verdict = p.includes(null) ? t("diverged") : best < 0 ? t("undecided") : t("column {n}", { n: best + 1 });
-      return `${LEARNERS[name]}: ${verdict}`;
+      return t("{name}: {verdict}", { name: LEARNERS[name], verdict });
     });
-    this.say(t("{verdicts}.", { verdicts: words.join("; ") }));
+    this.say(t("{verdicts}.", { verdicts: words.join(t("; ")) }));
   }
 }
 
