@@ -253,7 +253,8 @@ class OwnCharacter {
       const verdict = p.includes(null) ? t("diverged") : best < 0 ? t("undecided") : t("column {n}", { n: best + 1 });
       return t("{name}: {verdict}", { name: LEARNERS[name], verdict });
     });
-    this.say(t("{verdicts}.", { verdicts: words.join(t("; ")) }));
+    const between = t("; ");
+    this.say(t("{verdicts}.", { verdicts: words.join(between) }));
   }
 }
 
