@@ -166,7 +166,7 @@ class OneWord(SphinxPostTransform):
 
     def run(self):
         for text in list(self.document.findall(nodes.Text)):
-            if "± " in text and not isinstance(text.parent, nodes.literal_block):
+            if "± " in text and not isinstance(text.parent, (nodes.literal_block, nodes.raw)):
                 text.parent.replace(text, nodes.Text(text.replace("± ", "±\u00a0")))
         for node in list(self.document.findall(nodes.math)):
             while self._ends_a_short_phrase(node):

@@ -311,26 +311,6 @@ def test_turned_classes_are_new_and_none_looks_like_a_held_out_one(mirror, monke
     assert set(labels) == {*train, *kept} and {script_of(label) for label in labels} == {"Aa"}
 
 
-def test_the_background_set_is_what_the_study_says():
-    """All 30 alphabets, and what `omniglot` has of them pixel by pixel; no split of the study's leaks."""
-    try:
-        characters = omniglot_background(download=False)
-    except FileNotFoundError as error:
-        pytest.skip(f"the whole background set was not tested: {error}")
-    assert len(characters.x) == 19280 and len(characters.classes) == 964 and len(characters.scripts) == 30
-    assert set(np.unique(characters.labels, return_counts=True)[1]) == {20} and characters.x.shape[1] == 784
-    assert (characters.alike == characters.alike.T).all() and not characters.alike.diagonal().any()
-    np.testing.assert_array_equal(characters.turns[1], characters.turns[1].T)  # half a turn there is half a turn back
-    np.testing.assert_array_equal(characters.turns[0], characters.turns[2].T)
-    small = omniglot(28, download=False)
-    np.testing.assert_array_equal(characters.x[np.isin(characters.labels, small.classes)], small.x)
-    places = {c: i for i, c in enumerate(characters.classes)}
-    for fold in range(3):
-        train, validation, test = characters.split(characters.scripts[fold::3])
-        assert not validation and {script_of(c) for c in test} == set(characters.scripts[fold::3]) and len(train) > 300
-        assert not characters.alike[np.ix_([places[c] for c in train], [places[c] for c in test])].any()
-
-
 @pytest.mark.parametrize("make, message", [
     (lambda: PRINTED.split(["Klingon"]), "test must be"), (lambda: PRINTED.split(["Greek"], ["Klingon"]), "validation must be"),
     (lambda: PRINTED.split(["Greek"], ["Greek"]), "validation must not"), (lambda: printed_characters(0), "size must be"),

@@ -89,14 +89,14 @@ def shown(page):
     return np.array([[int(cell.strip().removesuffix("%")) for cell in row] for row in rows])
 
 
-def by_mouse(page, points):
+def by_mouse(page, points, steps=8):
     """One stroke through points, from 0 to 100."""
     box = page.locator(".draw-pad").bounding_box()
     places = [(box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"]) for x, y in points]
     page.mouse.move(*places[0])
     page.mouse.down()
     for place in places[1:]:
-        page.mouse.move(*place, steps=8)
+        page.mouse.move(*place, steps=steps)
     page.mouse.up()
 
 
@@ -197,11 +197,11 @@ def test_strokes_are_undone_and_bounded(anew):
     anew.get_by_role("button", name="Undo stroke").click()
     assert len(strokes(anew)) == 1
     for _ in range(45):
-        by_mouse(anew, [(50, 50), (52, 50)])
+        by_mouse(anew, [(50, 50), (52, 50)], steps=1)
     assert len(strokes(anew)) == 40 and said(anew) == "The pad takes no more strokes."
     anew.get_by_role("button", name="Clear").click()
     assert not strokes(anew)
-    by_mouse(anew, [(50, 50), *[(50 + 40 * np.cos(7 * a), 50 + 40 * np.sin(7 * a)) for a in range(80)], (-80, 300)])
+    by_mouse(anew, [(50, 50), *[(50 + 40 * np.cos(7 * a), 50 + 40 * np.sin(7 * a)) for a in range(80)], (-80, 300)], steps=4)
     assert sum(map(len, strokes(anew))) <= 1500 and np.min(strokes(anew)[0]) >= 0 and np.max(strokes(anew)[0]) <= 100
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from metacalc.course.figures.vision import learning_curves
 from metacalc.course.vision import SCALE_NAMES, Scale, load_scale, scale_table
-from metacalc.data.characters import omniglot_background, printed_characters, script_of
+from metacalc.data.characters import omniglot, omniglot_background, printed_characters, script_of
 from metacalc.prototypes import Prototypes
 from metacalc.studies import Results, both_intervals
 
@@ -124,9 +124,9 @@ def test_every_method_has_as_many_settings_and_the_same_outer_rates():
             assert found["best"] == best
 
 
-def test_the_stored_results_are_whole():
+def test_the_stored_results_are_whole(tmp_path):
     stored = json.loads(PATH.read_text(encoding="utf-8"))
-    assert stored["settings"] == json.loads(json.dumps(study.SETTINGS))
+    assert stored["settings"] == json.loads(json.dumps(Results(tmp_path / "none.json", study.SETTINGS).settings))
     assert PATH.stat().st_size < 300_000
     assert list(SCALE.folds.values()) == [i for i in range(3) for _ in range(10)] and len(set(SCALE.folds)) == 30
     assert set(SCALE_NAMES) - {"iMAML"} <= set(SCALE.methods)
@@ -214,3 +214,23 @@ def test_stored_results_are_reproduced():
     again = fold.trained("ProtoNet", best, 0, [s["n_iters"]["ProtoNet"] // s["looks"][0]], s["factors"])
     assert type(again.learner) is Prototypes and 1 - again.score == pytest.approx(stored["validation"], abs=0.03)
     assert 1 - again.score > 0.6
+
+
+def test_the_background_set_is_what_the_study_says():
+    """All 30 alphabets, and what `omniglot` has of them pixel by pixel; no split of the study's leaks."""
+    try:
+        characters = omniglot_background(study.SETTINGS["size"], download=False)  # kept from the test before
+    except FileNotFoundError as error:
+        pytest.skip(f"the whole background set was not tested: {error}")
+    assert len(characters.x) == 19280 and len(characters.classes) == 964 and len(characters.scripts) == 30
+    assert set(np.unique(characters.labels, return_counts=True)[1]) == {20} and characters.x.shape[1] == 784
+    assert (characters.alike == characters.alike.T).all() and not characters.alike.diagonal().any()
+    np.testing.assert_array_equal(characters.turns[1], characters.turns[1].T)  # half a turn there is half a turn back
+    np.testing.assert_array_equal(characters.turns[0], characters.turns[2].T)
+    small = omniglot(28, download=False)
+    np.testing.assert_array_equal(characters.x[np.isin(characters.labels, small.classes)], small.x)
+    places = {c: i for i, c in enumerate(characters.classes)}
+    for fold in range(3):
+        train, validation, test = characters.split(characters.scripts[fold::3])
+        assert not validation and {script_of(c) for c in test} == set(characters.scripts[fold::3]) and len(train) > 300
+        assert not characters.alike[np.ix_([places[c] for c in train], [places[c] for c in test])].any()
