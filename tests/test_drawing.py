@@ -93,8 +93,8 @@ def test_ink_does_not_depend_on_place_size_or_order(strokes):
 
 @pytest.mark.parametrize("strokes, words", [
     ([], "1 to 100 strokes"), ([[[0, 0]]] * 101, "1 to 100 strokes"), (None, "1 to 100 strokes"), ("abc", "1 to 100 strokes"),
-    ([[]], "points"), ([[[0, np.nan]]], "finite"), ([[[0, np.inf]]], "finite"), ([[[0, 1e9]]], "finite"), ([[[0, 1, 2]]], "points"),
-    ([[["a", "b"]]], "points"),
+    ([[]], "points"), ([[[0, np.nan]]], "finite"), ([[[0, np.inf]]], "finite"), ([[[0, 1e9]]], "finite"),
+    ([[[0, 1, 2]]], "points"), ([[["a", "b"]]], "points"),
     ([[0, 1]], "points"), ([[[0, 1], [2]]], "points"), ([[None]], "points"), ([[[1e10, 0]]], "finite"),
     ([np.zeros((2001, 2))], "2000 points"),
 ])
