@@ -32,17 +32,15 @@ SYMBOLS = re.compile(r'= sp\.symbols?\("([^"]+)"')
 log = logging.getLogger(__name__)
 
 
+def scoped(*parts):
+    """A script in a scope of its own, where `t` is the function that looks words up."""
+    return '(() => {\n"use strict";\nconst t = window.metacalcT;\n' + "\n".join(parts) + "})();\n"
+
+
 def page_script(constants):
-    """All of a page's scripts as one, in a scope of its own, after the constants that the build knows."""
-    lines = ["const t = window.metacalcT;"]
-    lines += [f"const {name} = {json.dumps(value, separators=(',', ':'))};" for name, value in constants.items()]
-    lines += [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    return '(() => {\n"use strict";\n' + "\n".join(lines) + "})();\n"
-
-
-def single_script(name):
-    """A script that some pages load, in a scope of its own."""
-    return f'(() => {{\n"use strict";\nconst t = window.metacalcT;\n{(HERE / name).read_text(encoding="utf-8")}}})();\n'
+    """All of a page's scripts as one, after the constants that the build knows."""
+    known = [f"const {name} = {json.dumps(value, separators=(',', ':'))};" for name, value in constants.items()]
+    return scoped(*known, *((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS))
 
 
 def exercises():
@@ -82,7 +80,7 @@ def lay(folder):
     constants = {"SIZES": megabytes(manifest), "EXERCISES": exercises()}
     (folder / "python.js").write_text(page_script(constants), encoding="utf-8")
     for name in ALONE:
-        (folder / name).write_text(single_script(name), encoding="utf-8")
+        (folder / name).write_text(scoped((HERE / name).read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def copy_again(app, error):

@@ -172,9 +172,8 @@ def opened(browser, server):
         key = page_name, str(reader)
         if key not in pages:
             base = address if reader is DESK else f"{HTML.as_uri()}/"
-            page, troubles = browser.new_context(**reader).new_page(), []
-            page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
-            page.on("pageerror", lambda error: troubles.append(str(error)))
+            troubles = []
+            page = heard(browser.new_context(**reader).new_page(), troubles)
             page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
             page.on("request", lambda request: None if request.url.startswith((base, "data:", "blob:"))
                     else troubles.append(f"left: {request.url}"))
@@ -187,6 +186,13 @@ def opened(browser, server):
     yield visit
     close()
     assert not not_found, not_found
+
+
+def heard(page, wrong):
+    """The page, whose warnings and errors go into a list."""
+    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    return page
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from conftest import DESK, PHONE, ROOT
+from conftest import DESK, PHONE, ROOT, heard
 from metacalc.course.drawing import judged, load_drawing_starts
 from metacalc.data.strokes import ink
 from test_book import violations
@@ -25,9 +25,7 @@ def opened(tab):
     wrong = []
 
     def part(reader=DESK):
-        page = tab(PAGE, reader)
-        page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page = heard(tab(PAGE, reader), wrong)
         page.locator(".draw-pad").scroll_into_view_if_needed()
         return page
 

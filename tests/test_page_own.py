@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from conftest import DESK, PHONE
+from conftest import DESK, PHONE, heard
 
 PAGES = ["chapters/intro", "chapters/03_gradient_descent"]
 
@@ -15,9 +15,7 @@ def form(tab):
     wrong = []
 
     def opened(name=PAGES[0], reader=DESK, fragment=""):
-        page = tab(name, reader, fragment=fragment)
-        page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page = heard(tab(name, reader, fragment=fragment), wrong)
         page.locator(".own-form").wait_for()
         return page
 
