@@ -180,9 +180,9 @@ def test_a_scale_reads_the_look_that_validates_best_within_a_budget():
     assert gain.by_unit.mean == pytest.approx(0.15) and gain.by_fold.half_width == pytest.approx(0, abs=1e-12)
     assert scale.gain("MAML", "pixels", 1).by_unit.mean == pytest.approx(0.65 - 0.25)
     table = scale_table(scale, 1)
-    assert "| joint | 4 | 5 | 1 | 0.450 | – | – |" in table
-    assert "| MAML | 4 | 3 | 2 | 0.650 | +0.150 ± 0.092 | ± 0.000 |" in table
-    assert "| pixels | – | – | – | 0.250 |" in table
+    assert "| joint | 0.450 | – | – | 4 | 5 | 1 |" in table
+    assert "| MAML | 0.650 | +0.150 ± 0.092 | ± 0.000 | 4 | 3 | 2 |" in table
+    assert "| pixels | 0.250 | −0.200 ± 0.184 | ± 0.000 | – | – | – |" in table
     with pytest.raises(ValueError, match="n_iters must be at least"):
         scale.accuracy("MAML", 1, 1)
 

@@ -294,7 +294,7 @@ def scale_table(scale: Scale, k_shots: int, reference: str = "joint") -> str:
     str
         A line for each contender that the study is done with.
     """
-    lines = [f"| | iterations | seconds | seeds | accuracy | less {reference}, by alphabets | by folds |", "| --- " * 7 + "|"]
+    lines = [f"| | accuracy | less {reference}, by alphabets | by folds | iterations | seconds | seeds |", "| --- " * 7 + "|"]
     for name in scale.methods:
         n_iters = scale.usual(name) or "–"
         values = scale.accuracy(name, k_shots)
@@ -304,5 +304,5 @@ def scale_table(scale: Scale, k_shots: int, reference: str = "joint") -> str:
             cells = [gain.by_unit.markdown("+.3f"), f"± {gain.by_fold.half_width:.3f}"]
         seeds = "–" if name == "pixels" else len(values)
         seconds = f"{scale.seconds(name, k_shots):.0f}" if scale.usual(name) else "–"
-        lines.append(f"| {name} | {n_iters} | {seconds} | {seeds} | {values.mean():.3f} | {cells[0]} | {cells[1]} |")
+        lines.append(f"| {name} | {values.mean():.3f} | {cells[0]} | {cells[1]} | {n_iters} | {seconds} | {seeds} |")
     return "\n".join(lines)
