@@ -64,9 +64,13 @@ class Fold:
         self.sides = characters.split(test, rest[fold::len(rest) // s["n_validation"]][:s["n_validation"]])
         self.k_shots, (train, *held_out) = k_shots, self.sides
         self.x, self.labels = characters.turned(train, held_out[0] + held_out[1])
-        self.model = MLP((s["size"] ** 2, *s["hidden"], s["n_way"]), criterion="cross-entropy")
+        self.model = self.net(s["n_way"])
         self.validation, self.test = (characters.by_script(side, s["n_way"], k_shots, s[name][1])
                                       for side, name in zip(held_out, ("validation", "test")))
+
+    def net(self, n_classes):
+        """A classifier: what learns."""
+        return MLP((self.settings["size"] ** 2, *self.settings["hidden"], n_classes), criterion="cross-entropy")
 
     def tasks(self, name, n_way=None, n_examples=None):
         """What a method is trained on."""
@@ -101,7 +105,7 @@ class Fold:
                         n_tasks=inner.pop("n_tasks", s["n_tasks"]), progress=False, checkpoint=checkpoint,
                         checkpoint_every=looks[-1])
         if name == "joint":
-            model = MLP((*self.model.sizes[:-1], len(tasks.tasks.classes)), criterion="cross-entropy")
+            model = self.net(len(tasks.tasks.classes))
             training["n_tasks"] = 1
 
             def score(learner):
@@ -166,10 +170,10 @@ def counted(characters, folds):
             "with turns": [len(np.unique(fold.labels)) for fold in folds]}
 
 
-def todo(settings, results, characters):
+def todo(settings, results, characters, kind=Fold):
     """All work by its key, in the order of its importance: an interrupted study is whole in what it has begun with."""
     s = settings
-    folds = {f"{i}/{k}": Fold(characters, i, k, s) for k in s["shots"] for i in range(s["n_folds"])}
+    folds = {f"{i}/{k}": kind(characters, i, k, s) for k in s["shots"] for i in range(s["n_folds"])}
     work = {"data": partial(counted, characters, list(folds.values())[:s["n_folds"]])}
     first, *others = s["seeds"]
     for where, fold in folds.items():
@@ -220,9 +224,9 @@ def slower(fold, key, seed, results):
     return curve(fold, name, setting | {"eta": setting["eta"] * s["long"]["slower"]}, seed, looks)
 
 
-def run(settings, results, characters):
+def run(settings, results, characters, kind=Fold):
     """All folds and shots, seed by seed; each result under "fold/shots/method/seed"."""
-    work = todo(settings, results, characters)
+    work = todo(settings, results, characters, kind)
     results.each(work, "vision at scale", {key: 4.0 if key.endswith(("long", "slower")) else 1.0 for key in work})
 
 

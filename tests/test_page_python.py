@@ -214,7 +214,7 @@ def test_run_all_above_and_a_live_figure_made_anew(running):
 
 
 def test_a_folded_cell_runs_and_shows_by_itself_what_went_wrong_in_it(tab):
-    page = tab("chapters/03_gradient_descent")
+    page = tab("chapters/04_meta_learning")
     n = page.locator(".cell").evaluate_all("cells => cells.findIndex(c => c.matches('.tag_hide-cell'))")
     folded, fold = cell(page, n), cell(page, n).locator("details.hide")
     printed = folded.locator(".cell_output pre").text_content()

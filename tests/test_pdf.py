@@ -38,16 +38,17 @@ def test_every_link_within_the_book_arrives_and_no_anchor_stands_twice(whole):
 
 
 def test_the_end_has_all_answers_and_the_chapters_none(whole, pages):
-    asked, end = whole.select(".exercise.admonition"), whole.find(id=pdf.SOLUTIONS)
+    named = {node["id"]: node for node in whole.select("[id]")}
+    asked, end = whole.select(".exercise.admonition"), named[pdf.SOLUTIONS]
     assert len(asked) == len(EXERCISES) and not whole.select(".solution.admonition, details.choice, details:not([open])")
     for exercise in asked:
-        answer = whole.find(id=exercise.select_one(".pointer a")["href"][1:])
+        answer = named[exercise.select_one(".pointer a")["href"][1:]]
         assert answer.find_parent(id=pdf.SOLUTIONS) is end and answer.section.get_text().strip()
         assert answer.find("strong", string="Hint.") and answer.select_one(f'.answer-title a[href="#{exercise["id"]}"]')
     checks = whole.select(".self-check")
     assert checks and len(end.select(".answer")) == len(asked) + len(checks)
     for check in checks:
-        said = whole.find(id=check.select_one(".pointer a")["href"][1:]).select("dd")
+        said = named[check.select_one(".pointer a")["href"][1:]].select("dd")
         assert len(said) == len(check.select(".printed-choices > li")) >= 2
         assert sum(one.get_text().strip().startswith("Yes") for one in said) == 1
 

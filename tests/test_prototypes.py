@@ -154,10 +154,10 @@ FLOATS = Batch(np.ones((1, 2, 4)), np.array([[0.0, 1.0]]), np.ones((1, 1, 4)), n
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: protonet(MLP((4, 3), criterion="cross-entropy"), np.zeros(15), episodes()), "model must be an MLP for classes"),
-    (lambda: protonet(MLP((4, 3, 3)), np.zeros(27), episodes()), "model must be an MLP for classes"),
+    (lambda: protonet(MLP((4, 3), criterion="cross-entropy"), np.zeros(15), episodes()), "model must be a classifier with a hidden layer"),
+    (lambda: protonet(MLP((4, 3, 3)), np.zeros(27), episodes()), "model must be a classifier with a hidden layer"),
     (lambda: Prototypes(MLP((4, 3, 3)), np.zeros(27)).adapt(np.ones((1, 1, 4)), [[0]]),
-     "model must be an MLP for classes"),
+     "model must be a classifier with a hidden layer"),
     (lambda: protonet(NETS[1], start(NETS[1]), None), "batch must be"),
     (lambda: protonet(NETS[1], np.zeros(3), episodes()), "theta must have a last axis"),
     (lambda: protonet(NETS[1], start(NETS[1]), LACKS), "y_support must have an example of each of 3 classes"),

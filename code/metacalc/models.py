@@ -4,10 +4,10 @@ Parameters are one flat vector θ ∈ R^p, as in the formulas. Every function is
 data of a task are x of shape (..., n, d_in) and y, and the leading axes broadcast. So θ of shape (p,) is shared by all
 tasks, and θ of shape (n_tasks, p) gives each task its own. The arithmetic is done in θ's precision.
 
-A model of your own needs what `Model` lists, with these shapes. Three more are optional: `head`, the slice of the last
-layer, for ANIL; `linearize(theta, x, y)`, which saves work where the loss, the gradient and the Hessian are wanted at the
-same point; and `meta_gradient(theta, batch, alpha, k, only, second_order)`, which gives what `metacalc.meta.maml` does by
-a faster way, or None where it has none.
+A model of your own needs what `Model` lists, with these shapes. More is optional: `head`, the slice of the last layer, for
+ANIL; `linearize(theta, x, y)`, which saves work where the loss, the gradient and the Hessian are wanted at the same point;
+`meta_gradient(theta, batch, alpha, k, only, second_order)`, which gives what `metacalc.meta.maml` does by a faster way, or
+None where it has none; and `features`, `feature_map` and `layers`, as `MLP` has them, for `metacalc.prototypes`.
 """
 
 import math
@@ -183,6 +183,28 @@ class MLP:
         return self.forward(self.unflatten(theta), x)[0][-1]
 
     @np.errstate(all="ignore")
+    def feature_map(self, theta: ArrayLike, x: ArrayLike) -> tuple[Array, Callable[[Array], Array]]:
+        """Features of tasks that share θ, and the function that takes the derivatives of a number by them to that by θ.
+
+        x has the shape (n_tasks, n, d_in); with θ of shape (..., p) the features, and their derivatives, have the shape
+        (..., n_tasks, n, d_{L-1}). What comes back is summed over the tasks, shape (..., p), and 0 for the head.
+        """
+        shape = np.shape(x)
+        theta, x, _ = self.checked(theta, np.reshape(x, (-1, shape[-1])))
+        layers = self.unflatten(theta)
+        activations, slopes, _ = self.forward(layers, x)
+
+        def pull_back(by_features):
+            body = MLP(self.sizes[:-1], self.activation)
+            by_last = slopes[-1] * by_features.reshape(activations[-1].shape)
+            deltas = body.backward(layers[:-1], slopes[:-1], by_last)
+            gradient = np.zeros(theta.shape, theta.dtype)
+            gradient[..., :body.n_params] = body.flat(zip(activations, deltas))
+            return gradient
+
+        return activations[-1].reshape(*theta.shape[:-1], *shape[:-1], -1), pull_back
+
+    @np.errstate(all="ignore")
     def predict(self, theta: ArrayLike, x: ArrayLike) -> Array:
         """Outputs, shape (..., n, d_out): values for the squared criterion, class probabilities for the other."""
         theta, x, _ = self.checked(theta, x)
@@ -281,8 +303,7 @@ class MLP:
         """Loss of each task from its outputs z_L."""
         if self.criterion == "squared":
             return ((z - y) ** 2).sum(axis=(-2, -1)) / (z.shape[-1] * z.shape[-2])
-        z = z - z.max(axis=-1, keepdims=True)
-        return (np.log(np.exp(z).sum(axis=-1)) - (z * y).sum(axis=-1)).mean(axis=-1)
+        return _cross_entropy(z, y)
 
     def output_delta(self, z: Array, y: Array) -> Array:
         """∂loss/∂z_L."""
@@ -468,6 +489,12 @@ def _product(a: Any, W: Any) -> Any:
 
 def _transposed(matrices: Any) -> Any:
     return matrices.swapaxes(-1, -2)
+
+
+def _cross_entropy(z: Array, y: Array) -> Array:
+    """Mean of −log softmax(z) where the one-hot rows y say."""
+    z = z - z.max(axis=-1, keepdims=True)
+    return (np.log(np.exp(z).sum(axis=-1)) - (z * y).sum(axis=-1)).mean(axis=-1)
 
 
 def _softmax(z: Array) -> Array:

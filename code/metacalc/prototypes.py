@@ -1,13 +1,14 @@
 """Prototypical networks: features are learned so that the nearest class mean is right. No inner loop moves anything."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from metacalc.arrays import Array, ArrayLike
 from metacalc.checks import instance, real_array, tensor
 from metacalc.meta import Learner, _adapts, _over_tasks
-from metacalc.models import MLP, _softmax
+from metacalc.models import _cross_entropy, _softmax
 from metacalc.tasks.base import Batch
 
 __all__ = ["Prototypes", "protonet"]
@@ -22,7 +23,7 @@ class Prototypes(Learner):
 
     Parameters
     ----------
-    model : MLP
+    model : MLP, or one with its `features` and `layers`
         A classifier with a hidden layer. Its features are the inputs of its last layer.
     theta : ndarray, shape (..., p)
         Its parameters. Those of the head do not count.
@@ -36,6 +37,7 @@ class Prototypes(Learner):
 
     Examples
     --------
+    >>> from metacalc.models import MLP
     >>> model = MLP((1, 1, 2), criterion="cross-entropy")
     >>> learner = Prototypes(model, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0])                  # its one feature is x itself
     >>> phi = learner.adapt([[[1.0], [3.0], [7.0]]], [[0, 0, 1]], k=1)[-1, 0]
@@ -64,16 +66,16 @@ class Prototypes(Learner):
 
 @_adapts(learner=Prototypes)
 @np.errstate(all="ignore")
-def protonet(model: MLP, theta: ArrayLike, batch: Batch) -> tuple[Array, Array]:
+def protonet(model: Any, theta: ArrayLike, batch: Batch) -> tuple[Array, Array]:
     """Prototypical networks, trained in episodes: the query loss of the nearest prototype (Snell et al. 2017, algorithm 1).
 
     With features f_j of the queries, c_n the means of a task's support features, p_jn = softmax_n(−‖f_j − c_n‖²) and
     δ_jn = (p_jn − [y_j = n]) / n_query, the loss is the mean of −log p_{j,y_j}; its derivatives are Σ_n 2 δ_jn c_n by f_j,
-    and Σ_j 2 δ_jn (f_j − c_n) by c_n, which a class's support examples share. Backpropagation takes them to θ.
+    and Σ_j 2 δ_jn (f_j − c_n) by c_n, which a class's support examples share. The model's `feature_map` takes them to θ.
 
     Parameters
     ----------
-    model : MLP
+    model : MLP, or one with its `feature_map` and `layers`
         A classifier with a hidden layer. Its features are the inputs of its last layer, after the activation.
     theta : array_like, shape (..., p)
         Its parameters. Those of the head have no part in it, and no gradient.
@@ -95,6 +97,7 @@ def protonet(model: MLP, theta: ArrayLike, batch: Batch) -> tuple[Array, Array]:
 
     Examples
     --------
+    >>> from metacalc.models import MLP
     >>> model = MLP((1, 1, 2), criterion="cross-entropy")
     >>> batch = Batch([[[1.0], [2.0]]], [[0, 1]], [[[2.0]]], [[1]])     # p = 1 / (1 + exp(−w²)) at the weight w
     >>> loss, gradient = protonet(model, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0], batch)
@@ -103,30 +106,23 @@ def protonet(model: MLP, theta: ArrayLike, batch: Batch) -> tuple[Array, Array]:
     """
     instance(batch, Batch, "batch", "a Batch, as a task distribution samples it")
     _checked(model)
-    theta, x, _ = model.checked(theta, np.concatenate([batch.x_support, batch.x_query], axis=1).reshape(-1, model.sizes[0]))
-    n_tasks, n_support, n_query = len(batch), batch.x_support.shape[1], batch.x_query.shape[1]
+    theta = real_array(theta, "theta")
+    support, of_support = model.feature_map(theta, batch.x_support)
+    f, of_query = model.feature_map(theta, batch.x_query)
     members = _members(batch.y_support, int(np.max(batch.y_support)) + 1, theta.dtype)
-    right = _one_hot(batch.y_query, members.shape[-2], theta.dtype)
+    right, c = _one_hot(batch.y_query, members.shape[-2], theta.dtype), members @ support
 
-    activations, slopes, _ = model.forward(model.unflatten(theta), x)
-    features = activations[-1].reshape(*theta.shape[:-1], n_tasks, n_support + n_query, -1)
-    f, c = features[..., n_support:, :], members @ features[..., :n_support, :]
     z = 2 * f @ c.swapaxes(-1, -2) - (c**2).sum(axis=-1)[..., None, :]
-    delta = (_softmax(z) - right) / n_query
+    delta = (_softmax(z) - right) / right[..., 0].size
     by_c = 2 * (delta.swapaxes(-1, -2) @ f - delta.sum(axis=-2)[..., None] * c)
-    by_features = np.concatenate([members.swapaxes(-1, -2) @ by_c, 2 * delta @ c], axis=-2) / n_tasks
-
-    body = MLP(model.sizes[:-1], model.activation)
-    deltas = body.backward(model.unflatten(theta)[:-1], slopes[:-1], slopes[-1] * by_features.reshape(activations[-1].shape))
-    gradient = np.zeros(theta.shape, theta.dtype)
-    gradient[..., :body.n_params] = body.flat(zip(activations, deltas))
-    return model.output_loss(z, right).mean(axis=-1), gradient
+    gradient = of_support(members.swapaxes(-1, -2) @ by_c) + of_query(2 * delta @ c)
+    return _cross_entropy(z, right).mean(axis=-1), gradient
 
 
 def _checked(model):
     """The model, if it is a classifier with features."""
-    if not isinstance(model, MLP) or model.criterion != "cross-entropy" or len(model.layers) < 2:
-        raise ValueError(f"model must be an MLP for classes with a hidden layer, got {model!r}")
+    if getattr(model, "criterion", None) != "cross-entropy" or len(model.layers) < 2:
+        raise ValueError(f"model must be a classifier with a hidden layer, such as an MLP, got {model!r}")
     return model
 
 
