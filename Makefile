@@ -55,9 +55,9 @@ notebooks: .venv/installed
 	$(BIN)/python book/notebooks.py
 
 # Reruns the long studies whose results the chapters draw, and rewrites chapters/results/. Ctrl-C, and again, goes on; what is
-# finished is kept in .studies/, which `rm -r .studies` forgets. One of them spreads its work over a Dask cluster.
-studies: .venv/installed
-	$(BIN)/python -m pip install --quiet --editable '.[cluster]'
+# finished is kept in .studies/, which `rm -r .studies` forgets. One of them spreads its work over a Dask cluster, one has a net
+# of PyTorch's.
+studies: oracles
 	for study in studies/*.py; do $(BIN)/python $$study || exit 1; done
 
 # Measures page weight, times and latencies, and rewrites the table in CONTRIBUTING.md.

@@ -1,8 +1,7 @@
 """The thirty alphabets with the convolutional net that the field compares by: writes chapters/results/vision_conv.json.
 
 The splits, the tasks, the learners and every choice are those of `vision_scale.py`; the net alone is another, and PyTorch
-works out its gradients, on one thread. That takes the extra `frameworks`, and hours: the one-shot tasks come first, then those
-with five shots, so that an interrupted study is whole in what it has begun with.
+works out its gradients, on one thread. That takes the extra `frameworks`, and hours, so there is one shot and one seed.
 """
 
 import numpy as np
@@ -17,7 +16,8 @@ from metacalc.studies import Results
 
 METHODS = ["MAML", "joint", "ProtoNet"]
 SETTINGS = vision_scale.SETTINGS | {
-    "hidden": [64] * 4, "seeds": [0],
+    "hidden": [64] * 4, "shots": [1], "seeds": [0],
+    "long": {"methods": ["MAML", "joint"], "looks": {"1": [4000]}, "slower": None},
     "inner": {name: vision_scale.SETTINGS["inner"][name] for name in METHODS},
     "n_iters": {name: vision_scale.SETTINGS["n_iters"][name] for name in METHODS}}
 

@@ -193,7 +193,8 @@ def todo(settings, results, characters, kind=Fold):
         for name in s["long"]["methods"]:
             key = f"{where}/{name}"
             work[f"{key}/{first}/long"] = partial(full, fold, key, first, results, True)
-            work[f"{key}/{first}/slower"] = partial(slower, fold, key, first, results)
+            if s["long"]["slower"]:
+                work[f"{key}/{first}/slower"] = partial(slower, fold, key, first, results)
     add(last, first)
     for seed in others:
         for name in s["inner"]:

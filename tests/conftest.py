@@ -31,6 +31,8 @@ OF_THE_BOOK = ["test_book*", "test_downloads.py", "test_lint.py", "test_notebook
                "test_rooms.py", "test_selfcheck.py", "test_whole.py", "test_zh.py"]
 ALONE = importlib.util.find_spec("jupyter_book") is None
 collect_ignore_glob = OF_THE_BOOK if ALONE else []
+LONG = {"05_practice.ipynb", "07_tools.ipynb", "test_book_firefox.py", "test_figures.py", "test_hub.py", "test_lab.py",
+        "test_page_draw.py", "test_page_python.py", "test_pdf.py", "test_publish.py", "test_vision_scale.py", "test_zh.py"}
 # Of `filterwarnings("error")`: what another test has left open is found whenever Python happens to look for it.
 NOT_OURS = ("ignore::pytest.PytestUnraisableExceptionWarning",)
 DESK = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light", "reduced_motion": "no-preference"}
@@ -63,7 +65,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 def pytest_collection_modifyitems(items):
     """What takes long and is one piece comes first, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_lab.py", "test_hub.py"))
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 def number_of(n, what):

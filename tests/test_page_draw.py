@@ -99,7 +99,7 @@ def by_mouse(page, points, steps=8):
 
 
 def test_the_mouse_draws_what_prototypes_recognise(anew):
-    for i, given in enumerate(examples(anew)):
+    for i, given in enumerate(examples(anew)[:2]):
         anew.get_by_role("button", name="Clear").click()
         for stroke in given[0]:
             by_mouse(anew, [(8 + 0.85 * x, 6 + 0.8 * y) for x, y in stroke])

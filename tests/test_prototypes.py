@@ -154,7 +154,8 @@ FLOATS = Batch(np.ones((1, 2, 4)), np.array([[0.0, 1.0]]), np.ones((1, 1, 4)), n
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: protonet(MLP((4, 3), criterion="cross-entropy"), np.zeros(15), episodes()), "model must be a classifier with a hidden layer"),
+    (lambda: protonet(MLP((4, 3), criterion="cross-entropy"), np.zeros(15), episodes()),
+     "model must be a classifier with a hidden layer"),
     (lambda: protonet(MLP((4, 3, 3)), np.zeros(27), episodes()), "model must be a classifier with a hidden layer"),
     (lambda: Prototypes(MLP((4, 3, 3)), np.zeros(27)).adapt(np.ones((1, 1, 4)), [[0]]),
      "model must be a classifier with a hidden layer"),
