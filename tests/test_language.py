@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from conftest import ROOT, number_of
-from metacalc.course.figures.language import CONTEXTS, SHOWN, _task, adapting, gains, shown_words, stopping
-from metacalc.course.language import Counted, load_study
+from metacalc.course.figures.language import CONTEXTS, SHOWN, _task, adapting, gains, growth_curves, shown_words, stopping
+from metacalc.course.language import Counted, load_growth, load_study
 from metacalc.data.languages import families, folds, names, split
 
 PATH = ROOT / "chapters/results/language.json"
@@ -238,6 +238,21 @@ def test_the_picture_of_gains_shows_the_stored_numbers():
             np.testing.assert_allclose(data, [mean for mean, _ in expected])
             bars = [np.ptp(segment[:, 1]) / 2 for segment in container[2][0].get_segments()]
             np.testing.assert_allclose(bars, [half for _, half in expected])
+
+
+def test_the_picture_of_growth_shows_each_contender_under_its_name():
+    growth = {(held, K): load_growth(ROOT / "chapters/results/language_growth.json", held, K)
+              for held in ("language", "family") for K in (2, 10)}
+    panels = dict(zip(("joint", "MAML", "FOMAML"), growth_curves(growth).axes))
+    for name, ax in panels.items():
+        assert ax.get_title().startswith(f"{name}, on ")
+        for container, ((held, K), found) in zip(ax.containers, growth.items(), strict=True):
+            assert container.get_label() == f"{K} words, {held.replace('y', 'ie') if held == 'family' else held}s held out"
+            np.testing.assert_allclose(container[0].get_ydata(), [found[n][name].by_unit.mean for n in (8, 16, 32, 64)])
+            bars = [np.ptp(segment[:, 1]) / 2 for segment in container[2][0].get_segments()]
+            np.testing.assert_allclose(bars, [found[n][name].by_unit.half_width for n in (8, 16, 32, 64)])
+    two = growth["language", 2][64]  # as the study of all numbers of words has it: MAML loses most where little is seen
+    assert two["MAML"].by_unit.mean < two["FOMAML"].by_unit.mean - 0.05
 
 
 def units(study, values):

@@ -11,7 +11,7 @@ from metacalc.course.language import MODEL, Counted, Study, prior_mean, spell
 from metacalc.data.languages import english, families, folds, names, split
 from metacalc.meta import Learner
 from metacalc.stage import COLORS, STYLE, Curve, Guess, Point, Readout, Slider, Stage, panel
-from metacalc.studies import interval
+from metacalc.studies import Both, interval
 from metacalc.tasks import Batch
 from metacalc.tasks.letters import ALPHABET, encode, one_hot
 from metacalc.training import one_thread
@@ -255,4 +255,40 @@ def gains(studies: Mapping[str, Study]) -> Figure:
         figure.axes[0].set_ylabel("bits per letter gained on joint")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    return picture(figure)
+
+
+def growth_curves(growth: Mapping[tuple[str, int], Mapping[int, Mapping[str, Both]]]) -> Figure:
+    """What contenders save on joint training, and joint training on itself, against the number of training languages.
+
+    Means and 95% intervals over the units that were held out, with the seeds' part in them.
+
+    Parameters
+    ----------
+    growth : dict
+        (What was held out, words seen) → what `metacalc.course.language.load_growth` returns.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    titles = {"joint": "joint, on itself with the fewest", "MAML": "MAML, on joint", "FOMAML": "FOMAML, on joint"}
+    shots, plural = sorted({K for _, K in growth}), {"language": "languages", "family": "families"}
+    looks = dict(zip(shots, (("orange", "s"), ("blue", "o"), ("green", "D"))))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 3.4))
+        for ax, (name, title) in zip(figure.subplots(1, len(titles), sharey=True), titles.items()):
+            for i, ((held, K), found) in enumerate(growth.items()):
+                color, shape = looks[K]
+                languages, saved = list(found), [both[name].by_unit for both in found.values()]
+                ax.errorbar(np.array(languages) * 1.04 ** (i - 2.5), [one.mean for one in saved],
+                            [one.half_width for one in saved], color=COLORS[color], ls="-" if held == "language" else "--",
+                            marker=shape, ms=4, lw=1.3, label=f"{K} words, {plural[held]} held out")
+            ax.axhline(0, color=COLORS["grey"], lw=0.9)
+            ax.set(xscale="log", xlabel="training languages", title=title)
+            ax.set_xticks(languages, [*languages[:-1], "all"])
+            ax.minorticks_off()
+        figure.axes[0].set_ylabel("bits per letter saved")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return picture(figure)
