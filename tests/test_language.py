@@ -247,8 +247,9 @@ def test_the_picture_of_growth_shows_each_contender_under_its_name():
     for name, ax in panels.items():
         assert ax.get_title().startswith(f"{name}, on ")
         for container, ((held, K), found) in zip(ax.containers, growth.items(), strict=True):
-            assert container.get_label() == f"{K} words, {held.replace('y', 'ie') if held == 'family' else held}s held out"
-            np.testing.assert_allclose(container[0].get_ydata(), [found[n][name].by_unit.mean for n in (8, 16, 32, 64)])
+            assert container.get_label() == f"{K} words, {dict(language='languages', family='families')[held]} held out"
+            drawn = np.asarray(container[0].get_ydata(), float)
+            np.testing.assert_allclose(drawn, [found[n][name].by_unit.mean for n in (8, 16, 32, 64)])
             bars = [np.ptp(segment[:, 1]) / 2 for segment in container[2][0].get_segments()]
             np.testing.assert_allclose(bars, [found[n][name].by_unit.half_width for n in (8, 16, 32, 64)])
     two = growth["language", 2][64]  # as the study of all numbers of words has it: MAML loses most where little is seen

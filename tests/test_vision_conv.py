@@ -1,4 +1,4 @@
-"""The study with a convolutional net: the net against PyTorch's own layers and finite differences, a short run, what is stored."""
+"""The study with a convolutional net: the net against PyTorch's own layers and finite differences, a short run, the results."""
 
 import copy
 import sys
@@ -46,7 +46,8 @@ def layers(net, theta):
             parameter.data = torch.from_numpy(values.copy())
         blocks += [conv, norm, torch.nn.ReLU()]
     head = torch.nn.Linear(m, n, dtype=torch.float64)
-    head.weight.data, head.bias.data = torch.from_numpy(theta[start:middle].reshape(m, n).T), torch.from_numpy(theta[middle:end])
+    head.weight.data = torch.from_numpy(theta[start:middle].reshape(m, n).T)
+    head.bias.data = torch.from_numpy(theta[middle:end])
     body = torch.nn.Sequential(*blocks, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     return body, torch.nn.Sequential(body, head)
 

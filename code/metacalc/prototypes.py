@@ -119,7 +119,7 @@ def protonet(model: Any, theta: ArrayLike, batch: Batch) -> tuple[Array, Array]:
     return _cross_entropy(z, right).mean(axis=-1), gradient
 
 
-def _checked(model):
+def _checked(model: Any) -> Any:
     """The model, if it is a classifier with features."""
     if getattr(model, "criterion", None) != "cross-entropy" or len(model.layers) < 2:
         raise ValueError(f"model must be a classifier with a hidden layer, such as an MLP, got {model!r}")

@@ -274,13 +274,14 @@ def growth_curves(growth: Mapping[tuple[str, int], Mapping[int, Mapping[str, Bot
     """
     titles = {"joint": "joint, on itself with the fewest", "MAML": "MAML, on joint", "FOMAML": "FOMAML, on joint"}
     shots, plural = sorted({K for _, K in growth}), {"language": "languages", "family": "families"}
+    languages = list(next(iter(growth.values())))
     looks = dict(zip(shots, (("orange", "s"), ("blue", "o"), ("green", "D"))))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 3.4))
         for ax, (name, title) in zip(figure.subplots(1, len(titles), sharey=True), titles.items()):
             for i, ((held, K), found) in enumerate(growth.items()):
                 color, shape = looks[K]
-                languages, saved = list(found), [both[name].by_unit for both in found.values()]
+                saved = [found[n][name].by_unit for n in languages]
                 ax.errorbar(np.array(languages) * 1.04 ** (i - 2.5), [one.mean for one in saved],
                             [one.half_width for one in saved], color=COLORS[color], ls="-" if held == "language" else "--",
                             marker=shape, ms=4, lw=1.3, label=f"{K} words, {plural[held]} held out")
