@@ -11,8 +11,9 @@ PACKAGES := $(wildcard .venv/lib/python*/site-packages)
 book: _build/html/.built
 	@echo "The book is in _build/html/index.html"
 
+# Two processes, each with a processor to itself.
 test: book
-	$(BIN)/pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The Chinese pages alone, for who translates.
 zh: .venv/installed
