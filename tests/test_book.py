@@ -13,17 +13,19 @@ from live_figures import FIGURES
 
 every_page = pytest.mark.parametrize("page_name", PAGES, scope="module")  # the tests of one page in turn, then the next page's
 
-# A listing has thousands of words in two dozen colours, a signature hundreds, a formula a hundred elements in one, and each
-# costs axe a millisecond. Of those that look alike the first stays; what the function returns puts the others back.
+# A listing has thousands of words in two dozen colours, a signature hundreds, a formula a hundred elements in one, a picture a
+# thousand without a word, and each costs axe a millisecond. Of those that look alike the first stays; what the function returns
+# puts the others back.
 THIN_OUT = """() => {
   const seen = new Set(), first = (look) => !seen.has(look) && seen.add(look);
-  const whole = [...document.querySelectorAll("article :is(pre, .math, dt.sig, .classifier)")]
+  const whole = [...document.querySelectorAll("article :is(pre, .math, dt.sig, .classifier, .cell-tools, svg)")]
     .map((place) => [place, [...place.childNodes]]);
   const looks = whole.map(([place]) => `${place.className} ${getComputedStyle(place).color} in ` +
     (place.closest(".highlight, td, th, summary, .admonition") ?? place.parentElement).className);
   whole.forEach(([place, parts], i) => {
     if (place.matches("pre, dt.sig")) place.replaceChildren(
       ...parts.filter((t) => !t.className || t.matches("[id], a") || first(`${t.className} in ${looks[i]}`)));
+    else if (place.matches("svg")) place.replaceChildren(...parts.filter((part) => part.localName === "title"));
     else if (!first(looks[i])) place.replaceChildren();
   });
   const shaded = [...document.querySelectorAll("article .scrolls")];  // axe judges no text on a gradient
