@@ -335,7 +335,7 @@ def test_works_from_a_file_on_a_phone(visit, page_name, i):
 def test_the_page_does_not_move_when_its_figures_come_to_life(visit, browser, server, page_name):
     live, page = visit(page_name), browser.new_page(viewport=DESK["viewport"])
     page.route(re.compile("stage-host|mathjax"), lambda route: route.abort())  # without them, the place is kept
-    page.goto(f"{server[0]}{page_name}.html", wait_until="domcontentloaded")
+    page.goto(f"{server[0]}{page_name}.html")
     heights = [box["height"] for box in (stage_at(live, i).bounding_box() for i in range(len(FIGURES[page_name])))]
     assert page.locator(".stage[data-live]").count() == 0
     still = page.locator(".stage").evaluate_all("stages => stages.map(s => s.getBoundingClientRect().height)")
@@ -347,7 +347,7 @@ def test_the_page_does_not_move_when_its_figures_come_to_life(visit, browser, se
 def test_without_javascript_the_picture_stands(browser, server, page_name):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{server[0]}{page_name}.html", wait_until="domcontentloaded")
+    page.goto(f"{server[0]}{page_name}.html")
     for i, figure in enumerate(FIGURES[page_name]):
         stage = page.locator(".stage").nth(i)
         model = figure.build()
