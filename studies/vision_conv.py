@@ -27,8 +27,7 @@ class ConvNet:
 
     With four blocks of 64 filters it is the net of the MAML paper for Omniglot (Finn et al. 2017, section 5.2). A model as
     `metacalc.models` describes it. Mean and variance are those of the images that come together, a task's support set or its
-    queries, in training and test alike, as in that paper: so what is said of a query depends on the others (Nichol et al. 2018,
-    section 6.3).
+    queries, in training and test alike, as in that paper: so what is said of a query depends on the others.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ class ConvNet:
 
     @torch.no_grad()
     def asked(self, function, theta, *data):
-        """A function of tensors, asked with arrays. One image alone, or one task, will do."""
+        """A function of tensors, asked with arrays."""
         theta, data = tensors(theta, *data)
         return function(theta, *data).numpy()
 

@@ -18,7 +18,8 @@ every_page = pytest.mark.parametrize("page_name", PAGES, scope="module")  # the 
 # puts the others back.
 THIN_OUT = """() => {
   const seen = new Set(), first = (look) => !seen.has(look) && seen.add(look);
-  const whole = [...document.querySelectorAll("article :is(pre, .math, dt.sig, .classifier, .cell-tools, svg)")]
+  const picture = "svg:not(:has([role], [tabindex], [aria-label], text))";
+  const whole = [...document.querySelectorAll(`article :is(pre, .math, dt.sig, .classifier, ${picture})`)]
     .map((place) => [place, [...place.childNodes]]);
   const looks = whole.map(([place]) => `${place.className} ${getComputedStyle(place).color} in ` +
     (place.closest(".highlight, td, th, summary, .admonition") ?? place.parentElement).className);

@@ -48,9 +48,9 @@ def stage_at(page, i):
 
 
 def swipe(page, x, y, across, down):
-    """A finger comes down, moves by six steps of so many pixels, and goes."""
+    """A finger comes down, moves by twelve steps of so many pixels, and goes."""
     finger = page.context.new_cdp_session(page)
-    for kind, step in (("touchStart", 0), *(("touchMove", n) for n in range(1, 7)), ("touchEnd", None)):
+    for kind, step in (("touchStart", 0), *(("touchMove", n) for n in range(1, 13)), ("touchEnd", None)):
         at = [] if step is None else [{"x": x + across * step, "y": y + down * step}]
         finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
     finger.detach()
@@ -219,9 +219,9 @@ def test_a_finger_drags_a_mark_and_does_not_scroll(visit, page_name, i):
         grip.scroll_into_view_if_needed()
         slider, scrolled = stage.locator(SLIDERS).nth(look["drag"][0]), page.evaluate("scrollY")
         before = int(slider.input_value())
-        for side in (-10, 10):
+        for side in (-5, 5):
             box = grip.bounding_box()
-            swipe(page, box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, side, 8)
+            swipe(page, box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, side, 4)
             if int(slider.input_value()) != before:
                 break
         assert int(slider.input_value()) != before and page.evaluate("scrollY") == scrolled
@@ -259,7 +259,7 @@ def test_pictures_are_swiped_on_a_phone_and_stand_still_at_a_desk(visit, page_na
     page.wait_for_function(second)
     strip.evaluate("strip => { strip.scrollLeft = 0; }")
     box = strip.bounding_box()
-    swipe(page, 280, box["y"] + 0.8 * box["height"], -20, 0)
+    swipe(page, 280, box["y"] + 0.8 * box["height"], -10, 0)
     page.wait_for_function(second)
     strip.evaluate("strip => { strip.scrollLeft = 0; }")
 
@@ -379,11 +379,11 @@ def test_print_shows_the_picture_without_controls(visit, page_name):
 @every_stage
 def test_play_advances_and_stops(visit, page_name, i):
     """On a clock that the test turns. At the pace that the figure has, and at no more than two steps a second for who
-    wants calm, of which the first figure of a page is an example."""
+    wants calm."""
     model = FIGURES[page_name][i].build()
     last = model.sliders[model.spec["play"]].values.size - 1
     seconds = 1.6 if last > 3 else 0.6
-    for reader, pace in ((DESK, min(20, max(2, last / 6))), (PHONE, 2))[:1 if i else 2]:
+    for reader, pace in ((DESK, min(20, max(2, last / 6))), (PHONE, 2)):
         page = visit(page_name, reader)
         stage = stage_at(page, i)
         played, button = stage.locator(SLIDERS).nth(model.spec["play"]), stage.locator(".stage-play")

@@ -61,7 +61,7 @@ def one_wrong_entry(table):
         yield table + 0.01
         return
     drawn, gaps = np.argwhere(~np.isnan(table)), np.argwhere(np.isnan(table))
-    for place in {tuple(drawn[i]) for i in (len(drawn) // 2, -1)}:
+    for place in {tuple(drawn[i]) for i in (0, len(drawn) // 2, -1)}:
         wrong = table.copy()
         wrong[place] += 0.01 * max(1, abs(wrong[place]))
         yield wrong

@@ -296,4 +296,4 @@ def test_what_the_guides_name_is_there():
 
 
 def test_the_import_costs_little_more_than_numpy_s_and_sympy_s():
-    assert import_ratio(times=2) < 1.3 or import_ratio() < 1.3  # other work on the machine only ever adds
+    assert import_ratio() < 1.3
